@@ -1,0 +1,134 @@
+//! Settings: one struct a room, documented in `default.toml`. Loaded in the order defaults, file, environment, flags;
+//! an unknown key or a wrong value refuses the start, with every fault named at once.
+
+mod load;
+mod validate;
+
+use serde::{Deserialize, Serialize};
+
+pub use load::{ConfigError, Overrides, load};
+
+/// The documented defaults, as `kefu doctor --print-config` shows them.
+pub const DEFAULT_TOML: &str = include_str!("default.toml");
+
+/// All settings.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The HTTP server.
+    pub http: HttpConfig,
+    /// Models and the engine.
+    pub inference: InferenceConfig,
+    /// Documents and indexes.
+    pub retrieval: RetrievalConfig,
+    /// How questions are answered.
+    pub dialogue: DialogueConfig,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address to listen on.
+    pub listen: String,
+    /// Whether a proxy that ends TLS stands before the server.
+    pub behind_proxy: bool,
+    /// Values of the Host header that are served, without port.
+    pub allowed_hosts: Vec<String>,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// For the request line and headers.
+    pub header_timeout_ms: u64,
+    /// For the request body.
+    pub body_timeout_ms: u64,
+    /// A stream that the client does not read is closed after this.
+    pub stalled_client_timeout_ms: u64,
+    /// For replies under way at shutdown.
+    pub drain_timeout_ms: u64,
+    /// Bytes of all headers.
+    pub max_header_bytes: usize,
+    /// Bytes of a JSON body.
+    pub max_json_bytes: usize,
+    /// Bytes of one chat message.
+    pub max_message_bytes: usize,
+    /// Replies at once and waiting, for one visitor.
+    pub max_replies_per_visitor: usize,
+    /// Whether `/v1` and the other API routes need a key.
+    pub require_api_key: bool,
+    /// Whether `/metrics` and `/api/docs` answer clients that are not on this machine.
+    pub public_metrics: bool,
+    /// Seconds after which an idle conversation's cookie expires.
+    pub visitor_cookie_seconds: u64,
+}
+
+/// `[inference]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct InferenceConfig {
+    /// Name of the language model in the manifest; `auto` chooses by memory.
+    pub language_model: String,
+    /// Name of the embedding model in the manifest.
+    pub embedding_model: String,
+    /// Compute threads; 0 takes the machine's cores.
+    pub threads: usize,
+    /// Longest prompt and answer together, in tokens.
+    pub context_tokens: usize,
+    /// Requests that wait for the engine.
+    pub queue_length: usize,
+    /// Requests that generate in turns.
+    pub parallel_requests: usize,
+    /// Prompt tokens computed between two decode steps of the others.
+    pub prefill_chunk_tokens: usize,
+    /// Finished sequences whose keys and values are kept, to be continued.
+    pub cached_sequences: usize,
+    /// Texts that wait for the embedder.
+    pub embed_queue_length: usize,
+    /// Tokens embedded in one pass.
+    pub embed_batch_tokens: usize,
+}
+
+/// `[retrieval]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetrievalConfig {
+    /// Largest file that is imported.
+    pub max_file_bytes: u64,
+    /// Tokens (of the embedding model) a passage aims at.
+    pub passage_tokens: usize,
+    /// The most tokens a passage may have.
+    pub max_passage_tokens: usize,
+    /// HNSW: neighbours a node keeps (M in arXiv:1603.09320).
+    pub hnsw_neighbours: usize,
+    /// HNSW: candidates while building.
+    pub ef_construction: usize,
+    /// HNSW: candidates while searching.
+    pub ef_search: usize,
+    /// Candidates each stage gives to the fusion.
+    pub candidates: usize,
+    /// The constant k of reciprocal rank fusion.
+    pub fusion_k: f32,
+    /// Milliseconds between two looks at the knowledge base's version.
+    pub refresh_interval_ms: u64,
+}
+
+/// `[dialogue]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DialogueConfig {
+    /// Passages an answer is written from, at most.
+    pub top_k: usize,
+    /// Tokens of the prompt that passages may take.
+    pub passage_budget_tokens: usize,
+    /// Tokens of history in the prompt.
+    pub history_budget_tokens: usize,
+    /// Tokens of an answer.
+    pub answer_tokens: usize,
+    /// Milliseconds for an answer; what is proven by then is sent.
+    pub answer_timeout_ms: u64,
+    /// Characters of a question.
+    pub max_question_chars: usize,
+    /// Confidence from which an approved answer is given word for word.
+    pub faq_confidence: f32,
+    /// Confidence from which passages are answered from; below, the question is refused.
+    pub answer_confidence: f32,
+}

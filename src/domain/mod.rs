@@ -1,0 +1,15 @@
+//! Plain data that every room may use, and the [`Clock`] port. No I/O, no database types, no HTTP types.
+
+mod citation;
+mod clock;
+mod conversation;
+mod ids;
+mod knowledge;
+mod language;
+
+pub use citation::Citation;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use conversation::{Channel, Conversation, ConversationStatus, Message, Role, Route, Turn};
+pub use ids::{ApiKeyId, ConversationId, DocumentId, FaqId, MessageId, PassageId};
+pub use knowledge::{Document, DocumentFormat, Faq, KbVersion, Passage};
+pub use language::{Language, is_han};

@@ -1,0 +1,368 @@
+//! Language and embedding models. The ports [`LanguageModel`] and [`Embedder`] stand here; the rest of the program
+//! knows nothing else of this room.
+
+use async_trait::async_trait;
+use futures::Stream;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// What went wrong with a model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InferenceError {
+    /// The model's file could not be read.
+    #[error("model file {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("model file {path} is damaged or not supported: {detail}")]
+    BadModel {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, in words.
+        detail: String,
+    },
+    /// The input is longer than the model takes.
+    #[error("the input has {tokens} tokens, the model takes {limit}")]
+    TooLong {
+        /// Tokens of the input (for a generation: of the prompt).
+        tokens: usize,
+        /// The most it takes.
+        limit: usize,
+    },
+    /// A parameter is out of its range.
+    #[error("{name} is out of range: {detail}")]
+    BadParameter {
+        /// The parameter's name as the API calls it.
+        name: &'static str,
+        /// The range, in words.
+        detail: String,
+    },
+    /// The queue is full.
+    #[error("overloaded: {queued} requests wait; try again in {} s", retry_after.as_secs())]
+    Overloaded {
+        /// Requests that wait.
+        queued: usize,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The request's deadline passed.
+    #[error("the deadline passed before the answer was complete")]
+    Deadline,
+    /// The engine's thread is gone.
+    #[error("the engine has stopped")]
+    Stopped,
+    /// The prompt could not be rendered.
+    #[error("chat template: {0}")]
+    Template(String),
+    /// The tokenizer failed.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// The tensor library failed.
+    #[error("computing: {0}")]
+    Compute(#[from] candle_core::Error),
+}
+
+/// What a model is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// The name in the manifest, as clients name it.
+    pub name: String,
+    /// The architecture (`qwen2`, `llama`, ...).
+    pub architecture: String,
+    /// The longest prompt and answer together, in tokens.
+    pub context_tokens: usize,
+    /// SHA-256 of the file in hexadecimal, as the manifest pins it; empty for a file outside the manifest.
+    pub sha256: String,
+}
+
+/// Who says a message of a chat prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChatRole {
+    /// Instructions.
+    System,
+    /// The one who asks.
+    User,
+    /// The model.
+    Assistant,
+}
+
+impl ChatRole {
+    /// The name chat templates use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
+/// One message of a chat prompt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatMessage {
+    /// Who says it.
+    pub role: ChatRole,
+    /// What is said. Control tokens in it are plain text to the model.
+    pub content: String,
+}
+
+/// What a generation continues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// A chat, rendered by the model's own template.
+    Chat(Vec<ChatMessage>),
+    /// Plain text.
+    Text(String),
+}
+
+/// How the next token is chosen. [`Sampling::greedy`] is the default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    /// 0 takes the likeliest token always; up to 2.
+    pub temperature: f32,
+    /// Keeps the likeliest tokens that together reach this probability; above 0, up to 1.
+    pub top_p: f32,
+    /// Keeps this many of the likeliest tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keeps tokens at least this fraction as likely as the likeliest; 0 to 1.
+    pub min_p: f32,
+    /// Divides (or multiplies) the logits of tokens seen before (Keskar et al., arXiv:1909.05858); 1 changes nothing.
+    pub repetition_penalty: f32,
+    /// Subtracted from the logit of every token that was generated before; -2 to 2 (OpenAI's definition).
+    pub presence_penalty: f32,
+    /// Subtracted once for each time the token was generated before; -2 to 2 (OpenAI's definition).
+    pub frequency_penalty: f32,
+    /// The same seed gives the same answer.
+    pub seed: u64,
+}
+
+impl Sampling {
+    /// The likeliest token each time.
+    #[must_use]
+    pub fn greedy() -> Self {
+        Self {
+            temperature: 0.0,
+            top_p: 1.0,
+            top_k: 0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            seed: 0,
+        }
+    }
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self::greedy()
+    }
+}
+
+/// A request to generate.
+#[derive(Clone, Debug)]
+pub struct GenerateRequest {
+    /// What to continue.
+    pub prompt: Prompt,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// The most tokens to generate.
+    pub max_tokens: usize,
+    /// Texts that end the answer; they are not part of it.
+    pub stop: Vec<String>,
+    /// Alternatives with their log-probabilities to report for each token (0: none; `None`: no log-probabilities).
+    pub top_logprobs: Option<usize>,
+    /// When to give up.
+    pub deadline: Option<Instant>,
+}
+
+impl GenerateRequest {
+    /// A greedy answer of at most `max_tokens` to a chat.
+    #[must_use]
+    pub fn chat(messages: Vec<ChatMessage>, max_tokens: usize) -> Self {
+        Self {
+            prompt: Prompt::Chat(messages),
+            sampling: Sampling::greedy(),
+            max_tokens,
+            stop: Vec::new(),
+            top_logprobs: None,
+            deadline: None,
+        }
+    }
+}
+
+/// Why a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model ended its turn, or a stop text came.
+    Stop,
+    /// `max_tokens` were generated or the context is full.
+    Length,
+}
+
+/// The log-probability of one token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenLogprob {
+    /// The token's text (invalid UTF-8 replaced).
+    pub text: String,
+    /// The token's bytes.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of its probability, before sampling parameters.
+    pub logprob: f32,
+    /// The likeliest alternatives, likeliest first, as (text, bytes, log-probability).
+    pub top: Vec<(String, Vec<u8>, f32)>,
+}
+
+/// What a generation cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Of these, tokens whose keys and values were still there from an earlier request.
+    pub cached_tokens: usize,
+    /// Tokens generated.
+    pub completion_tokens: usize,
+}
+
+/// What happens during a generation, in this order: `Queued`*, `Started`, `Text`*, then `Done` or an error.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GenerationEvent {
+    /// Waiting; `position` requests are served first.
+    Queued {
+        /// How many are before this one.
+        position: usize,
+    },
+    /// The prompt was read.
+    Started {
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// Of these, not computed again.
+        cached_tokens: usize,
+    },
+    /// The next piece of the answer: whole UTF-8 characters, never part of a stop text.
+    Text {
+        /// The piece; empty when a token's text is held back but its log-probability is reported.
+        text: String,
+        /// The tokens that this event accounts for, where log-probabilities were asked for.
+        logprobs: Vec<TokenLogprob>,
+    },
+    /// The end.
+    Done {
+        /// Why.
+        reason: FinishReason,
+        /// What it cost.
+        usage: Usage,
+    },
+}
+
+/// A generation under way. Dropping it cancels the work within one token.
+#[derive(Debug)]
+pub struct GenerationStream {
+    receiver: mpsc::Receiver<Result<GenerationEvent, InferenceError>>,
+}
+
+impl GenerationStream {
+    /// A stream over what an engine sends to the other end of `receiver`. The engine must stop when a send fails.
+    #[must_use]
+    pub fn new(receiver: mpsc::Receiver<Result<GenerationEvent, InferenceError>>) -> Self {
+        Self { receiver }
+    }
+}
+
+impl Stream for GenerationStream {
+    type Item = Result<GenerationEvent, InferenceError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.receiver.poll_recv(cx)
+    }
+}
+
+/// A language model: the engine in this process, or another adapter.
+pub trait LanguageModel: Send + Sync {
+    /// What it is.
+    fn info(&self) -> &ModelInfo;
+
+    /// Tokens of `text`, without a template. An adapter that cannot count gives an upper bound.
+    ///
+    /// # Errors
+    /// [`InferenceError::Tokenizer`].
+    fn count_tokens(&self, text: &str) -> Result<usize, InferenceError>;
+
+    /// Queues a request and returns at once.
+    ///
+    /// # Errors
+    /// `Overloaded` if the queue is full, `TooLong` if the prompt leaves no room for an answer, `BadParameter`,
+    /// `Template`, `Stopped`.
+    fn generate(&self, request: GenerateRequest) -> Result<GenerationStream, InferenceError>;
+}
+
+/// What a text is to be found as: the two kinds are embedded differently (arXiv:2402.05672, section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TextKind {
+    /// A question, or a text compared with its like.
+    Query,
+    /// A text that answers.
+    Passage,
+}
+
+/// Vectors of equal dimension, row by row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embeddings {
+    /// Numbers in a row.
+    pub dim: usize,
+    /// Row-major `[rows, dim]`.
+    pub data: Vec<f32>,
+    /// Tokens embedded in all.
+    pub tokens: usize,
+}
+
+impl Embeddings {
+    /// The rows in order.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.data.chunks_exact(self.dim.max(1))
+    }
+}
+
+/// What an embedding model is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbedderInfo {
+    /// The name in the manifest.
+    pub name: String,
+    /// Numbers in a vector.
+    pub dim: usize,
+    /// The longest text, prefix and special tokens included.
+    pub max_tokens: usize,
+    /// SHA-256 of the file: vectors of different models must never meet in one index.
+    pub sha256: String,
+}
+
+/// An embedding model.
+#[async_trait]
+pub trait Embedder: Send + Sync {
+    /// What it is.
+    fn info(&self) -> &EmbedderInfo;
+
+    /// Tokens of `text` as `kind`, prefix and special tokens included.
+    ///
+    /// # Errors
+    /// [`InferenceError::Tokenizer`].
+    fn count_tokens(&self, kind: TextKind, text: &str) -> Result<usize, InferenceError>;
+
+    /// Embeds `texts`: row-major `[texts.len(), dim]`, each row of L2 norm 1 ± 1e-3.
+    ///
+    /// # Errors
+    /// `TooLong` if a text exceeds `max_tokens` (nothing is cut silently), `Overloaded`, `Stopped`.
+    async fn embed(&self, kind: TextKind, texts: Vec<String>) -> Result<Embeddings, InferenceError>;
+}

@@ -1,0 +1,8 @@
+//! kefu (客服): a company's AI customer service in one program. `src/ARCHITECTURE.md` is the map.
+
+pub mod config;
+pub mod domain;
+pub mod inference;
+pub mod retrieval;
+pub mod storage;
+pub mod understanding;

@@ -1,0 +1,78 @@
+//! Finding what the knowledge base says: parse, chunk, ingest; lexical and vector indexes; fusion.
+
+use crate::domain::{Faq, KbVersion, Passage};
+use serde::{Deserialize, Serialize};
+
+/// Which stages a search uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SearchMode {
+    /// Both, fused.
+    #[default]
+    Hybrid,
+    /// Vectors alone.
+    Dense,
+    /// Words alone.
+    Lexical,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A passage of a document.
+    Passage(Passage),
+    /// An approved question with its answer.
+    Faq(Faq),
+}
+
+/// The scores of a hit by stage. A stage that did not find it has `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Scores {
+    /// Cosine of question and text, -1 to 1.
+    pub dense: Option<f32>,
+    /// BM25 (Robertson and Zaragoza 2009).
+    pub lexical: Option<f32>,
+    /// Reciprocal rank fusion (Cormack et al. 2009), scaled so that first in all stages is 1.
+    pub fused: f32,
+    /// Share of the question's informative words that the text contains, weighted by their rarity, 0 to 1.
+    pub coverage: f32,
+}
+
+/// One thing found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// What.
+    pub source: Source,
+    /// How well.
+    pub scores: Scores,
+}
+
+/// One approved question that resembles what was asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FaqHit {
+    /// The FAQ.
+    pub faq: Faq,
+    /// Which of its wordings is nearest, from 0 (the standard one).
+    pub wording: usize,
+    /// Cosine of question and wording.
+    pub similarity: f32,
+    /// Share of the rarer words that question and wording have in common, 0 to 1.
+    pub overlap: f32,
+    /// Whether question and wording are the same after normalising.
+    pub exact: bool,
+}
+
+/// All that a search found, with what it took.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The FAQs nearest to the question, best first.
+    pub faqs: Vec<FaqHit>,
+    /// Passages and FAQs, best first.
+    pub hits: Vec<Hit>,
+    /// The knowledge base that was searched.
+    pub kb_version: KbVersion,
+    /// Milliseconds to embed the question.
+    pub embed_ms: f64,
+    /// Milliseconds to search.
+    pub search_ms: f64,
+}

@@ -1,0 +1,253 @@
+//! The truth on disk. The port [`Store`] stands here, made of small traits by noun; `sqlite/` is the embedded adapter.
+//! Indexes are derived from what is stored here and can be deleted at any time.
+
+use crate::domain::{
+    ApiKeyId, Conversation, ConversationId, ConversationStatus, Document, DocumentId, Faq, FaqId, KbVersion, Message,
+    MessageId, Passage, PassageId,
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+/// What went wrong with the database.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// No space is left on the disk (or a limit on file sizes was met).
+    #[error("the disk is full: nothing was changed. Free some space under the data directory and try again")]
+    Full,
+    /// The database is in use by another process for too long.
+    #[error("the database is busy (another process writes to it); try again")]
+    Busy,
+    /// The file is damaged or is no database of this program.
+    #[error("the database {path} is damaged or not a kefu database: {detail}. Restore a backup, or move the file away")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What was found.
+        detail: String,
+    },
+    /// The database was written by a newer program.
+    #[error("the database was written by a newer kefu (schema {found}, this program knows {known}): use that program")]
+    Newer {
+        /// Its schema version.
+        found: i64,
+        /// The newest this program knows.
+        known: i64,
+    },
+    /// The data directory cannot be used.
+    #[error("data directory {path}: {source}")]
+    Io {
+        /// The directory or file.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A row cannot be understood.
+    #[error("table {table}: {detail}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// What is wrong with the row.
+        detail: String,
+    },
+    /// Anything else the database said.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None` at the end. Opaque.
+    pub next: Option<String>,
+}
+
+/// Which page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Rows at most.
+    pub limit: u32,
+    /// [`Page::next`] of the page before; `None` for the first.
+    pub cursor: Option<String>,
+}
+
+impl PageRequest {
+    /// The first `limit` rows.
+    #[must_use]
+    pub fn first(limit: u32) -> Self {
+        Self { limit, cursor: None }
+    }
+}
+
+/// A document without its text, for lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentSummary {
+    /// Its identifier.
+    pub id: DocumentId,
+    /// Where it came from.
+    pub source: String,
+    /// Its title.
+    pub title: String,
+    /// How it was written.
+    pub format: crate::domain::DocumentFormat,
+    /// SHA-256 of the file's bytes.
+    pub sha256: String,
+    /// Bytes of its text.
+    pub bytes: u64,
+    /// Passages it was cut into.
+    pub passages: u64,
+    /// When it was last imported.
+    pub imported_at: Timestamp,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnowledgeCounts {
+    /// Documents.
+    pub documents: u64,
+    /// Passages.
+    pub passages: u64,
+    /// Approved questions.
+    pub faqs: u64,
+}
+
+/// What one version of the knowledge base changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionEntry {
+    /// The version.
+    pub version: KbVersion,
+    /// What was done, for people ("import kb/docs/fees.md").
+    pub note: String,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// The knowledge base. Every method that changes it is one transaction, and makes the version one greater.
+#[async_trait]
+pub trait KnowledgeStore: Send + Sync {
+    /// The present version; 0 when nothing was ever imported.
+    async fn kb_version(&self) -> Result<KbVersion, StorageError>;
+    /// How much there is.
+    async fn knowledge_counts(&self) -> Result<KnowledgeCounts, StorageError>;
+    /// The newest versions first.
+    async fn kb_versions(&self, limit: u32) -> Result<Vec<VersionEntry>, StorageError>;
+
+    /// Adds a document with its passages, or replaces the one of the same `source` (the row keeps `document.id`:
+    /// callers take the id of the present one first).
+    async fn put_document(&self, document: &Document, passages: &[Passage]) -> Result<KbVersion, StorageError>;
+    /// The document of that source.
+    async fn document_by_source(&self, source: &str) -> Result<Option<DocumentSummary>, StorageError>;
+    /// The document with its text.
+    async fn document(&self, id: DocumentId) -> Result<Option<Document>, StorageError>;
+    /// Documents in order of their source.
+    async fn documents(&self, page: &PageRequest) -> Result<Page<DocumentSummary>, StorageError>;
+    /// Removes a document with its passages; `false` if there is none.
+    async fn remove_document(&self, id: DocumentId) -> Result<bool, StorageError>;
+    /// The passages of a document in order.
+    async fn document_passages(&self, id: DocumentId) -> Result<Vec<Passage>, StorageError>;
+    /// The passages with these ids, in the order asked for; those that are gone are left out.
+    async fn passages(&self, ids: &[PassageId]) -> Result<Vec<Passage>, StorageError>;
+    /// The next `limit` passages after `after` in order of id: to walk through all of them.
+    async fn passages_after(&self, after: Option<PassageId>, limit: u32) -> Result<Vec<Passage>, StorageError>;
+
+    /// Adds FAQs, or replaces those of the same key (a present one keeps its id). One version for all of them;
+    /// FAQs that are equal to what is stored change nothing, and if none changes the version stays.
+    /// Returns how many were added or changed.
+    async fn put_faqs(&self, faqs: &[Faq], note: &str) -> Result<usize, StorageError>;
+    /// The FAQs with these ids, in the order asked for; those that are gone are left out.
+    async fn faqs(&self, ids: &[FaqId]) -> Result<Vec<Faq>, StorageError>;
+    /// FAQs in order of key.
+    async fn faq_page(&self, page: &PageRequest) -> Result<Page<Faq>, StorageError>;
+    /// The FAQ of that key.
+    async fn faq_by_key(&self, key: &str) -> Result<Option<Faq>, StorageError>;
+    /// Removes a FAQ; `false` if there is none.
+    async fn remove_faq(&self, id: FaqId) -> Result<bool, StorageError>;
+
+    /// The vectors stored for these texts by the model `model_sha256`; `None` where there is none.
+    /// A key is the SHA-256 of kind and text.
+    async fn embeddings(&self, model_sha256: &str, keys: &[[u8; 32]]) -> Result<Vec<Option<Vec<f32>>>, StorageError>;
+    /// Stores vectors: so that the same text is not embedded twice, even when an import is interrupted.
+    async fn put_embeddings(&self, model_sha256: &str, rows: &[([u8; 32], Vec<f32>)]) -> Result<(), StorageError>;
+}
+
+/// Conversations and their messages.
+#[async_trait]
+pub trait ConversationStore: Send + Sync {
+    /// Adds a conversation.
+    async fn create_conversation(&self, conversation: &Conversation) -> Result<(), StorageError>;
+    /// The conversation of that id.
+    async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StorageError>;
+    /// Changes its status; `false` if there is none.
+    async fn set_conversation_status(
+        &self,
+        id: ConversationId,
+        status: ConversationStatus,
+        at: Timestamp,
+    ) -> Result<bool, StorageError>;
+    /// Adds a message and touches the conversation. The same message id twice is stored once.
+    async fn add_message(&self, message: &Message) -> Result<(), StorageError>;
+    /// The newest `limit` messages, oldest first.
+    async fn messages(&self, id: ConversationId, limit: u32) -> Result<Vec<Message>, StorageError>;
+    /// Rates a message of that conversation, with the visitor's words (may be empty); `false` if there is no such
+    /// message of the assistant there.
+    async fn rate_message(
+        &self,
+        id: ConversationId,
+        message: MessageId,
+        score: u8,
+        comment: &str,
+        at: Timestamp,
+    ) -> Result<bool, StorageError>;
+    /// Rates a whole conversation; `false` if there is none.
+    async fn rate_conversation(
+        &self,
+        id: ConversationId,
+        score: u8,
+        comment: &str,
+        at: Timestamp,
+    ) -> Result<bool, StorageError>;
+    /// How many conversations wait for a person, and how many of them came before `id`.
+    async fn waiting_position(&self, id: ConversationId) -> Result<u64, StorageError>;
+}
+
+/// An API key as it is stored: never the key itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Its identifier.
+    pub id: ApiKeyId,
+    /// What people call it.
+    pub name: String,
+    /// SHA-256 of the key, in hexadecimal.
+    pub sha256: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// API keys.
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    /// Adds a key.
+    async fn add_key(&self, key: &ApiKey) -> Result<(), StorageError>;
+    /// The key with that hash, unless it was revoked.
+    async fn active_key(&self, sha256: &str) -> Result<Option<ApiKey>, StorageError>;
+    /// All keys, oldest first.
+    async fn keys(&self) -> Result<Vec<ApiKey>, StorageError>;
+    /// Revokes a key; `false` if there is no active key of that id.
+    async fn revoke_key(&self, id: ApiKeyId, at: Timestamp) -> Result<bool, StorageError>;
+}
+
+/// Everything that is stored.
+#[async_trait]
+pub trait Store: KnowledgeStore + ConversationStore + KeyStore {
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<(), StorageError>;
+    /// Name and version, for people ("SQLite 3.51.3").
+    fn describe(&self) -> String;
+    /// Waits for what is under way and closes.
+    async fn close(&self);
+}

@@ -1,0 +1,68 @@
+//! One spelling for what looks or means the same. Used for matching alone: what is stored and shown stays as written.
+
+use unicode_normalization::UnicodeNormalization;
+
+/// `text` in NFKC (full-width forms become ASCII, ligatures and circled digits their parts), without zero-width and
+/// control characters, white space folded to single spaces and trimmed.
+/// Source: Unicode Standard Annex 15.
+#[must_use]
+pub fn normalise(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    let mut space = false;
+    for c in text.nfkc() {
+        if c.is_whitespace() {
+            space = !folded.is_empty();
+        } else if !(c.is_control() || is_invisible(c)) {
+            if space {
+                folded.push(' ');
+                space = false;
+            }
+            folded.push(c);
+        }
+    }
+    folded
+}
+
+/// Characters without width that split words for a matcher and not for a reader (Unicode general category Cf, as far
+/// as they occur in running text, and the tag block that hides text).
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+        | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The key under which two wordings count as the same: normalised, lower case, without punctuation and white space,
+/// and without the courtesies that surround a question.
+#[must_use]
+pub fn match_key(text: &str) -> String {
+    const COURTESIES: [&str; 12] =
+        ["请问一下", "请问", "你好", "您好", "麻烦问下", "麻烦问一下", "想问一下", "想问下", "我想问", "谢谢", "please", "hello"];
+    let mut key: String =
+        normalise(text).chars().flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric() || *c == '%').collect();
+    loop {
+        let trimmed = COURTESIES.iter().find_map(|courtesy| {
+            let rest = key.strip_prefix(courtesy).or_else(|| key.strip_suffix(courtesy))?;
+            // A greeting alone is a greeting, not an empty question.
+            (!rest.is_empty()).then(|| rest.to_owned())
+        });
+        match trimmed {
+            Some(rest) => key = rest,
+            None => return key,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{match_key, normalise};
+
+    #[test]
+    fn looks_alike_is_alike() {
+        assert_eq!(normalise("  ＡＢＣ　１２３\u{200b}４\n ok "), "ABC 1234 ok");
+        assert_eq!(match_key("您好，请问 信用卡丢了怎么挂失？？"), match_key("信用卡丢了怎么挂失"));
+        assert_eq!(match_key("How do I RETURN an item?"), "howdoireturnanitem");
+        assert_eq!(match_key("你好"), "你好");
+        assert_ne!(match_key("利率 3.5%"), match_key("利率 3.5"));
+    }
+}

@@ -1,0 +1,98 @@
+//! Greetings, thanks, farewells, and the wish to speak to a person: recognised by whole-message rules, because a
+//! wrong match here would swallow a question.
+
+use super::match_key;
+use crate::domain::Language;
+
+/// What is said beside the matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Smalltalk {
+    /// A greeting.
+    Greeting,
+    /// Thanks or approval.
+    Thanks,
+    /// A farewell.
+    Farewell,
+    /// The question who or what answers here.
+    Identity,
+}
+
+impl Smalltalk {
+    /// The reply.
+    #[must_use]
+    pub fn reply(self, language: Language) -> &'static str {
+        match (self, language) {
+            (Self::Greeting, Language::Zh) => "您好，我是智能客服，由 AI 提供服务。请问有什么可以帮您？",
+            (Self::Greeting, Language::En) => "Hello, I am the AI customer service assistant. How can I help you?",
+            (Self::Thanks, Language::Zh) => "不客气。还有其他问题可以继续问我。",
+            (Self::Thanks, Language::En) => "You are welcome. Is there anything else I can help with?",
+            (Self::Farewell, Language::Zh) => "感谢您的咨询，再见。",
+            (Self::Farewell, Language::En) => "Thank you for contacting us. Goodbye.",
+            (Self::Identity, Language::Zh) => {
+                "我是智能客服，由 AI 提供服务，根据已核准的资料回答问题。需要人工服务时，请输入“转人工”。"
+            }
+            (Self::Identity, Language::En) => {
+                "I am an AI assistant and answer from approved documents. Type \"agent\" to ask for a person."
+            }
+        }
+    }
+}
+
+/// The smalltalk that `text` is, if it is nothing else.
+#[must_use]
+pub fn smalltalk(text: &str) -> Option<Smalltalk> {
+    let key = match_key(text);
+    let key = key.trim_end_matches(['啊', '呀', '哈', '哦', '吗', '呢', '了', '啦', '的']);
+    let is = |words: &[&str]| words.contains(&key);
+    if is(&["你好", "您好", "hi", "hello", "hey", "在", "有人", "早上好", "下午好", "晚上好", "goodmorning", "hellothere"]) {
+        Some(Smalltalk::Greeting)
+    } else if is(&["谢谢", "谢谢你", "谢谢您", "多谢", "感谢", "好的谢谢", "thanks", "thankyou", "thankyouverymuch", "thx", "明白", "知道", "好"]) {
+        Some(Smalltalk::Thanks)
+    } else if is(&["再见", "拜拜", "bye", "goodbye", "没有问题", "没别的问题"]) {
+        Some(Smalltalk::Farewell)
+    } else if is(&["你是谁", "你是机器人", "你是人还是机器人", "你是真人", "whoareyou", "areyouarobot", "areyouabot", "areyouhuman"]) {
+        Some(Smalltalk::Identity)
+    } else {
+        None
+    }
+}
+
+/// Whether the customer asks for a person. This wish is always honoured.
+#[must_use]
+pub fn wants_person(text: &str) -> bool {
+    let key = match_key(text);
+    const ZH: [&str; 12] = [
+        "转人工", "人工客服", "人工服务", "找人工", "要人工", "接人工", "真人客服", "转客服", "换人工", "叫人工", "找真人", "跟人说",
+    ];
+    const EN: [&str; 10] = [
+        "talktoahuman", "speaktoahuman", "talktoaperson", "speaktoaperson", "humanagent", "liveagent", "realperson",
+        "talktoanagent", "speaktoanagent", "speaktosomeone",
+    ];
+    // "人工服务几点下班" asks about the service: a longer question with an asking word stays a question.
+    let asks = ["几点", "时间", "电话", "多少", "怎么收费", "when", "hours", "number"].iter().any(|word| key.contains(word));
+    matches!(key.as_str(), "人工" | "agent" | "human" | "operator" | "representative")
+        || (!asks && ZH.iter().chain(&EN).any(|phrase| key.contains(phrase)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Smalltalk, smalltalk, wants_person};
+
+    #[test]
+    fn only_whole_messages_are_smalltalk() {
+        assert_eq!(smalltalk("您好！"), Some(Smalltalk::Greeting));
+        assert_eq!(smalltalk("谢谢啊"), Some(Smalltalk::Thanks));
+        assert_eq!(smalltalk("你好，信用卡丢了"), None);
+        assert_eq!(smalltalk("Hello"), Some(Smalltalk::Greeting));
+    }
+
+    #[test]
+    fn the_wish_for_a_person_is_heard() {
+        for text in ["转人工", "我要人工客服！！", "请转人工谢谢", "I want to talk to a human", "agent"] {
+            assert!(wants_person(text), "{text}");
+        }
+        for text in ["人工服务几点下班", "人工智能存款", "信用卡年费"] {
+            assert!(!wants_person(text), "{text}");
+        }
+    }
+}
