@@ -1,6 +1,11 @@
 //! Language and embedding models. The ports [`LanguageModel`] and [`Embedder`] stand here; the rest of the program
 //! knows nothing else of this room.
 
+pub mod prompt;
+pub mod sampler;
+pub mod stop;
+pub mod tokenizer;
+
 use async_trait::async_trait;
 use futures::Stream;
 use serde::{Deserialize, Serialize};
