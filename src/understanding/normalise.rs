@@ -32,6 +32,15 @@ fn is_invisible(c: char) -> bool {
         | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Only the letters and digits of `text`, normalised, in lower case (and `%`, which changes what a number means).
+pub(super) fn letters(text: &str) -> String {
+    normalise(text)
+        .chars()
+        .flat_map(char::to_lowercase)
+        .filter(|c| c.is_alphanumeric() || *c == '%')
+        .collect()
+}
+
 /// The key under which two wordings count as the same: normalised, lower case, without punctuation and white space,
 /// and without the courtesies that surround a question.
 #[must_use]

@@ -1,7 +1,7 @@
 //! Greetings, thanks, farewells, and the wish to speak to a person: recognised by whole-message rules, because a
 //! wrong match here would swallow a question.
 
-use super::match_key;
+use super::normalise::letters;
 use crate::domain::Language;
 
 /// What is said beside the matter.
@@ -41,7 +41,7 @@ impl Smalltalk {
 /// The smalltalk that `text` is, if it is nothing else.
 #[must_use]
 pub fn smalltalk(text: &str) -> Option<Smalltalk> {
-    let key = match_key(text);
+    let key = letters(text);
     let key = key.trim_end_matches(['啊', '呀', '哈', '哦', '吗', '呢', '了', '啦', '的']);
     let is = |words: &[&str]| words.contains(&key);
     if is(&[
@@ -96,7 +96,6 @@ pub fn smalltalk(text: &str) -> Option<Smalltalk> {
 /// Whether the customer asks for a person. This wish is always honoured.
 #[must_use]
 pub fn wants_person(text: &str) -> bool {
-    let key = match_key(text);
     const ZH: [&str; 12] = [
         "转人工",
         "人工客服",
@@ -123,6 +122,7 @@ pub fn wants_person(text: &str) -> bool {
         "speaktoanagent",
         "speaktosomeone",
     ];
+    let key = letters(text);
     // "人工服务几点下班" asks about the service: a longer question with an asking word stays a question.
     let asks = ["几点", "时间", "电话", "多少", "怎么收费", "when", "hours", "number"]
         .iter()
