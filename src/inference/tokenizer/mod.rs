@@ -65,7 +65,7 @@ impl Piece {
 
 /// How text without special tokens is merged.
 enum Merger {
-    Bpe(Box<tokenizers::Tokenizer>),
+    BytePairs(Box<tokenizers::Tokenizer>),
     SentencePiece { model: SentencePiece, space_prefix: bool },
 }
 
@@ -102,7 +102,7 @@ impl Tokenizer {
         check(&vocabulary)?;
         let end = mark_end_tokens(&mut vocabulary);
         let merger = match vocabulary.model.as_str() {
-            "gpt2" => Merger::Bpe(Box::new(byte_pairs(&vocabulary)?)),
+            "gpt2" => Merger::BytePairs(Box::new(byte_pairs(&vocabulary)?)),
             "llama" => Merger::SentencePiece {
                 model: SentencePiece::new(&vocabulary),
                 space_prefix: vocabulary.add_space_prefix,
@@ -254,7 +254,7 @@ impl Tokenizer {
     }
 
     /// Appends the tokens of `text`. `at_start` tells whether a control token or nothing stands before it (where
-    /// SentencePiece models with a space prefix want one); returns the same for what comes next.
+    /// `SentencePiece` models with a space prefix want one); returns the same for what comes next.
     fn encode_part(
         &self,
         text: &str,
@@ -279,7 +279,7 @@ impl Tokenizer {
 
     fn merge(&self, text: &str, at_start: bool, ids: &mut Vec<u32>) -> Result<(), InferenceError> {
         match &self.merger {
-            Merger::Bpe(bpe) => {
+            Merger::BytePairs(bpe) => {
                 let encoding = bpe
                     .encode_fast(text, false)
                     .map_err(|error| InferenceError::Tokenizer(error.to_string()))?;

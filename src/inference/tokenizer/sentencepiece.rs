@@ -1,4 +1,4 @@
-//! SentencePiece models as GGUF files hold them (`llama`): neighbours are merged while their union is a token, the
+//! `SentencePiece` models as GGUF files hold them (`llama`): neighbours are merged while their union is a token, the
 //! best score first; what is left and no token is spelled in bytes.
 //! Source: Kudo and Richardson 2018, arXiv:1808.06226; the order of merges is llama.cpp's `llm_tokenizer_spm`.
 
@@ -14,7 +14,7 @@ pub(super) struct SentencePiece {
     ids: HashMap<String, u32>,
     scores: Vec<f32>,
     /// The tokens of single bytes.
-    bytes: [Option<u32>; 256],
+    bytes: Box<[Option<u32>; 256]>,
     unknown: Option<u32>,
 }
 
@@ -59,7 +59,7 @@ impl Eq for Candidate {}
 
 impl SentencePiece {
     pub(super) fn new(vocabulary: &Vocabulary) -> Self {
-        let mut bytes = [None; 256];
+        let mut bytes = Box::new([None; 256]);
         let mut ids = HashMap::with_capacity(vocabulary.tokens.len());
         for (token, id) in vocabulary.tokens.iter().zip(0_u32..) {
             match vocabulary.kind(id) {

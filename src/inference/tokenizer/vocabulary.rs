@@ -36,7 +36,7 @@ impl TokenKind {
 /// holds it under `tokenizer.*`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Vocabulary {
-    /// `gpt2` (byte-level BPE) or `llama` (SentencePiece).
+    /// `gpt2` (byte-level BPE) or `llama` (`SentencePiece`).
     pub model: String,
     /// Name of the pre-tokenizer of a `gpt2` model.
     pub pre: String,
