@@ -1,6 +1,13 @@
 //! Language and embedding models. The ports [`LanguageModel`] and [`Embedder`] stand here; the rest of the program
 //! knows nothing else of this room.
 
+pub mod gguf;
+pub mod kv_cache;
+mod layers;
+pub mod models;
+mod repack;
+mod weights;
+
 use async_trait::async_trait;
 use futures::Stream;
 use serde::{Deserialize, Serialize};
