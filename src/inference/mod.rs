@@ -1,6 +1,7 @@
 //! Language and embedding models. The ports [`LanguageModel`] and [`Embedder`] stand here; the rest of the program
 //! knows nothing else of this room.
 
+pub mod engine;
 pub mod gguf;
 pub mod kv_cache;
 mod layers;

@@ -53,8 +53,11 @@ impl StopMatcher {
         self.held.push_str(text);
         let first = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
         if let Some(first) = first {
-            let text = self.held[..first].to_owned();
-            return StopStep { text, stopped: true };
+            let rest = self.held.split_off(first);
+            return StopStep {
+                text: std::mem::replace(&mut self.held, rest),
+                stopped: true,
+            };
         }
         let rest = self.held.split_off(self.held.len() - self.suspicious());
         StopStep {
@@ -63,7 +66,7 @@ impl StopMatcher {
         }
     }
 
-    /// Bytes held back.
+    /// Bytes held back; after a stop text, those from its beginning on.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.len()

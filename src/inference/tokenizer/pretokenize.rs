@@ -43,7 +43,7 @@ impl Rule {
                 )));
             }
         };
-        let whole_words = matches!(name, "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "pixtral");
+        let whole_words = is_llama3(name);
         Ok(Self {
             expressions,
             whole_words,
@@ -62,6 +62,16 @@ impl Rule {
         steps.push(PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, false)));
         Ok(PreTokenizerWrapper::Sequence(Sequence::new(steps)))
     }
+}
+
+/// Whether texts of a model with this rule begin with `bos` unless the file says otherwise.
+pub(super) fn begins_with_bos(name: &str) -> bool {
+    is_llama3(name)
+}
+
+/// Llama 3's `tokenizer.json` sets `ignore_merges` and begins every text with `<|begin_of_text|>`.
+fn is_llama3(name: &str) -> bool {
+    matches!(name, "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "pixtral")
 }
 
 #[cfg(test)]

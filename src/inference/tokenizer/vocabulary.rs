@@ -1,5 +1,8 @@
 //! What a model file says about its tokens, before anything is built from it.
 
+use crate::inference::InferenceError;
+use crate::inference::gguf::Gguf;
+
 /// How a token may arise. The numbers are those of GGUF's `tokenizer.ggml.token_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {
@@ -67,6 +70,55 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
+    /// What `gguf` says under `tokenizer.*`. Defaults are llama.cpp's: `llama` models begin with `bos` and a space
+    /// unless the file says otherwise, `gpt2` models do not (but those of llama 3 begin with `bos`).
+    ///
+    /// # Errors
+    /// [`InferenceError::BadModel`] for keys that are missing or of the wrong type.
+    pub fn from_gguf(gguf: &Gguf) -> Result<Self, InferenceError> {
+        let metadata = gguf.metadata();
+        let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let id = |name: &str| metadata.optional_u32(&format!("tokenizer.ggml.{name}_token_id"));
+        let flag = |name: &str| metadata.optional_bool(&format!("tokenizer.ggml.{name}"));
+        let model = metadata.str("tokenizer.ggml.model")?.to_owned();
+        let pre = metadata
+            .optional_str("tokenizer.ggml.pre")?
+            .unwrap_or_default()
+            .to_owned();
+        let scores = "tokenizer.ggml.scores";
+        let types = "tokenizer.ggml.token_type";
+        let merges = "tokenizer.ggml.merges";
+        let sentencepiece = model == "llama";
+        Ok(Self {
+            tokens: owned(metadata.strings("tokenizer.ggml.tokens")?),
+            scores: if metadata.contains(scores) {
+                metadata.f32s(scores)?
+            } else {
+                Vec::new()
+            },
+            types: if metadata.contains(types) {
+                metadata.i32s(types)?
+            } else {
+                Vec::new()
+            },
+            merges: if metadata.contains(merges) {
+                owned(metadata.strings(merges)?)
+            } else {
+                Vec::new()
+            },
+            bos: id("bos")?,
+            eos: id("eos")?,
+            eot: id("eot")?,
+            unk: id("unknown")?,
+            pad: id("padding")?,
+            add_bos: flag("add_bos_token")?.unwrap_or(sentencepiece || super::pretokenize::begins_with_bos(&pre)),
+            add_space_prefix: flag("add_space_prefix")?.unwrap_or(sentencepiece),
+            chat_template: metadata.optional_str("tokenizer.chat_template")?.map(str::to_owned),
+            model,
+            pre,
+        })
+    }
+
     /// The kind of token `id`.
     #[must_use]
     pub fn kind(&self, id: u32) -> TokenKind {
