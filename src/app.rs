@@ -69,8 +69,9 @@ pub fn language_model_name(config: &Config, models: &Path) -> anyhow::Result<Str
     Ok(name.to_owned())
 }
 
-/// Bytes of memory that can be used without swapping; where the system does not tell, none.
-fn available_memory() -> u64 {
+/// Bytes of memory that can be used without swapping; 0 where the system does not tell.
+#[must_use]
+pub fn available_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     text.lines()
         .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
