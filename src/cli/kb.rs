@@ -3,13 +3,13 @@
 use super::{Common, output};
 use crate::app::{self, App, Need};
 use crate::domain::{DocumentId, FaqId};
-use crate::retrieval::{FileOutcome, ImportProgress, Query, SearchMode, Source};
+use crate::retrieval::{FileOutcome, FileReport, ImportProgress, Ingester, Query, SearchMode, Source};
 use crate::storage::{DocumentSummary, KnowledgeStore, PageRequest, Store};
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -80,11 +80,16 @@ impl ImportProgress for Bar {
         self.0.set_length(total as u64);
     }
 
-    fn file(&self, path: &Path) {
-        self.0.set_message(path.display().to_string());
+    fn file_started(&self, source: &str) {
+        self.0.set_message(source.to_owned());
     }
 
-    fn file_done(&self, _path: &Path) {
+    fn embedded(&self, done: usize, total: usize) {
+        self.0.set_prefix(format!("{done}/{total} texts"));
+    }
+
+    fn file_done(&self, _report: &FileReport) {
+        self.0.set_prefix("");
         self.0.inc(1);
     }
 }
@@ -93,14 +98,14 @@ async fn import(common: &Common, paths: &[PathBuf]) -> anyhow::Result<ExitCode> 
     let config = common.settings(None)?;
     let store = app::open_store(&common.data).await?;
     let embedder = app::load_embedder(&config, &common.models).await?;
-    let ingester = crate::retrieval::Ingester::new(
+    let ingester = Ingester::new(
         Arc::clone(&store),
         embedder,
         Arc::new(crate::domain::SystemClock),
         config.retrieval,
     );
     let bar = if common.json { ProgressBar::hidden() } else { ProgressBar::new(0) };
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} files  {wide_msg}")?);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} files  {prefix} {wide_msg}")?);
     let cancel = CancellationToken::new();
     let stop = cancel.clone();
     tokio::spawn(async move {
@@ -111,28 +116,30 @@ async fn import(common: &Common, paths: &[PathBuf]) -> anyhow::Result<ExitCode> 
     });
     let report = ingester.import(paths, &Bar(bar.clone()), &cancel).await?;
     bar.finish_and_clear();
-    let mut failed = 0;
+    let failed = report.failures();
     let mut rows = Vec::new();
     for file in &report.files {
-        let path = file.path.display();
+        let path = &file.source;
         let (what, detail) = match &file.outcome {
             FileOutcome::Added { passages } => ("added", format!("{passages} passages")),
             FileOutcome::Updated { passages } => ("updated", format!("{passages} passages")),
             FileOutcome::Unchanged => ("unchanged", String::new()),
-            FileOutcome::Faqs { total, changed, faults } => {
-                for fault in faults {
-                    eprintln!("{path}: {fault}");
+            FileOutcome::Skipped => ("skipped", "test questions, no knowledge".to_owned()),
+            FileOutcome::Faqs { read, changed, errors, faults } => {
+                for error in errors {
+                    eprintln!("{path}: {error}");
                 }
-                failed += faults.len();
-                ("faqs", format!("{total} FAQs, {changed} added or changed"))
+                if *faults > errors.len() {
+                    eprintln!("{path}: and {} more faulty lines", faults - errors.len());
+                }
+                ("faqs", format!("{read} FAQs, {changed} added or changed, {faults} faulty lines"))
             }
             FileOutcome::Failed { error } => {
-                failed += 1;
                 eprintln!("{path}: {error}");
                 ("failed", error.clone())
             }
         };
-        rows.push(json!({"path": path.to_string(), "outcome": what, "detail": detail}));
+        rows.push(json!({"path": path, "outcome": what, "detail": detail}));
     }
     let counts = store.knowledge_counts().await?;
     let version = store.kb_version().await?;
@@ -142,7 +149,7 @@ async fn import(common: &Common, paths: &[PathBuf]) -> anyhow::Result<ExitCode> 
             "documents": counts.documents, "passages": counts.passages, "faqs": counts.faqs,
         }));
     } else {
-        for row in rows.iter().filter(|row| row["outcome"] != "unchanged" && row["outcome"] != "failed") {
+        for row in rows.iter().filter(|row| !matches!(row["outcome"].as_str(), Some("unchanged" | "skipped" | "failed"))) {
             println!("{:9} {}  {}", row["outcome"].as_str().unwrap_or(""), row["path"].as_str().unwrap_or(""), row["detail"].as_str().unwrap_or(""));
         }
         println!(
