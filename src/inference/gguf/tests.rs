@@ -206,7 +206,9 @@ impl Builder {
     fn tensor(mut self, name: &str, dims: &[u64], kind: u32, offset: u64, bytes: usize) -> Self {
         let mut info = Self::text(name);
         info.extend((dims.len() as u32).to_le_bytes());
-        dims.iter().for_each(|dim| info.extend(dim.to_le_bytes()));
+        for dim in dims {
+            info.extend(dim.to_le_bytes());
+        }
         info.extend(kind.to_le_bytes());
         info.extend(offset.to_le_bytes());
         self.tensors.push(info);

@@ -74,7 +74,7 @@ fn has_fast_product(blocks: &QTensor) -> bool {
     let &[rows, columns] = blocks.shape().dims() else {
         return false;
     };
-    matches!(blocks.dtype(), GgmlDType::Q4K | GgmlDType::Q6K | GgmlDType::Q8_0)
+    matches!(blocks.dtype(), GgmlDType::Q4K | GgmlDType::Q6K)
         && rows.is_multiple_of(16)
         && columns.is_multiple_of(256)
 }
