@@ -4,6 +4,7 @@
 pub mod gguf;
 pub mod kv_cache;
 mod layers;
+mod mapped;
 pub mod models;
 mod repack;
 mod weights;

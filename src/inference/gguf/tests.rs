@@ -162,7 +162,7 @@ fn flipped_bytes_never_panic() {
     let header = 12_000.min(bytes.len());
     let mut rng = StdRng::seed_from_u64(20_240_601);
     let (mut refused, mut read) = (0, 0);
-    for _ in 0..4000 {
+    for _ in 0..1500 {
         let mut bytes = bytes.clone();
         for _ in 0..rng.random_range(1..4) {
             let at = rng.random_range(0..header);
@@ -174,7 +174,7 @@ fn flipped_bytes_never_panic() {
         }
     }
     // Most flips hit texts and change nothing but a letter; both ends must have been seen.
-    assert!(refused > 200 && read > 0, "{refused} refused, {read} read");
+    assert!(refused > 50 && read > 0, "{refused} refused, {read} read");
 }
 
 /// A file of one tensor, built by hand.
