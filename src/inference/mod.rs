@@ -5,6 +5,7 @@ pub mod engine;
 pub mod gguf;
 pub mod kv_cache;
 mod layers;
+mod mapped;
 pub mod models;
 pub mod prompt;
 mod repack;

@@ -8,10 +8,14 @@
 //! Source: `ggml-quants.c` of ggml (`dequantize_row_q5_0` and its like).
 
 use super::gguf::{TensorType, TensorView};
+use super::mapped::SharedBytes;
 use half::f16;
-use memmap2::MmapMut;
+use memmap2::{Mmap, MmapMut};
 use rayon::prelude::*;
+use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Numbers in a block of all these formats.
 pub(super) const BLOCK: usize = 32;
@@ -20,41 +24,88 @@ pub(super) const Q8_0_BYTES: usize = 34;
 /// Blocks that one thread rewrites at a time.
 const BATCH: usize = 4096;
 
-/// A matrix as `Q8_0`.
-pub(super) struct Repacked {
-    /// `Q8_0` blocks in the order of the original; page-aligned.
-    pub(super) blocks: MmapMut,
-    /// What each block adds to all of its 32 numbers; none for the formats without an offset.
-    pub(super) offsets: Option<Vec<f32>>,
+/// Where a matrix begins in the arena; the widest vector load.
+const ALIGNMENT: usize = 64;
+
+/// The matrices of a file that are multiplied as `Q8_0`, in one piece of memory. One piece is large enough for huge
+/// pages, with which a core reads weights up to 1.7 times as fast as from the small pages of a mapped file; that is why
+/// matrices that are `Q8_0` already are copied there too.
+#[derive(Debug)]
+pub(super) struct Arena {
+    map: Arc<Mmap>,
+    matrices: HashMap<String, Placed>,
 }
 
-/// Rewrites a tensor; `None` for a format that stays as it is.
-pub(super) fn repack(view: &TensorView<'_>) -> io::Result<Option<Repacked>> {
+#[derive(Debug)]
+struct Placed {
+    range: Range<usize>,
+    offsets: Option<Vec<f32>>,
+}
+
+impl Arena {
+    /// Rewrites those of the tensors that can be `Q8_0`, on all cores.
+    pub(super) fn build(views: &[TensorView<'_>]) -> io::Result<Self> {
+        let views = || views.iter().filter_map(|view| Some((view, q8_0_len(view)?)));
+        let total: usize = views().map(|(_, len)| len.next_multiple_of(ALIGNMENT)).sum();
+        let mut map = MmapMut::map_anon(total.max(1))?;
+        #[cfg(target_os = "linux")]
+        if let Err(error) = map.advise(memmap2::Advice::HugePage) {
+            tracing::debug!(%error, "no huge pages for the weights: decoding is slower");
+        }
+        let mut left = &mut map[..];
+        let mut work = Vec::new();
+        let mut start = 0;
+        for (view, len) in views() {
+            let (own, rest) = left.split_at_mut(len.next_multiple_of(ALIGNMENT));
+            work.push((view, start..start + len, &mut own[..len]));
+            start += len.next_multiple_of(ALIGNMENT);
+            left = rest;
+        }
+        let placed = work.into_par_iter().map(|(view, range, out)| {
+            let offsets = repack(view, out);
+            (view.name.to_owned(), Placed { range, offsets })
+        });
+        let matrices = placed.collect();
+        Ok(Self {
+            map: Arc::new(map.make_read_only()?),
+            matrices,
+        })
+    }
+
+    /// The blocks of a matrix and what each adds to its numbers (see the top of this file), if it is in the arena.
+    pub(super) fn matrix(&self, name: &str) -> Option<(SharedBytes, Option<&[f32]>)> {
+        let placed = self.matrices.get(name)?;
+        Some((
+            SharedBytes::new(&self.map, placed.range.clone()),
+            placed.offsets.as_deref(),
+        ))
+    }
+}
+
+/// Bytes a matrix takes as `Q8_0`; none for a format that stays as it is.
+fn q8_0_len(view: &TensorView<'_>) -> Option<usize> {
+    let repacked = view.dtype == TensorType::Q8_0 || layout(view.dtype).is_some();
+    repacked.then(|| view.bytes.len() / view.dtype.block_bytes() * Q8_0_BYTES)
+}
+
+/// Writes a tensor as `Q8_0` blocks and returns what each adds, for formats with an offset. One that is not to be
+/// rewritten is copied.
+fn repack(view: &TensorView<'_>, out: &mut [u8]) -> Option<Vec<f32>> {
     let Some(layout) = layout(view.dtype) else {
-        return Ok(None);
+        out.copy_from_slice(view.bytes);
+        return None;
     };
     let bytes = view.dtype.block_bytes();
-    let count = view.bytes.len() / bytes;
-    let mut blocks = MmapMut::map_anon(count * Q8_0_BYTES)?;
-    let mut offsets = vec![0f32; if layout.minimum { count } else { 0 }];
-    blocks
-        .par_chunks_mut(BATCH * Q8_0_BYTES)
+    out.par_chunks_mut(BATCH * Q8_0_BYTES)
         .zip(view.bytes.par_chunks(BATCH * bytes))
         .for_each(|(to, from)| {
             let pairs = to.chunks_exact_mut(Q8_0_BYTES).zip(from.chunks_exact(bytes));
             pairs.for_each(|(to, from)| layout.rewrite(from, to));
         });
-    offsets
-        .par_chunks_mut(BATCH)
-        .zip(view.bytes.par_chunks(BATCH * bytes))
-        .for_each(|(to, from)| {
-            let pairs = to.iter_mut().zip(from.chunks_exact(bytes));
-            pairs.for_each(|(to, from)| *to = layout.offset(from));
-        });
-    Ok(Some(Repacked {
-        blocks,
-        offsets: layout.minimum.then_some(offsets),
-    }))
+    let blocks = view.bytes.par_chunks_exact(bytes);
+    layout
+        .minimum
+        .then(|| blocks.map(|block| layout.offset(block)).collect())
 }
 
 /// How a block of 4 or 5 bits is laid out: scale, minimum if any, fifth bits if any, then 16 bytes of two nibbles.
@@ -170,9 +221,10 @@ mod tests {
             shape: &shape,
             bytes,
         };
-        let repacked = repack(&view).unwrap().unwrap();
+        let arena = Arena::build(&[view]).unwrap();
+        let (blocks, offsets) = arena.matrix("weights").unwrap();
         let mut out = vec![0f32; numbers];
-        dequantise_q8_0(&repacked.blocks, repacked.offsets.as_deref(), &mut out);
+        dequantise_q8_0(&blocks, offsets, &mut out);
         out
     }
 
@@ -182,8 +234,14 @@ mod tests {
             let bytes = blocks(dtype, 10_001, 1);
             let got = repacked(dtype, &bytes);
             let want = reference(dtype, &bytes, got.len());
-            // Zeroes may differ in sign, which no sum sees.
-            assert!(got.iter().zip(&want).all(|(got, want)| got == want), "{dtype}");
+            // Zeroes may differ in sign, which no sum sees: adding 0 makes them all positive.
+            let bits = |numbers: &[f32]| {
+                numbers
+                    .iter()
+                    .map(|number| (number + 0.0).to_bits())
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(bits(&got), bits(&want), "{dtype}");
         }
     }
 
@@ -214,14 +272,23 @@ mod tests {
     }
 
     #[test]
-    fn other_formats_stay() {
-        let shape = [1, 32];
-        let view = TensorView {
-            name: "weights",
-            dtype: TensorType::Q8_0,
-            shape: &shape,
-            bytes: &[0; 34],
+    fn matrices_stand_apart_and_other_formats_stay_out() {
+        let view = |name, dtype, bytes| TensorView {
+            name,
+            dtype,
+            shape: &[1, 32],
+            bytes,
         };
-        assert!(repack(&view).unwrap().is_none());
+        let (ones, twos, half) = ([1u8; 34], [2u8; 34], [0u8; 144]);
+        let arena = Arena::build(&[
+            view("ones", TensorType::Q8_0, &ones),
+            view("kept", TensorType::Q4_K, &half),
+            view("twos", TensorType::Q8_0, &twos),
+        ])
+        .unwrap();
+        assert_eq!(arena.matrix("ones").unwrap().0[..], ones);
+        assert_eq!(arena.matrix("twos").unwrap().0[..], twos);
+        assert!(arena.matrix("kept").is_none());
+        assert!(Arena::build(&[]).unwrap().matrix("ones").is_none());
     }
 }

@@ -2,28 +2,42 @@
 
 use super::InferenceError;
 use super::gguf::{Fault, Gguf, TensorType, TensorView};
-use super::layers::{Embedding, Linear, RmsNorm, Weight};
-use super::repack;
-use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+use super::layers::{BlockMatrix, Embedding, Linear, RmsNorm, Weight};
+use super::repack::{self, Arena};
+use candle_core::quantized::GgmlDType;
 use candle_core::{CpuStorage, Device, Tensor};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::sync::Arc;
 
 /// The tensors of a file, which notes what was taken from it.
 #[derive(Debug)]
 pub(super) struct Weights<'a> {
     gguf: &'a Gguf,
+    arena: Arena,
     taken: RefCell<HashSet<String>>,
 }
 
 impl<'a> Weights<'a> {
-    pub(super) fn new(gguf: &'a Gguf) -> Self {
-        Self {
+    /// The tensors of `gguf`. Those whose format is slow to multiply are rewritten now; `lookup_only` names one that is
+    /// never multiplied.
+    pub(super) fn new(gguf: &'a Gguf, lookup_only: Option<&str>) -> Result<Self, InferenceError> {
+        let mut views: Vec<_> = gguf
+            .tensor_names()
+            .filter(|name| Some(*name) != lookup_only)
+            .filter_map(|name| gguf.optional_tensor(name))
+            .filter(|view| view.shape.len() == 2)
+            .collect();
+        views.sort_by_key(|view| view.bytes.as_ptr());
+        let arena = Arena::build(&views).map_err(|source| InferenceError::Io {
+            path: gguf.path().to_owned(),
+            source,
+        })?;
+        Ok(Self {
             gguf,
+            arena,
             taken: RefCell::default(),
-        }
+        })
     }
 
     /// Whether there is such a tensor.
@@ -63,8 +77,9 @@ impl<'a> Weights<'a> {
     /// The embedding table `name`, with as many rows as it has.
     pub(super) fn embedding(&self, name: &str, width: usize, scale: Option<f64>) -> Result<Embedding, InferenceError> {
         let rows = self.gguf.tensor(name)?.shape[0];
-        self.take(name, &[rows, width])?;
-        Ok(Embedding::new(self.gguf.mapped_tensor(name)?, scale))
+        let dtype = self.take(name, &[rows, width])?.dtype.ggml();
+        let table = self.gguf.shared_bytes(name)?;
+        Ok(Embedding::new(table, dtype, (rows, width), scale))
     }
 
     /// Checks that nothing in the file was left: a tensor that is not used is part of a model that is not this one.
@@ -99,28 +114,18 @@ impl<'a> Weights<'a> {
 
     fn weight(&self, view: &TensorView<'_>, shape: (usize, usize)) -> Result<Weight, InferenceError> {
         if view.dtype == TensorType::F32 {
-            return Ok(Weight::Dense(Tensor::from_vec(
-                dequantised(view)?,
-                shape,
-                &Device::Cpu,
-            )?));
+            let numbers = dequantised(view)?;
+            return Ok(Weight::Dense(Tensor::from_vec(numbers, shape, &Device::Cpu)?));
         }
-        let io = |source| InferenceError::Io {
-            path: self.gguf.path().to_owned(),
-            source,
+        let matrix = match self.arena.matrix(view.name) {
+            Some((bytes, offsets)) => {
+                let by_block = (shape.0, shape.1 / repack::BLOCK);
+                let offsets = offsets.map(|offsets| Tensor::from_slice(offsets, by_block, &Device::Cpu));
+                BlockMatrix::new(bytes, GgmlDType::Q8_0, shape, offsets.transpose()?)?
+            }
+            None => BlockMatrix::new(self.gguf.shared_bytes(view.name)?, view.dtype.ggml(), shape, None)?,
         };
-        let repacked = repack::repack(view).map_err(io)?;
-        let (dtype, bytes, offsets) = match &repacked {
-            Some(repacked) => (GgmlDType::Q8_0, &repacked.blocks[..], repacked.offsets.as_ref()),
-            None => (view.dtype.ggml(), view.bytes, None),
-        };
-        let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, dtype)?;
-        let offsets =
-            offsets.map(|offsets| Tensor::from_slice(offsets, (shape.0, shape.1 / repack::BLOCK), &Device::Cpu));
-        Ok(Weight::Blocks {
-            blocks: Arc::new(QTensor::new(storage, shape)?),
-            offsets: offsets.transpose()?,
-        })
+        Ok(Weight::Blocks(matrix))
     }
 }
 

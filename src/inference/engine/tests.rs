@@ -401,7 +401,11 @@ fn a_beginning_that_is_there_is_not_computed_again() {
     assert_eq!(cached("abcd1>abcd1, and?"), 11);
     assert_eq!(cached("abcd2>"), 5, "the last token is computed for its logits");
     assert_eq!(cached("xyz>"), 0);
-    assert_eq!(cached("abcd1>"), 4, "the first conversation was given up as the least recently used");
+    assert_eq!(
+        cached("abcd1>"),
+        4,
+        "the first conversation was given up as the least recently used"
+    );
 }
 
 #[test]
@@ -432,8 +436,18 @@ fn a_beginning_is_shared_with_an_answer_under_way() {
 fn a_deadline_ends_waiting_and_running_requests() {
     let (engine, gate) = gated(&settings());
     let deadline = Instant::now() + Duration::from_millis(20);
-    let running = engine.generate(GenerateRequest { deadline: Some(deadline), ..request("abc>") }).unwrap();
-    let waiting = engine.generate(GenerateRequest { deadline: Some(deadline), ..request("x>") }).unwrap();
+    let running = engine
+        .generate(GenerateRequest {
+            deadline: Some(deadline),
+            ..request("abc>")
+        })
+        .unwrap();
+    let waiting = engine
+        .generate(GenerateRequest {
+            deadline: Some(deadline),
+            ..request("x>")
+        })
+        .unwrap();
     while Instant::now() < deadline {
         std::thread::yield_now();
     }

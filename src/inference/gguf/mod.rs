@@ -14,6 +14,7 @@ pub use error::{Fault, GgufError};
 pub use metadata::Metadata;
 pub use tensor::{TensorType, TensorView};
 
+use super::mapped::SharedBytes;
 use cursor::Cursor;
 use memmap2::{Mmap, MmapMut};
 use metadata::Value;
@@ -103,17 +104,14 @@ impl Gguf {
         })
     }
 
-    /// A tensor by name that keeps the file mapped for as long as it lives.
+    /// The bytes of a tensor, which keep the file mapped for as long as they live.
     ///
     /// # Errors
     /// [`Fault::MissingTensor`].
-    pub fn mapped_tensor(&self, name: &str) -> Result<MappedTensor, GgufError> {
+    pub(crate) fn shared_bytes(&self, name: &str) -> Result<SharedBytes, GgufError> {
         let missing = || self.error(Fault::MissingTensor { name: name.to_owned() });
         let info = self.tensors.get(name).ok_or_else(missing)?;
-        Ok(MappedTensor {
-            map: Arc::clone(&self.map),
-            info: info.clone(),
-        })
+        Ok(SharedBytes::new(&self.map, info.range.clone()))
     }
 
     /// The names of all tensors, in no order.
@@ -148,30 +146,6 @@ impl Gguf {
             pairs,
             tensors,
         })
-    }
-}
-
-/// A tensor that owns its share of the mapping.
-#[derive(Clone, Debug)]
-pub struct MappedTensor {
-    map: Arc<Mmap>,
-    info: TensorInfo,
-}
-
-impl MappedTensor {
-    /// How the numbers are stored.
-    pub fn dtype(&self) -> TensorType {
-        self.info.dtype
-    }
-
-    /// Slowest dimension first.
-    pub fn shape(&self) -> &[usize] {
-        &self.info.shape
-    }
-
-    /// Whole rows of whole blocks.
-    pub fn bytes(&self) -> &[u8] {
-        &self.map[self.info.range.clone()]
     }
 }
 

@@ -162,7 +162,7 @@ fn flipped_bytes_never_panic() {
     let header = 12_000.min(bytes.len());
     let mut rng = StdRng::seed_from_u64(20_240_601);
     let (mut refused, mut read) = (0, 0);
-    for _ in 0..4000 {
+    for _ in 0..1500 {
         let mut bytes = bytes.clone();
         for _ in 0..rng.random_range(1..4) {
             let at = rng.random_range(0..header);
@@ -174,7 +174,7 @@ fn flipped_bytes_never_panic() {
         }
     }
     // Most flips hit texts and change nothing but a letter; both ends must have been seen.
-    assert!(refused > 200 && read > 0, "{refused} refused, {read} read");
+    assert!(refused > 50 && read > 0, "{refused} refused, {read} read");
 }
 
 /// A file of one tensor, built by hand.
@@ -206,7 +206,9 @@ impl Builder {
     fn tensor(mut self, name: &str, dims: &[u64], kind: u32, offset: u64, bytes: usize) -> Self {
         let mut info = Self::text(name);
         info.extend((dims.len() as u32).to_le_bytes());
-        dims.iter().for_each(|dim| info.extend(dim.to_le_bytes()));
+        for dim in dims {
+            info.extend(dim.to_le_bytes());
+        }
         info.extend(kind.to_le_bytes());
         info.extend(offset.to_le_bytes());
         self.tensors.push(info);

@@ -13,7 +13,7 @@ const QUERY_BLOCK: usize = 128;
 pub(crate) type Window = Option<usize>;
 
 /// One layer's attention.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Attention {
     /// `[heads * head_dim, width]`.
     pub(crate) query: Linear,

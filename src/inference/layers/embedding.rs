@@ -1,39 +1,45 @@
 //! The embedding table.
 
-use crate::inference::gguf::MappedTensor;
+use crate::inference::mapped::SharedBytes;
+use candle_core::quantized::GgmlDType;
 use candle_core::{CpuStorage, Device, Result, Tensor};
 use std::borrow::Cow;
 
 /// The table stays in the mapped file as it is stored; only the rows that are looked up become `f32`.
 #[derive(Clone, Debug)]
 pub(crate) struct Embedding {
-    table: MappedTensor,
+    table: SharedBytes,
+    dtype: GgmlDType,
+    rows: usize,
+    width: usize,
     scale: Option<f64>,
 }
 
 impl Embedding {
-    /// A table `[vocabulary, width]`; rows are multiplied by `scale`.
-    pub(crate) fn new(table: MappedTensor, scale: Option<f64>) -> Self {
-        Self { table, scale }
+    /// A table `[rows, width]` of whole blocks; rows are multiplied by `scale`.
+    pub(crate) fn new(table: SharedBytes, dtype: GgmlDType, (rows, width): (usize, usize), scale: Option<f64>) -> Self {
+        Self {
+            table,
+            dtype,
+            rows,
+            width,
+            scale,
+        }
     }
 
     /// Rows in the table.
     pub(crate) fn vocabulary(&self) -> usize {
-        self.table.shape()[0]
+        self.rows
     }
 
     /// `[tokens, width]`. Every token must be below the vocabulary.
     pub(crate) fn forward(&self, tokens: &[u32]) -> Result<Tensor> {
-        let &[rows, width] = self.table.shape() else {
-            candle_core::bail!("an embedding table has two dimensions")
-        };
-        let bytes = self.table.bytes();
-        let row_bytes = bytes.len() / rows;
-        let dtype = self.table.dtype().ggml();
+        let (dtype, rows, width) = (self.dtype, self.rows, self.width);
+        let row_bytes = self.table.len() / rows;
         let mut out = Vec::with_capacity(tokens.len() * width);
         for &token in tokens {
             let token = token as usize;
-            let Some(row) = bytes.get(token * row_bytes..(token + 1) * row_bytes) else {
+            let Some(row) = self.table.get(token * row_bytes..(token + 1) * row_bytes) else {
                 candle_core::bail!("token {token} in a vocabulary of {rows}")
             };
             match dtype.from_data(Cow::Borrowed(row)).dequantize(width)? {

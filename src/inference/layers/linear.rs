@@ -1,37 +1,34 @@
 //! Products with the weight matrices.
 
+use crate::inference::mapped::{self, SharedBytes};
 use crate::inference::repack::{self, BLOCK, Q8_0_BYTES};
-use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
-use candle_core::{Module, Result, Tensor};
+use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor, QuantizedType};
+use candle_core::{Device, Module, Result, Tensor};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
-/// Rows of input from which a product by panels is faster than one dot product each (measured; see `Weight::panels`).
+/// Rows of input from which a product by panels is faster than one dot product each.
 const PANEL_ROWS: usize = 24;
 /// Bytes of a dequantised panel: it is written and read again before it leaves the second-level cache.
 const PANEL_BYTES: usize = 2 << 20;
 
 /// `y = x W^T + b` with a weight matrix `[rows, columns]`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Linear {
     weight: Weight,
     bias: Option<Tensor>,
 }
 
 /// A weight matrix `[rows, columns]`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Weight {
     /// In `f32`.
     Dense(Tensor),
     /// In blocks.
-    Blocks {
-        /// The blocks.
-        blocks: Arc<QTensor>,
-        /// What each block of 32 adds to all its numbers, `[rows, columns / 32]` in `f32` (see `repack`).
-        offsets: Option<Tensor>,
-    },
+    Blocks(BlockMatrix),
 }
 
 impl Linear {
@@ -42,7 +39,10 @@ impl Linear {
 
     /// `[tokens, columns]` to `[tokens, rows]`, both contiguous `f32`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.weight.product(x)?;
+        let y = match &self.weight {
+            Weight::Dense(weight) => x.matmul(&weight.t()?)?,
+            Weight::Blocks(matrix) => matrix.product(x)?,
+        };
         match &self.bias {
             Some(bias) => y.broadcast_add(bias),
             None => Ok(y),
@@ -50,69 +50,116 @@ impl Linear {
     }
 }
 
-impl Weight {
-    fn product(&self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Dense(weight) => x.matmul(&weight.t()?),
-            Self::Blocks { blocks, offsets } => {
-                if x.dim(0)? >= PANEL_ROWS && !has_fast_product(blocks) {
-                    return panels(x, blocks, offsets.as_ref());
-                }
-                let y = QMatMul::QTensor(Arc::clone(blocks)).forward(x)?;
-                match offsets {
-                    None => Ok(y),
-                    Some(offsets) => y + block_sums(x)?.matmul(&offsets.t()?)?,
-                }
-            }
-        }
+/// A matrix of quantised or half-precision weights in mapped memory.
+pub(crate) struct BlockMatrix {
+    bytes: SharedBytes,
+    dtype: GgmlDType,
+    rows: usize,
+    columns: usize,
+    /// What each block of 32 adds to all its numbers, `[rows, columns / 32]` (see `repack`).
+    offsets: Option<Tensor>,
+    kernel: Kernel,
+}
+
+/// Who multiplies.
+enum Kernel {
+    /// The tensor library's tiles, for any number of rows.
+    Tiles(QMatMul),
+    /// Its dot products for few rows, and [`BlockMatrix::panels`] for many.
+    Dots(Box<dyn QuantizedType>),
+}
+
+impl fmt::Debug for BlockMatrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BlockMatrix[{:?}; {}x{}]", self.dtype, self.rows, self.columns)
     }
 }
 
-/// Whether the tensor library has a product for many rows at once in this format and shape, which beats panels.
-/// Source: `select` in its `quantized/repack_x86.rs`.
-fn has_fast_product(blocks: &QTensor) -> bool {
-    let &[rows, columns] = blocks.shape().dims() else {
-        return false;
-    };
-    matches!(blocks.dtype(), GgmlDType::Q4K | GgmlDType::Q6K | GgmlDType::Q8_0)
-        && rows.is_multiple_of(16)
-        && columns.is_multiple_of(256)
+impl BlockMatrix {
+    /// A matrix `[rows, columns]` of whole blocks of `dtype`; the bytes stay where they are.
+    pub(crate) fn new(
+        bytes: SharedBytes,
+        dtype: GgmlDType,
+        (rows, columns): (usize, usize),
+        offsets: Option<Tensor>,
+    ) -> Result<Self> {
+        let blocks = mapped::blocks(bytes.clone(), dtype)?;
+        // Source: `select` in the library's `quantized/repack_x86.rs`. It has tiles for `Q8_0` too, but these round `x`
+        // in blocks of 256 where the dot products do it in blocks of 32: that costs SmolLM2 one best token in ten.
+        let tiles = matches!(dtype, GgmlDType::Q4K | GgmlDType::Q6K) && rows.is_multiple_of(16);
+        let kernel = if tiles {
+            let tensor = QTensor::new(QStorage::Cpu(blocks), (rows, columns))?;
+            Kernel::Tiles(QMatMul::QTensor(Arc::new(tensor)))
+        } else {
+            Kernel::Dots(blocks)
+        };
+        Ok(Self {
+            bytes,
+            dtype,
+            rows,
+            columns,
+            offsets,
+            kernel,
+        })
+    }
+
+    fn product(&self, x: &Tensor) -> Result<Tensor> {
+        let (tokens, columns) = x.dims2()?;
+        if columns != self.columns {
+            candle_core::bail!("{columns} numbers for a matrix of {} columns", self.columns);
+        }
+        let y = match &self.kernel {
+            Kernel::Tiles(tiles) => return tiles.forward(x),
+            Kernel::Dots(_) if tokens >= PANEL_ROWS => return self.panels(x),
+            Kernel::Dots(blocks) => {
+                let mut y = vec![0f32; tokens * self.rows];
+                let x = x.flatten_all()?.to_vec1::<f32>()?;
+                blocks.matmul_t((tokens, columns, self.rows), &x, &mut y)?;
+                Tensor::from_vec(y, (tokens, self.rows), &Device::Cpu)?
+            }
+        };
+        match &self.offsets {
+            None => Ok(y),
+            Some(offsets) => y + block_sums(x)?.matmul(&offsets.t()?)?,
+        }
+    }
+
+    /// The product by panels: some rows of the matrix are dequantised, multiplied in `f32` and forgotten. Dequantising
+    /// is paid once for all rows of `x`, and the product runs at the speed of `f32` instead of that of short dot
+    /// products; besides, `x` is not rounded to 8 bits.
+    fn panels(&self, x: &Tensor) -> Result<Tensor> {
+        let (rows, columns) = (self.rows, self.columns);
+        let row_bytes = self.bytes.len() / rows;
+        let offsets = self
+            .offsets
+            .as_ref()
+            .map(|offsets| offsets.flatten_all()?.to_vec1::<f32>());
+        let offsets = offsets.transpose()?;
+        let height = (PANEL_BYTES / (4 * columns)).next_multiple_of(16);
+        let mut products = Vec::with_capacity(rows.div_ceil(height));
+        for first in (0..rows).step_by(height) {
+            let height = height.min(rows - first);
+            let mut panel = vec![0f32; height * columns];
+            let part = &self.bytes[first * row_bytes..(first + height) * row_bytes];
+            let row_offsets = offsets.as_ref().map(|offsets| {
+                let per_row = columns / BLOCK;
+                &offsets[first * per_row..(first + height) * per_row]
+            });
+            dequantise(self.dtype, part, row_bytes, row_offsets, columns, &mut panel)?;
+            let panel = Tensor::from_vec(panel, (height, columns), &Device::Cpu)?;
+            products.push(x.matmul(&panel.t()?)?);
+        }
+        match products.len() {
+            1 => Ok(products.remove(0)),
+            _ => Tensor::cat(&products, 1),
+        }
+    }
 }
 
 /// The sums of each 32 numbers of a row: `[tokens, columns]` to `[tokens, columns / 32]`.
 fn block_sums(x: &Tensor) -> Result<Tensor> {
     let (tokens, columns) = x.dims2()?;
     x.reshape((tokens, columns / BLOCK, BLOCK))?.sum(2)
-}
-
-/// The product by panels: some rows of the matrix are dequantised, multiplied in `f32` and forgotten. Dequantising is
-/// paid once for all rows of `x`, and the product runs at the speed of `f32` instead of that of short dot products;
-/// besides, `x` is not rounded to 8 bits.
-fn panels(x: &Tensor, blocks: &QTensor, offsets: Option<&Tensor>) -> Result<Tensor> {
-    let (rows, columns) = blocks.shape().dims2()?;
-    let bytes = blocks.data()?;
-    let row_bytes = bytes.len() / rows;
-    let offsets = offsets
-        .map(|offsets| offsets.flatten_all()?.to_vec1::<f32>())
-        .transpose()?;
-    let height = (PANEL_BYTES / (4 * columns)).next_multiple_of(16);
-    let mut products = Vec::with_capacity(rows.div_ceil(height));
-    for first in (0..rows).step_by(height) {
-        let height = height.min(rows - first);
-        let mut panel = vec![0f32; height * columns];
-        let part = &bytes[first * row_bytes..(first + height) * row_bytes];
-        let row_offsets = offsets.as_ref().map(|offsets| {
-            let per_row = columns / BLOCK;
-            &offsets[first * per_row..(first + height) * per_row]
-        });
-        dequantise(blocks.dtype(), part, row_bytes, row_offsets, columns, &mut panel)?;
-        let panel = Tensor::from_vec(panel, (height, columns), x.device())?;
-        products.push(x.matmul(&panel.t()?)?);
-    }
-    match products.len() {
-        1 => Ok(products.remove(0)),
-        _ => Tensor::cat(&products, 1),
-    }
 }
 
 /// Writes whole rows as `f32`, a few rows a thread at a time.

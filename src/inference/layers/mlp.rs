@@ -13,7 +13,7 @@ pub(crate) enum Activation {
 }
 
 /// `down(activation(gate(x)) * up(x))`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Mlp {
     /// `[feed_forward, width]`.
     pub(crate) gate: Linear,

@@ -9,6 +9,11 @@ use crate::inference::layers::{Activation, Attention, Embedding, Linear, Mlp, Rm
 use crate::inference::weights::Weights;
 use candle_core::Tensor;
 
+/// The embedding table.
+pub(super) const EMBEDDING: &str = "token_embd.weight";
+/// The output head; where there is none, the table serves.
+pub(super) const HEAD: &str = "output.weight";
+
 /// Tokens that go through the network at once: bounds the memory of a pass, and is long enough to pay for what is done
 /// once a pass.
 const CHUNK: usize = 512;
@@ -173,11 +178,8 @@ impl Decoder {
         blueprint: Blueprint,
         context: usize,
     ) -> Result<Self, InferenceError> {
-        const TABLE: &str = "token_embd.weight";
-        const HEAD: &str = "output.weight";
-        let embedding = weights.embedding(TABLE, sizes.width, blueprint.embedding_scale)?;
-        // Without a head of its own the model uses the embedding table again.
-        let head = if weights.contains(HEAD) { HEAD } else { TABLE };
+        let embedding = weights.embedding(EMBEDDING, sizes.width, blueprint.embedding_scale)?;
+        let head = if weights.contains(HEAD) { HEAD } else { EMBEDDING };
         let head = weights.linear(head, (embedding.vocabulary(), sizes.width), None)?;
         let layers: Result<_, _> = (0..sizes.layers)
             .map(|index| Layer::load(weights, sizes, &blueprint, index))

@@ -57,9 +57,9 @@ const ARCHITECTURES: [(&str, MakeBlueprint); 4] = [
     (qwen3::ARCHITECTURE, qwen3::blueprint),
 ];
 
-/// Loads the model of a file for sequences of at most `context_tokens` (0: as long as it was trained on). The weights
-/// are copied, some of them into a format that is faster to multiply; the embedding table stays in the mapped file.
-/// Cost: about a second for 0.5 GB.
+/// Loads the model of a file for sequences of at most `context_tokens` (0: as long as it was trained on). Weights in
+/// formats that are slow to multiply are rewritten as 8-bit ones in memory of their own, about twice their size in the
+/// file; all else stays in the mapped file. Cost: about a second for 0.5 GB.
 ///
 /// # Errors
 /// `BadModel` for an architecture that is not built in (the message names those that are), and for metadata or tensors
@@ -74,7 +74,9 @@ pub fn load(gguf: &Gguf, context_tokens: usize) -> Result<Box<dyn CausalModel>, 
         return Err(gguf.error(fault).into());
     };
     let sizes = Hyperparameters::read(gguf, name)?;
-    let weights = Weights::new(gguf);
+    // With a head of its own the embedding table is only looked up.
+    let headed = gguf.optional_tensor(decoder::HEAD).is_some();
+    let weights = Weights::new(gguf, headed.then_some(decoder::EMBEDDING))?;
     let blueprint = make(&Source {
         gguf,
         weights: &weights,
