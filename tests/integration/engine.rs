@@ -138,11 +138,50 @@ fn ask(engine: &Engine, request: GenerateRequest) -> Answer {
 
 #[test]
 fn smollm2_answers_a_question_in_a_stream() {
-    let answer = ask(&SMOLLM_ENGINE, chat("What is the capital of France?", 40));
-    assert!(answer.text().contains("Paris"), "{}", answer.text());
+    let answer = ask(&SMOLLM_ENGINE, chat("Why is the sky blue?", 60));
+    assert!(answer.text().contains("light"), "{}", answer.text());
     assert!(answer.pieces.len() > 3, "{:?}", answer.pieces);
     assert!(answer.usage.completion_tokens >= answer.pieces.len());
     assert!(answer.usage.prompt_tokens > 20);
+}
+
+#[test]
+fn a_cache_changes_no_answer() {
+    let question = |topic: &str| {
+        let sampling = Sampling {
+            temperature: 2.0,
+            seed: 5,
+            ..Sampling::greedy()
+        };
+        GenerateRequest {
+            sampling,
+            top_logprobs: Some(0),
+            ..chat(&format!("Write about {topic}."), 16)
+        }
+    };
+    let logprobs = |engine: &Engine| {
+        let events: Vec<_> = futures::executor::block_on(engine.generate(question("ships")).unwrap().collect());
+        let mut found = Vec::new();
+        let mut cached = 0;
+        for event in events {
+            match event.unwrap() {
+                GenerationEvent::Text { logprobs, .. } => {
+                    found.extend(logprobs.into_iter().map(|token| (token.bytes, token.logprob.to_bits())));
+                }
+                GenerationEvent::Done { usage, .. } => cached = usage.cached_tokens,
+                _ => {}
+            }
+        }
+        (cached, found)
+    };
+    let engine = start(SMOLLM);
+    let (none, fresh) = logprobs(&engine);
+    assert_eq!(logprobs(&engine).1, fresh, "asked again");
+    let engine = start(SMOLLM);
+    ask(&engine, question("mountains and rivers"));
+    let (some, warm) = logprobs(&engine);
+    assert!(none == 0 && some >= 16, "{none} and {some} tokens from the cache");
+    assert_eq!(warm, fresh, "asked after another question");
 }
 
 #[test]
@@ -216,7 +255,7 @@ fn a_cancelled_answer_makes_room_and_leaves_its_prompt_behind() {
         assert!(started);
     }
     let answer = ask(&engine, chat(question, 3));
-    assert_eq!(answer.usage.cached_tokens, answer.usage.prompt_tokens - 1);
+    assert!(answer.usage.cached_tokens >= 16, "{:?}", answer.usage);
     assert_eq!(
         (answer.usage.completion_tokens, answer.reason),
         (3, FinishReason::Length)
