@@ -1,5 +1,6 @@
 //! AVX2 with FMA: a tile of up to 6 rows x 16 columns stays in 12 registers; a panel is two such halves.
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop)] // The loops run over registers; an iterator hides that from the reader.
 
 use super::{LayerNorm, Left, WIDTH, body};
 use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps};

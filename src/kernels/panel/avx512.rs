@@ -1,5 +1,6 @@
 //! AVX-512: a tile of up to 12 rows x 32 columns stays in 24 registers.
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop)] // The loops run over registers; an iterator hides that from the reader.
 
 use super::{LayerNorm, Left, WIDTH, body};
 use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps};
