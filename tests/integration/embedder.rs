@@ -89,8 +89,9 @@ async fn a_batch_gives_what_single_texts_give() {
     }
 }
 
-/// The reference's C code and the one of the model's own publication differ in consecutive unknown characters (one
-/// unknown piece in the latter, as in training) and in ties; the fixture has both where they do.
+/// The fixture comes from the C code that the model file was published with. Where the `tokenizers` library differs
+/// from it, the line has that library's ids too: it makes one unknown piece of consecutive unknown characters, as the
+/// model was trained (Kudo & Richardson, arXiv:1808.06226), and gives nothing for nothing.
 #[derive(Deserialize)]
 struct Tokens {
     text: String,
@@ -99,13 +100,27 @@ struct Tokens {
 }
 
 #[test]
-fn token_counts_agree_with_the_reference() {
+fn ids_are_the_reference_ids() {
     let mut lines = 0;
     for line in fixture("tokenize_e5.jsonl").lines() {
         let tokens: Tokens = serde_json::from_str(line).unwrap();
-        let _ = &tokens.ids;
+        let got = embedder().token_ids(&tokens.text).unwrap();
         lines += 1;
-        let _ = tokens.ids_tokenizers;
+        if ["<s>", "</s>", "<pad>", "<unk>", "<mask>"]
+            .iter()
+            .any(|piece| tokens.text.contains(piece))
+        {
+            // Here both references let a text forge control pieces.
+            let (first, inner, last) = (got[0], &got[1..got.len() - 1], got[got.len() - 1]);
+            assert_eq!((first, last), (0, 2), "{:?}", tokens.text);
+            assert!(
+                inner.iter().all(|id| ![0, 1, 2, 3, 250_001].contains(id)),
+                "{:?}: {got:?}",
+                tokens.text
+            );
+            continue;
+        }
+        assert_eq!(got, tokens.ids_tokenizers.unwrap_or(tokens.ids), "{:?}", tokens.text);
     }
-    assert!(lines > 200);
+    assert_eq!(lines, 209);
 }

@@ -77,6 +77,14 @@ impl E5Embedder {
         Ok(Self { info, tokenizer, queue })
     }
 
+    /// The ids of `text` as it stands, without prefix, with the marks of beginning and end.
+    ///
+    /// # Errors
+    /// [`InferenceError::Tokenizer`].
+    pub fn token_ids(&self, text: &str) -> Result<Vec<u32>, InferenceError> {
+        self.tokenizer.encode(text)
+    }
+
     fn encode(&self, kind: TextKind, text: &str) -> Result<Vec<u32>, InferenceError> {
         let prefix = match kind {
             TextKind::Query => "query: ",

@@ -28,12 +28,13 @@ impl PieceTokenizer {
             unknown,
             normaliser,
         } = pieces;
-        // Control pieces are never cut out of a text: a customer who types `</s>` means these four characters. Their
-        // replacement cannot occur in a text, because its first character is none that the normaliser lets through
-        // at the beginning of a word.
-        for id in [begin, end, padding, unknown] {
-            let piece = &mut vocabulary[id as usize].0;
-            *piece = format!("\u{0}{id}");
+        // Control pieces (they have no probability, so their score is 0) are never cut out of a text: a customer who
+        // types `</s>` means these four characters. What stands in their place begins with NUL, which the normaliser
+        // never lets through.
+        for (id, (piece, score)) in vocabulary.iter_mut().enumerate() {
+            if *score == 0.0 || [begin, end, padding, unknown].contains(&(id as u32)) {
+                *piece = format!("\u{0}{id}");
+            }
         }
         let model = Unigram::from(vocabulary, Some(unknown as usize), false)
             .map_err(|error| format!("the pieces make no tokenizer: {error}"))?;
