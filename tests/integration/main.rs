@@ -1,0 +1,4 @@
+//! Tests of rooms together, in one binary.
+
+mod store_contract;
+mod store_sqlite;
