@@ -39,7 +39,7 @@ async fn connect(path: &Path) -> SqliteConnection {
 
 async fn error_of(directory: &Path) -> StorageError {
     match open(directory).await {
-        Ok(_) => panic!("the store opened"),
+        Ok(_) => panic!("the store opened: {:?}", fs::metadata(file(directory))),
         Err(error) => error,
     }
 }
