@@ -38,7 +38,12 @@ pub fn chunk(
     limits: PassageLimits,
     count: &CountTokens<'_>,
 ) -> Result<Vec<Passage>, RetrievalError> {
-    let chunker = Chunker { text: &parsed.text, limits, count, overhead: count("")? };
+    let chunker = Chunker {
+        text: &parsed.text,
+        limits,
+        count,
+        overhead: count("")?,
+    };
     let mut drafts: Vec<Draft> = Vec::new();
     for section in sections(title, &parsed.blocks) {
         let packed = chunker.pack(&section)?;
@@ -70,8 +75,16 @@ fn sections<'a>(title: &str, blocks: &'a [Block]) -> Vec<Section<'a>> {
             above.push((*level, text));
         }
         let mut path = vec![title.to_owned()];
-        path.extend(above.iter().map(|(_, text)| (*text).to_owned()).skip_while(|text| text == title));
-        sections.push(Section { path, blocks: &blocks[start..end] });
+        path.extend(
+            above
+                .iter()
+                .map(|(_, text)| (*text).to_owned())
+                .skip_while(|text| text == title),
+        );
+        sections.push(Section {
+            path,
+            blocks: &blocks[start..end],
+        });
         start = end;
     }
     sections
@@ -116,7 +129,11 @@ impl Chunker<'_> {
     fn pack(&self, section: &Section<'_>) -> Result<Vec<Draft>, RetrievalError> {
         let path = self.fit_path(&section.path)?;
         let path_tokens = self.tokens(&path.join(" "))? + self.overhead;
-        let target = self.limits.target.saturating_sub(path_tokens).max(self.limits.target / 2);
+        let target = self
+            .limits
+            .target
+            .saturating_sub(path_tokens)
+            .max(self.limits.target / 2);
         let max = self.limits.max.saturating_sub(path_tokens + 2).max(1);
         let empty = || Draft {
             path: path.clone(),
@@ -168,7 +185,10 @@ impl Chunker<'_> {
         let whole = self.piece(block.range.clone(), max)?;
         if let Some(whole) = &whole {
             // Tables and code lose their sense when cut; text is cut at a sentence if it would overshoot much.
-            let atomic = matches!(block.kind, BlockKind::Table | BlockKind::Code | BlockKind::Heading { .. });
+            let atomic = matches!(
+                block.kind,
+                BlockKind::Table | BlockKind::Code | BlockKind::Heading { .. }
+            );
             if atomic || whole.tokens <= target || used + whole.tokens <= target {
                 return Ok(vec![whole.clone()]);
             }
@@ -191,7 +211,11 @@ impl Chunker<'_> {
             return Ok(None);
         }
         let tokens = self.tokens(&plain(&self.text[range.clone()]))?;
-        Ok((tokens <= max).then_some(Piece { range, tokens, table_header: None }))
+        Ok((tokens <= max).then_some(Piece {
+            range,
+            tokens,
+            table_header: None,
+        }))
     }
 
     fn cut(
@@ -226,7 +250,11 @@ impl Chunker<'_> {
                 None => match split::halve(self.text, range.clone()) {
                     Some((first, second)) => waiting.extend([second, first]),
                     // One character cannot be cut; whatever it counts, it has to go somewhere.
-                    None => pieces.push(Piece { range, tokens: max, table_header: None }),
+                    None => pieces.push(Piece {
+                        range,
+                        tokens: max,
+                        table_header: None,
+                    }),
                 },
             }
         }
@@ -236,7 +264,12 @@ impl Chunker<'_> {
     /// The cells of the first row in one line.
     fn table_header(&self, table: &Range<usize>) -> Option<Arc<str>> {
         let line = self.text[table.clone()].lines().next()?;
-        let header = plain(line).split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join(" | ");
+        let header = plain(line)
+            .split('|')
+            .map(str::trim)
+            .filter(|cell| !cell.is_empty())
+            .collect::<Vec<_>>()
+            .join(" | ");
         let header: String = header.chars().take(120).collect();
         (!header.is_empty()).then(|| header.into())
     }
@@ -245,7 +278,9 @@ impl Chunker<'_> {
     fn fit_path(&self, path: &[String]) -> Result<Vec<String>, RetrievalError> {
         let mut path = path.to_vec();
         while self.tokens(&path.join(" "))? > self.limits.max / 3 {
-            let Some(longest) = path.iter_mut().max_by_key(|title| title.len()) else { break };
+            let Some(longest) = path.iter_mut().max_by_key(|title| title.len()) else {
+                break;
+            };
             let chars = longest.chars().count();
             if chars > 8 {
                 *longest = longest.chars().take(chars / 2).collect();
@@ -261,10 +296,14 @@ impl Chunker<'_> {
     fn finish(&self, document_id: DocumentId, draft: Draft, passages: &mut Vec<Passage>) -> Result<(), RetrievalError> {
         let mut waiting = vec![draft.pieces];
         while let Some(pieces) = waiting.pop() {
-            let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { continue };
+            let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else {
+                continue;
+            };
             let mut title_path = draft.path.clone();
             title_path.extend(first.table_header.as_deref().map(str::to_owned));
-            let Some(range) = trimmed(self.text, first.range.start..last.range.end) else { continue };
+            let Some(range) = trimmed(self.text, first.range.start..last.range.end) else {
+                continue;
+            };
             let passage = Passage {
                 id: PassageId::new(),
                 document_id,
@@ -311,7 +350,12 @@ fn merge_short(drafts: Vec<Draft>, limits: PassageLimits) -> Vec<Draft> {
         // stands before it is a heading.
         let whole = draft.whole_section || !last.has_body;
         if common > 0 && siblings && short && whole && last.whole_section {
-            last.path.truncate(common);
+            if last.has_body || common < last.path.len() {
+                last.path.truncate(common);
+            } else {
+                // Headings alone above the first section that says something: that section's path is the passage's.
+                last.path.clone_from(&draft.path);
+            }
             last.tokens += draft.tokens;
             last.path_tokens = last.path_tokens.max(draft.path_tokens);
             last.whole_section = draft.whole_section;

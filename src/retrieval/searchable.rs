@@ -11,7 +11,10 @@ pub fn searchable_passage(passage: &Passage) -> String {
     let body = plain(&passage.text);
     // A passage begins with its own heading, which is the last of the titles too.
     let body = match passage.title_path.last() {
-        Some(title) => body.strip_prefix(title.as_str()).filter(|rest| rest.starts_with('\n')).unwrap_or(&body),
+        Some(title) => body
+            .strip_prefix(title.as_str())
+            .filter(|rest| rest.starts_with('\n'))
+            .unwrap_or(&body),
         None => &body,
     };
     format!("{}\n{}", passage.title_path.join(" "), body.trim_start())
@@ -33,7 +36,10 @@ static MARKUP: LazyLock<[(Regex, &'static str); 8]> = LazyLock::new(|| {
         // <tag attribute="...">
         (regex(r"</?[A-Za-z][^<>\n]{0,500}>"), " "),
         // The rule below a table's header, and horizontal rules.
-        (regex(r"(?m)^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-*:?[ \t]*)*$\n?"), ""),
+        (
+            regex(r"(?m)^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-*:?[ \t]*)*$\n?"),
+            "",
+        ),
         // Heading and quotation marks at the beginning of a line.
         (regex(r"(?m)^[ \t]*(?:#{1,6}[ \t]+|>[ \t]?)"), ""),
         // Escapes.

@@ -57,10 +57,13 @@ pub(super) fn halve(text: &str, range: Range<usize>) -> Option<(Range<usize>, Ra
         .or_else(|| near(char::is_whitespace))
         .unwrap_or_else(|| {
             let middle = part.ceil_char_boundary(part.len() / 2);
-            if middle < part.len() { middle } else { part.floor_char_boundary(part.len() / 2) }
+            if middle < part.len() {
+                middle
+            } else {
+                part.floor_char_boundary(part.len() / 2)
+            }
         });
-    (middle > 0 && middle < part.len())
-        .then(|| (range.start..range.start + middle, range.start + middle..range.end))
+    (middle > 0 && middle < part.len()).then(|| (range.start..range.start + middle, range.start + middle..range.end))
 }
 
 fn ends_clause(c: char) -> bool {
@@ -69,7 +72,11 @@ fn ends_clause(c: char) -> bool {
 
 /// Byte offsets at which lines begin, but the first.
 fn lines(text: &str) -> Vec<usize> {
-    text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1).collect()
+    text.bytes()
+        .enumerate()
+        .filter(|(_, byte)| *byte == b'\n')
+        .map(|(at, _)| at + 1)
+        .collect()
 }
 
 /// Whether a line begins an item of the outermost list.
@@ -81,8 +88,7 @@ fn begins_item(line: &str) -> bool {
     }
     let after_number = item.trim_start_matches(|c: char| c.is_ascii_digit());
     let numbered = after_number.len() < item.len() && item.len() - after_number.len() < 10;
-    item.starts_with(['-', '*', '+', '•', '·'])
-        || (numbered && after_number.starts_with(['.', ')', '、', '．']))
+    item.starts_with(['-', '*', '+', '•', '·']) || (numbered && after_number.starts_with(['.', ')', '、', '．']))
 }
 
 /// Byte offsets at which sentences begin, but the first: after 。！？；… with what closes behind them, after .!? before
@@ -93,7 +99,12 @@ fn sentences(text: &str) -> Vec<usize> {
     while let Some((at, c)) = chars.next() {
         let ends = match c {
             '。' | '！' | '？' | '；' | '…' => true,
-            '.' | '!' | '?' => chars.peek().is_none_or(|(_, next)| next.is_whitespace() || closes(*next)) && !is_number_before(text, at),
+            '.' | '!' | '?' => {
+                chars
+                    .peek()
+                    .is_none_or(|(_, next)| next.is_whitespace() || closes(*next))
+                    && !is_number_before(text, at)
+            }
             '\n' => text[at + 1..].trim_start_matches([' ', '\t', '\r']).starts_with('\n'),
             _ => false,
         };
@@ -126,28 +137,56 @@ mod tests {
     use super::*;
 
     fn parts<'a>(text: &'a str, grain: Grain) -> Vec<&'a str> {
-        split(text, 0..text.len(), grain, 0).into_iter().map(|range| &text[range]).collect()
+        split(text, 0..text.len(), grain, 0)
+            .into_iter()
+            .map(|range| &text[range])
+            .collect()
     }
 
     #[test]
     fn sentences_keep_what_closes_them() {
         assert_eq!(
-            parts("他说：“可以。”然后呢？！1. Open it. Fee is 3.5 yuan\nper day. Ok!  Next", Grain::Sentence),
-            ["他说：“可以。”", "然后呢？！", "1. ", "Open it. ", "Fee is 3.5 yuan\nper day. ", "Ok!  ", "Next"]
+            parts(
+                "他说：“可以。”然后呢？！1. Open it. Fee is 3.5 yuan\nper day. Ok!  Next",
+                Grain::Sentence
+            ),
+            [
+                "他说：“可以。”",
+                "然后呢？！",
+                "1. ",
+                "Open it. ",
+                "Fee is 3.5 yuan\nper day. ",
+                "Ok!  ",
+                "Next"
+            ]
         );
-        assert_eq!(parts("1. Open the app. Done.", Grain::Sentence), ["1. Open the app. ", "Done."]);
+        assert_eq!(
+            parts("1. Open the app. Done.", Grain::Sentence),
+            ["1. Open the app. ", "Done."]
+        );
         assert_eq!(parts("标题\n\n正文", Grain::Sentence), ["标题\n\n", "正文"]);
     }
 
     #[test]
     fn items_keep_their_sublists() {
-        assert_eq!(parts("- a\n  - b\n- c\n  d\n", Grain::Item), ["- a\n  - b\n", "- c\n  d\n"]);
+        assert_eq!(
+            parts("- a\n  - b\n- c\n  d\n", Grain::Item),
+            ["- a\n  - b\n", "- c\n  d\n"]
+        );
         assert_eq!(parts("1. a\n2. b", Grain::Item), ["1. a\n", "2. b"]);
     }
 
     #[test]
     fn halves_join_to_the_whole() {
-        for text in ["字", "字字", "a，b", "一二三四，五六七八九十", "aaaa bbbb", "😀😀😀", "ab\ncd"] {
+        for text in [
+            "字",
+            "字字",
+            "a，b",
+            "一二三四，五六七八九十",
+            "aaaa bbbb",
+            "😀😀😀",
+            "ab\ncd",
+        ] {
             match halve(text, 0..text.len()) {
                 Some((first, second)) => {
                     assert_eq!([&text[first.clone()], &text[second.clone()]].concat(), text);

@@ -55,7 +55,10 @@ impl ParsedFaqs {
     fn fault(&mut self, line: u64, detail: impl Into<String>) {
         self.faults += 1;
         if self.errors.len() < MAX_ERRORS {
-            self.errors.push(LineError { line, detail: detail.into() });
+            self.errors.push(LineError {
+                line,
+                detail: detail.into(),
+            });
         }
     }
 
@@ -72,11 +75,21 @@ struct Column {
     names: &'static [&'static str],
 }
 
-const ID: Column = Column { names: &["id", "key", "编号", "序号"] };
-const QUESTION: Column = Column { names: &["question", "q", "问题", "标准问题", "标准问"] };
-const VARIANTS: Column = Column { names: &["variants", "similar", "相似问法", "相似问", "扩展问"] };
-const ANSWER: Column = Column { names: &["answer", "a", "答案", "回答", "标准答案"] };
-const CATEGORY: Column = Column { names: &["category", "分类", "类别", "类目"] };
+const ID: Column = Column {
+    names: &["id", "key", "编号", "序号"],
+};
+const QUESTION: Column = Column {
+    names: &["question", "q", "问题", "标准问题", "标准问"],
+};
+const VARIANTS: Column = Column {
+    names: &["variants", "similar", "相似问法", "相似问", "扩展问"],
+};
+const ANSWER: Column = Column {
+    names: &["answer", "a", "答案", "回答", "标准答案"],
+};
+const CATEGORY: Column = Column {
+    names: &["category", "分类", "类别", "类目"],
+};
 
 impl Column {
     fn is(&self, name: &str) -> bool {
@@ -95,9 +108,15 @@ impl Column {
 pub fn parse_csv(bytes: &[u8]) -> Result<ParsedFaqs, RetrievalError> {
     let Decoded { text, .. } = decode(bytes)?;
     let first = text.lines().next().unwrap_or_default();
-    let delimiter = [b',', b'\t', b';'].into_iter().find(|d| first.as_bytes().contains(d)).unwrap_or(b',');
-    let mut reader =
-        csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(text.as_bytes());
+    let delimiter = [b',', b'\t', b';']
+        .into_iter()
+        .find(|d| first.as_bytes().contains(d))
+        .unwrap_or(b',');
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .flexible(true)
+        .has_headers(false)
+        .from_reader(text.as_bytes());
     let mut records = reader.records();
     let header = match records.next() {
         Some(Ok(header)) => header,
@@ -113,7 +132,7 @@ pub fn parse_csv(bytes: &[u8]) -> Result<ParsedFaqs, RetrievalError> {
         match record {
             Ok(record) if record.iter().all(|field| field.trim().is_empty()) => {}
             Ok(record) => {
-                let line = record.position().map_or(0, csv::Position::line);
+                let line = record.position().map_or(0, |position| first_line(&text, position));
                 let field = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default();
                 let row = if record.len() > header.len() {
                     Err(format!(
@@ -122,17 +141,35 @@ pub fn parse_csv(bytes: &[u8]) -> Result<ParsedFaqs, RetrievalError> {
                         header.len()
                     ))
                 } else {
-                    row(line, field(id), field(Some(question)), field(variants).split('|'), field(Some(answer)), field(category))
+                    row(
+                        line,
+                        field(id),
+                        field(Some(question)),
+                        field(variants).split('|'),
+                        field(Some(answer)),
+                        field(category),
+                    )
                 };
                 parsed.take(row, line);
             }
             Err(error) => {
-                let line = error.position().map_or(0, csv::Position::line);
+                let line = error.position().map_or(0, |position| first_line(&text, position));
                 parsed.fault(line, error.to_string());
             }
         }
     }
     Ok(parsed)
+}
+
+/// The line of a record: its position is where the blank lines before it begin.
+fn first_line(text: &str, position: &csv::Position) -> u64 {
+    let rest = text.as_bytes().get(position.byte() as usize..).unwrap_or_default();
+    let blank = rest
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .filter(|byte| **byte == b'\n')
+        .count();
+    position.line() + blank as u64
 }
 
 /// Reads one JSON object a line: `{"id", "question", "variants": [], "answer", "category"}`, also `q` and `a`.
@@ -159,7 +196,9 @@ pub fn parse_jsonl(bytes: &[u8]) -> Result<ParsedFaqs, RetrievalError> {
 /// Whether a file is a set of test questions (with the field `answerable`) and no knowledge.
 #[must_use]
 pub fn is_question_set(bytes: &[u8]) -> bool {
-    let first = bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty());
+    let first = bytes
+        .split(|byte| *byte == b'\n')
+        .find(|line| !line.trim_ascii().is_empty());
     first
         .and_then(|line| serde_json::from_slice::<Value>(line).ok())
         .is_some_and(|value| value.get("question").is_some() && value.get("answerable").is_some())
@@ -177,11 +216,22 @@ fn object_row(line: u64, object: &Map<String, Value>) -> Result<FaqRow, String> 
         Some(Value::String(text)) => text.split('|').map(str::to_owned).collect(),
         Some(Value::Array(items)) => items
             .iter()
-            .map(|item| item.as_str().map(str::to_owned).ok_or("\"variants\" must be a list of texts"))
+            .map(|item| {
+                item.as_str()
+                    .map(str::to_owned)
+                    .ok_or("\"variants\" must be a list of texts")
+            })
             .collect::<Result<_, _>>()?,
         Some(_) => return Err("\"variants\" must be a list of texts".to_owned()),
     };
-    row(line, &text(&ID)?, &text(&QUESTION)?, variants.iter().map(String::as_str), &text(&ANSWER)?, &text(&CATEGORY)?)
+    row(
+        line,
+        &text(&ID)?,
+        &text(&QUESTION)?,
+        variants.iter().map(String::as_str),
+        &text(&ANSWER)?,
+        &text(&CATEGORY)?,
+    )
 }
 
 fn row<'a>(
@@ -193,9 +243,11 @@ fn row<'a>(
     category: &str,
 ) -> Result<FaqRow, String> {
     let (id, question, answer) = (id.trim(), question.trim(), answer.trim());
-    for (name, text, limit) in
-        [("id", id, 200), ("question", question, MAX_QUESTION_CHARS), ("answer", answer, MAX_ANSWER_CHARS)]
-    {
+    for (name, text, limit) in [
+        ("id", id, 200),
+        ("question", question, MAX_QUESTION_CHARS),
+        ("answer", answer, MAX_ANSWER_CHARS),
+    ] {
         if text.chars().nth(limit).is_some() {
             return Err(format!("the {name} is longer than {limit} characters"));
         }
@@ -267,7 +319,10 @@ mod tests {
         let parsed = parse_jsonl(lines.as_bytes()).unwrap();
         assert_eq!(parsed.rows.iter().map(|row| row.line).collect::<Vec<_>>(), [1, 6]);
         assert_eq!(parsed.rows[0].id.as_deref(), Some("7"));
-        assert_eq!(parsed.errors.iter().map(|error| error.line).collect::<Vec<_>>(), [2, 4, 5]);
+        assert_eq!(
+            parsed.errors.iter().map(|error| error.line).collect::<Vec<_>>(),
+            [2, 4, 5]
+        );
     }
 
     #[test]

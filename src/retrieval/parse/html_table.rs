@@ -70,7 +70,10 @@ pub(super) fn read(table: NodeRef<'_>, budget: &mut Budget) -> Table {
             lines.push('\n');
         }
     }
-    Table::Data { caption: reader.caption, lines }
+    Table::Data {
+        caption: reader.caption,
+        lines,
+    }
 }
 
 /// All text below `node` that a reader sees, on one line.
@@ -110,7 +113,11 @@ fn lay_out(rows: Vec<Vec<Cell>>, budget: &mut Budget) -> Vec<Vec<String>> {
             match spanning.get_mut(column) {
                 Some((text, left)) if *left > 0 => {
                     *left -= 1;
-                    row.push(if budget.take(text.len() + 3) { text.clone() } else { String::new() });
+                    row.push(if budget.take(text.len() + 3) {
+                        text.clone()
+                    } else {
+                        String::new()
+                    });
                     continue;
                 }
                 _ => {}
@@ -124,10 +131,21 @@ fn lay_out(rows: Vec<Vec<Cell>>, budget: &mut Budget) -> Vec<Vec<String>> {
                 break;
             };
             next = cells.next();
-            spanning.resize_with(spanning.len().max((column + cell.columns).min(MAX_COLUMNS)), Default::default);
-            let repeated = if cell.text.len() <= MAX_REPEATED_BYTES { cell.text.as_str() } else { "" };
+            spanning.resize_with(
+                spanning.len().max((column + cell.columns).min(MAX_COLUMNS)),
+                Default::default,
+            );
+            let repeated = if cell.text.len() <= MAX_REPEATED_BYTES {
+                cell.text.as_str()
+            } else {
+                ""
+            };
             for offset in 0..cell.columns.min(MAX_COLUMNS - column) {
-                let text = if offset == 0 { repeated.to_owned() } else { String::new() };
+                let text = if offset == 0 {
+                    repeated.to_owned()
+                } else {
+                    String::new()
+                };
                 spanning[column + offset] = (text, cell.rows - 1);
                 if offset > 0 && budget.take(3) {
                     row.push(String::new());
@@ -181,7 +199,11 @@ impl Visitor for Reader {
                     return false;
                 }
                 let span = |name, limit: usize| {
-                    element.attr(name).and_then(|n| n.trim().parse::<usize>().ok()).unwrap_or(1).clamp(1, limit)
+                    element
+                        .attr(name)
+                        .and_then(|n| n.trim().parse::<usize>().ok())
+                        .unwrap_or(1)
+                        .clamp(1, limit)
                 };
                 match element.name() {
                     "table" if !self.inside => self.inside = true,

@@ -32,12 +32,20 @@ pub fn parse_markdown(text: String) -> ParsedDocument {
                 }
             }
             Event::Text(piece) | Event::Code(piece) => {
-                if let Some(Open { heading: Some((_, text)), .. }) = &mut open {
+                if let Some(Open {
+                    heading: Some((_, text)),
+                    ..
+                }) = &mut open
+                {
                     text.push_str(&piece);
                 }
             }
             Event::SoftBreak | Event::HardBreak => {
-                if let Some(Open { heading: Some((_, text)), .. }) = &mut open {
+                if let Some(Open {
+                    heading: Some((_, text)),
+                    ..
+                }) = &mut open
+                {
                     text.push(' ');
                 }
             }
@@ -104,7 +112,10 @@ fn first_heading(blocks: &[Block]) -> Option<String> {
             _ => None,
         })
     };
-    headings().find(|(level, _)| *level == 1).or_else(|| headings().next()).map(|(_, text)| text.clone())
+    headings()
+        .find(|(level, _)| *level == 1)
+        .or_else(|| headings().next())
+        .map(|(_, text)| text.clone())
 }
 
 /// The title in the YAML (`---`) or TOML (`+++`) block at the top, and where the text behind it begins (0 if there is
@@ -127,7 +138,10 @@ fn front_matter(text: &str) -> (Option<String>, usize) {
         if number > 200 || (number == 1 && line.is_empty()) {
             break;
         }
-        let value = line.strip_prefix("title").map(str::trim_start).and_then(|rest| rest.strip_prefix([':', '=']));
+        let value = line
+            .strip_prefix("title")
+            .map(str::trim_start)
+            .and_then(|rest| rest.strip_prefix([':', '=']));
         if let Some(value) = value {
             let value = title_line(value.trim().trim_matches(['"', '\'']));
             title = (!value.is_empty()).then_some(value);
@@ -186,7 +200,19 @@ mod tests {
 
     #[test]
     fn ten_megabytes_of_nesting_end() {
-        for unit in ["> ", "- ", "[", "*a ", "`", "<div>\n", "| a ", "![](", "# ", "\u{5b57}_", "1. "] {
+        for unit in [
+            "> ",
+            "- ",
+            "[",
+            "*a ",
+            "`",
+            "<div>\n",
+            "| a ",
+            "![](",
+            "# ",
+            "\u{5b57}_",
+            "1. ",
+        ] {
             let source = unit.repeat(10_000_000 / unit.len());
             let parsed = parse_markdown(source);
             assert!(!parsed.blocks.is_empty(), "{unit:?}");

@@ -79,7 +79,10 @@ impl FileKind {
     /// # Errors
     /// [`RetrievalError::UnsupportedFormat`], which names the supported ones.
     pub fn of(path: &Path) -> Result<Self, RetrievalError> {
-        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let extension = path
+            .extension()
+            .map(|e| e.to_string_lossy().to_lowercase())
+            .unwrap_or_default();
         match extension.as_str() {
             "md" | "markdown" => Ok(Self::Document(DocumentFormat::Markdown)),
             "html" | "htm" => Ok(Self::Document(DocumentFormat::Html)),
@@ -101,7 +104,11 @@ pub fn parse_document(bytes: &[u8], format: DocumentFormat) -> Result<ParsedDocu
         DocumentFormat::Text => parse_text(decode(bytes)?.text),
         DocumentFormat::Html => parse_html(&decode_html(bytes)?.text)?,
     };
-    if parsed.blocks.is_empty() { Err(RetrievalError::Empty) } else { Ok(parsed) }
+    if parsed.blocks.is_empty() {
+        Err(RetrievalError::Empty)
+    } else {
+        Ok(parsed)
+    }
 }
 
 /// `text` on one line, white space folded, cut to [`MAX_TITLE_CHARS`].
@@ -138,13 +145,19 @@ fn fill_gaps(text: &str, from: usize, blocks: Vec<Block>) -> Vec<Block> {
         if block.range.start > at
             && let Some(range) = trim(text, at..block.range.start)
         {
-            filled.push(Block { kind: BlockKind::Paragraph, range });
+            filled.push(Block {
+                kind: BlockKind::Paragraph,
+                range,
+            });
         }
         at = at.max(block.range.end);
         filled.push(block);
     }
     if let Some(range) = trim(text, at..text.len()) {
-        filled.push(Block { kind: BlockKind::Paragraph, range });
+        filled.push(Block {
+            kind: BlockKind::Paragraph,
+            range,
+        });
     }
     filled
 }
@@ -159,7 +172,10 @@ mod tests {
         assert_eq!(kind("a/B.MD").unwrap(), FileKind::Document(DocumentFormat::Markdown));
         assert_eq!(kind("faq.csv").unwrap(), FileKind::FaqCsv);
         let error = kind("report.pdf").unwrap_err().to_string();
-        assert!(error.contains("pdf") && error.contains(".md") && error.contains(".jsonl"), "{error}");
+        assert!(
+            error.contains("pdf") && error.contains(".md") && error.contains(".jsonl"),
+            "{error}"
+        );
         assert!(kind("README").is_err());
     }
 
@@ -170,7 +186,10 @@ mod tests {
             (b"", DocumentFormat::Markdown),
             (b"<html><script>x()</script></html>", DocumentFormat::Html),
         ] {
-            assert!(matches!(parse_document(bytes, format), Err(RetrievalError::Empty)), "{format:?}");
+            assert!(
+                matches!(parse_document(bytes, format), Err(RetrievalError::Empty)),
+                "{format:?}"
+            );
         }
     }
 }

@@ -33,12 +33,21 @@ pub fn parse_text(text: String) -> ParsedDocument {
             if blocks.is_empty() {
                 title = Some(heading.clone());
             }
-            blocks.push(Block { kind: BlockKind::Heading { level, text: heading }, range: trimmed });
+            blocks.push(Block {
+                kind: BlockKind::Heading { level, text: heading },
+                range: trimmed,
+            });
             previous = Line::Heading;
         } else {
             match blocks.last_mut() {
-                Some(Block { kind: BlockKind::Paragraph, range }) if previous == Line::Text => range.end = trimmed.end,
-                _ => blocks.push(Block { kind: BlockKind::Paragraph, range: trimmed }),
+                Some(Block {
+                    kind: BlockKind::Paragraph,
+                    range,
+                }) if previous == Line::Text => range.end = trimmed.end,
+                _ => blocks.push(Block {
+                    kind: BlockKind::Paragraph,
+                    range: trimmed,
+                }),
             }
             previous = Line::Text;
         }
@@ -68,7 +77,10 @@ static NUMBERING: LazyLock<[(u8, Regex); 5]> = LazyLock::new(|| {
     let regex = |pattern: &str| Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}"));
     [
         (1, regex(r"^第[一二三四五六七八九十百零〇\d]{1,5}[章编部篇]")),
-        (2, regex(r"^(第[一二三四五六七八九十百零〇\d]{1,5}节|[一二三四五六七八九十]{1,3}、)")),
+        (
+            2,
+            regex(r"^(第[一二三四五六七八九十百零〇\d]{1,5}节|[一二三四五六七八九十]{1,3}、)"),
+        ),
         (3, regex(r"^[（(][一二三四五六七八九十]{1,3}[）)]")),
         (2, regex(r"^\d{1,2}[.、．]\s*[^\d\s.]")),
         (3, regex(r"^\d{1,2}(\.\d{1,2}){1,3}[.、．]?\s+\S")),
