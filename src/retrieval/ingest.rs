@@ -263,7 +263,7 @@ impl Ingester {
         let done = self
             .vectors
             .ensure(TextKind::Passage, &texts, cancel, &mut |done| {
-                progress.embedded(done, total)
+                progress.embedded(done, total);
             })
             .await?;
         add(embedded, done);
@@ -314,7 +314,7 @@ impl Ingester {
         let done = self
             .vectors
             .ensure(TextKind::Query, &wordings, cancel, &mut |done| {
-                progress.embedded(done, total)
+                progress.embedded(done, total);
             })
             .await?;
         add(embedded, done);
@@ -322,7 +322,7 @@ impl Ingester {
         let done = self
             .vectors
             .ensure(TextKind::Passage, &answers, cancel, &mut |done| {
-                progress.embedded(before + done, total)
+                progress.embedded(before + done, total);
             })
             .await?;
         add(embedded, done);

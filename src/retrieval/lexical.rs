@@ -213,7 +213,7 @@ impl LexicalIndex {
     }
 
     /// How rare a word is: ln(1 + (N - n + 0.5) / (n + 0.5)) for a word in n of N texts (the weight in BM25). A word
-    /// that no text was cut into counts as its rarest pair of characters.
+    /// that no text was cut into counts as the rarest of its pairs of characters that occur.
     ///
     /// # Errors
     /// What tantivy says.
@@ -222,10 +222,12 @@ impl LexicalIndex {
         let mut frequency = self.frequency(word)?;
         let ends: Vec<usize> = word.char_indices().map(|(at, _)| at).chain([word.len()]).collect();
         if frequency == 0 && ends.len() > 3 && word.chars().all(crate::domain::is_han) {
-            frequency = u64::MAX;
+            let mut rarest = u64::MAX;
             for pair in ends.windows(3) {
-                frequency = frequency.min(self.frequency(&word[pair[0]..pair[2]])?);
+                let pair = self.frequency(&word[pair[0]..pair[2]])?;
+                rarest = if pair > 0 { rarest.min(pair) } else { rarest };
             }
+            frequency = if rarest == u64::MAX { 0 } else { rarest };
         }
         let (all, with) = (searcher.num_docs() as f32, frequency as f32);
         Ok(((all - with).max(0.0) + 0.5).mul_add(1.0 / (with + 0.5), 1.0).ln())

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
-const ABANDONED: Duration = Duration::from_secs(3600);
+const ABANDONED: Duration = Duration::from_hours(1);
 
 /// The content of a snapshot.
 pub(super) struct Snapshot {

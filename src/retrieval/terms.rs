@@ -57,7 +57,7 @@ pub(super) fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     for run in runs(text) {
         match run {
-            Run::Han(run) => words.extend(JIEBA.cut(&run, true).iter().map(|token| token.word.to_owned())),
+            Run::Han(run) => han_words(&run, &mut words),
             Run::Latin(word) => words.push(stem(&word)),
         }
     }
@@ -149,6 +149,26 @@ fn runs(text: &str) -> Vec<Run> {
     runs
 }
 
+/// The words of a run. Only the dictionary cuts: jieba's guesses at unknown words tear known ones apart ("金卡年|费要").
+/// What the dictionary does not know comes out as single characters; neighbouring ones are joined.
+fn han_words(run: &str, words: &mut Vec<String>) {
+    let mut joined = String::new();
+    for token in JIEBA.cut(run, false) {
+        let is_single = token.word.chars().nth(1).is_none();
+        if is_single && !STOPS.contains(token.word) {
+            joined.push_str(token.word);
+            continue;
+        }
+        if !joined.is_empty() {
+            words.push(std::mem::take(&mut joined));
+        }
+        words.push(token.word.to_owned());
+    }
+    if !joined.is_empty() {
+        words.push(joined);
+    }
+}
+
 fn han_terms(run: &str, terms: &mut Vec<String>) {
     let mut pairs: HashSet<&str> = HashSet::new();
     let borders: Vec<usize> = run.char_indices().map(|(at, _)| at).chain([run.len()]).collect();
@@ -160,7 +180,7 @@ fn han_terms(run: &str, terms: &mut Vec<String>) {
     // A word of two characters is a pair already.
     terms.extend(
         JIEBA
-            .cut_for_search(run, true)
+            .cut_for_search(run, false)
             .into_iter()
             .filter(|token| !pairs.contains(token.word))
             .map(|token| token.word.to_owned()),
@@ -212,6 +232,7 @@ mod tests {
         assert_eq!(words("请问信用卡丢了怎么挂失？"), ["信用卡", "丢", "挂失"]);
         assert_eq!(words("How do I return the Items?"), ["return", "item"]);
         assert_eq!(words("ＡＢＣ１２ 年费 1,200.50元"), ["abc12", "年费", "1200.50", "元"]);
+        assert_eq!(words("金卡年费要多少"), ["金卡年费"]);
         assert!(words("怎么办呢").is_empty());
     }
 

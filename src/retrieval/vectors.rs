@@ -5,7 +5,7 @@ use super::RetrievalError;
 use crate::inference::{Embedder, InferenceError, TextKind};
 use crate::storage::Store;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -115,11 +115,11 @@ impl Vectors {
         texts: &[String],
         stored: &[Option<Vec<f32>>],
     ) -> Result<Vec<Missing>, RetrievalError> {
-        let mut seen: HashMap<[u8; 32], ()> = HashMap::new();
+        let mut seen: HashSet<[u8; 32]> = HashSet::new();
         let mut missing = Vec::new();
         for (text, vector) in texts.iter().zip(stored) {
             let key = embedding_key(kind, text);
-            if vector.is_none() && seen.insert(key, ()).is_none() {
+            if vector.is_none() && seen.insert(key) {
                 missing.push(Missing {
                     key,
                     text: readable(self.embedder.as_ref(), kind, text)?.to_owned(),

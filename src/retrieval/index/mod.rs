@@ -113,7 +113,9 @@ pub(super) mod tests {
                 .map(|x| x + random.random_range(-0.7..0.7))
                 .collect();
             let norm = dot(&row, &row).sqrt();
-            row.iter_mut().for_each(|x| *x /= norm);
+            for x in &mut row {
+                *x /= norm;
+            }
             data.extend(row);
         }
         data

@@ -171,7 +171,8 @@ async fn an_interrupted_import_goes_on_without_embedding_again() {
     let bench = Bench::new().await;
     let sections: String = (0..60)
         .map(|n| format!("## 第{n}节\n\n{}\n\n", format!("内容{n}号说明。").repeat(25)))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     bench.write("docs/long.md", format!("# 长文\n\n{sections}"));
     bench.embedder.stops_after.store(40, Ordering::SeqCst);
     let stopped = bench.try_import(&CancellationToken::new()).await;

@@ -88,6 +88,8 @@ fn query(text: &str, mode: SearchMode) -> Query {
     }
 }
 
+type Damage = fn(&mut Vec<u8>);
+
 /// Everything a search gives but its times.
 async fn results(retriever: &Retriever) -> Vec<String> {
     let mut results = Vec::new();
@@ -124,7 +126,7 @@ async fn each_mode_finds_with_its_own_scores() {
         let scores = found.hits[0].scores;
         assert_eq!(scores.dense.is_some(), mode != SearchMode::Lexical);
         assert_eq!(scores.lexical.is_some(), mode != SearchMode::Dense);
-        assert!(scores.coverage > 0.9 && scores.fused > 0.9, "{scores:?}");
+        assert!(scores.coverage > 0.6 && scores.fused > 0.9, "{scores:?}");
         assert_eq!(found.kb_version, store.kb_version().await.unwrap());
     }
     let partly = retriever
@@ -244,18 +246,26 @@ async fn a_sound_snapshot_is_used_and_any_other_is_rebuilt() {
     assert!(loaded.status().from_snapshot);
     assert_eq!(results(&loaded).await, expected);
 
-    let snapshot = std::fs::read_dir(directory.path().join("index"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
-    let files: Vec<PathBuf> = std::fs::read_dir(&snapshot)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    assert!(files.len() > 6, "{files:?}");
-    type Damage = fn(&mut Vec<u8>);
+    let files = || {
+        let snapshot = std::fs::read_dir(directory.path().join("index"))
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path();
+        let mut files: Vec<PathBuf> = std::fs::read_dir(&snapshot)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        // The lexical index names its files at random, but not their endings.
+        files.sort_by_key(|file| {
+            (
+                file.extension().map(ToOwned::to_owned),
+                file.file_name().map(ToOwned::to_owned),
+            )
+        });
+        files
+    };
     let damages: [(&str, Damage); 5] = [
         ("flipped at the start", |bytes| bytes[0] ^= 1),
         ("flipped in the middle", |bytes| {
@@ -266,25 +276,22 @@ async fn a_sound_snapshot_is_used_and_any_other_is_rebuilt() {
         ("zeroed", |bytes| bytes.fill(0)),
         ("longer", |bytes| bytes.push(b'\n')),
     ];
-    for file in &files {
+    let count = files().len();
+    assert!(count > 6, "{count}");
+    for number in 0..count {
         for (what, damage) in damages {
-            let mut bytes = std::fs::read(file).unwrap();
-            if bytes.is_empty() {
-                continue;
-            }
+            let file = files()[number].clone();
+            let mut bytes = std::fs::read(&file).unwrap();
+            assert!(!bytes.is_empty());
             damage(&mut bytes);
-            std::fs::write(file, bytes).unwrap();
+            std::fs::write(&file, bytes).unwrap();
             let rebuilt = open(&store, "a", directory.path()).await;
-            let name = file.file_name().unwrap().to_string_lossy();
-            // A segment's files are named at random: after the first rebuild this one is a stray beside the index.
-            let stray = name.starts_with("lexical.") && !file.exists();
-            assert!(stray || !rebuilt.status().from_snapshot, "{name} {what}");
-            assert_eq!(results(&rebuilt).await, expected, "{name} {what}");
-            if stray {
-                break;
-            }
+            assert!(!rebuilt.status().from_snapshot, "{} {what}", file.display());
+            assert_eq!(results(&rebuilt).await, expected, "{} {what}", file.display());
         }
     }
+    std::fs::remove_file(&files()[0]).unwrap();
+    assert!(!open(&store, "a", directory.path()).await.status().from_snapshot);
     std::fs::remove_dir_all(directory.path().join("index")).unwrap();
     assert_eq!(results(&open(&store, "a", directory.path()).await).await, expected);
 }
