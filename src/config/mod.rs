@@ -6,7 +6,7 @@ mod validate;
 
 use serde::{Deserialize, Serialize};
 
-pub use load::{ConfigError, Overrides, load};
+pub use load::{ConfigError, Overrides, load, proxied};
 
 /// The documented defaults, as `kefu doctor --print-config` shows them.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
@@ -119,8 +119,6 @@ pub struct DialogueConfig {
     pub top_k: usize,
     /// Tokens of the prompt that passages may take.
     pub passage_budget_tokens: usize,
-    /// Tokens of history in the prompt.
-    pub history_budget_tokens: usize,
     /// Tokens of an answer.
     pub answer_tokens: usize,
     /// Milliseconds for an answer; what is proven by then is sent.

@@ -91,9 +91,8 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         "dialogue.top_k must lie between 1 and 20",
     );
     need(
-        dialogue.passage_budget_tokens + dialogue.history_budget_tokens + dialogue.answer_tokens + 300
-            <= inference.context_tokens,
-        "dialogue's budgets together with 300 tokens for instructions must fit into inference.context_tokens",
+        dialogue.passage_budget_tokens + dialogue.answer_tokens + 800 <= inference.context_tokens,
+        "dialogue's budgets together with 800 tokens for instructions and the question must fit into inference.context_tokens",
     );
     need(
         dialogue.max_question_chars > 0,

@@ -1,6 +1,21 @@
 //! Language and embedding models. The ports [`LanguageModel`] and [`Embedder`] stand here; the rest of the program
 //! knows nothing else of this room.
 
+pub mod embedder;
+pub mod engine;
+pub mod gguf;
+pub mod kv_cache;
+mod layers;
+pub mod manifest;
+mod mapped;
+pub mod models;
+pub mod prompt;
+mod repack;
+pub mod sampler;
+pub mod stop;
+pub mod tokenizer;
+mod weights;
+
 use async_trait::async_trait;
 use futures::Stream;
 use serde::{Deserialize, Serialize};

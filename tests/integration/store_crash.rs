@@ -66,7 +66,9 @@ async fn child_writes_without_end() {
         let (mut document, mut passages) = document(&source, &generation_lines(generation));
         if let Some(present) = store.document_by_source(&source).await.unwrap() {
             document.id = present.id;
-            passages.iter_mut().for_each(|passage| passage.document_id = present.id);
+            for passage in &mut passages {
+                passage.document_id = present.id;
+            }
         }
         let version = store.put_document(&document, &passages).await.unwrap();
         tell(&format!("ack {} {generation} {version}", document.id));

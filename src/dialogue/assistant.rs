@@ -1,0 +1,550 @@
+//! From a question to a stream of checked words with their sources.
+
+use super::confidence::{Confidence, Features};
+use super::grounding::{Grounding, Reason, Verdict, terms};
+use super::policy::{self, Decision, Thresholds, Understood};
+use super::quote::{Quote, best_quote};
+use super::sentences::SentenceBuffer;
+use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, prompt, replies};
+use crate::config::DialogueConfig;
+use crate::domain::{Citation, KbVersion, Language, MessageId, Passage, PassageId, Route};
+use crate::inference::{Embedder, GenerateRequest, GenerationEvent, GenerationStream, LanguageModel};
+use crate::retrieval::{Found, Hit, Query, Retriever, SearchMode, Source};
+use crate::understanding::{normalise, smalltalk, standalone, wants_person};
+use futures::{Stream, StreamExt};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// Events that may wait for a slow reader. Sentences, not tokens: few and small.
+const EVENTS_AHEAD: usize = 64;
+
+/// FAQs compared with a question.
+const FAQ_CANDIDATES: usize = 5;
+
+/// The reply under way. Dropping it cancels the work.
+#[derive(Debug)]
+pub struct Replies {
+    pub(super) receiver: mpsc::Receiver<ReplyEvent>,
+}
+
+impl Stream for Replies {
+    type Item = ReplyEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ReplyEvent>> {
+        self.receiver.poll_recv(cx)
+    }
+}
+
+/// Answers questions from the knowledge base.
+pub struct Assistant {
+    retriever: Arc<Retriever>,
+    embedder: Arc<dyn Embedder>,
+    model: Option<Arc<dyn LanguageModel>>,
+    confidence: Confidence,
+    config: DialogueConfig,
+}
+
+/// The reader of a reply is gone: everything stops.
+struct Gone;
+
+/// Where events go, with the time since the question came.
+struct Sink {
+    sender: mpsc::Sender<ReplyEvent>,
+    began: Instant,
+    timings: Timings,
+    spoke: bool,
+}
+
+impl Sink {
+    async fn send(&mut self, event: ReplyEvent) -> Result<(), Gone> {
+        if matches!(event, ReplyEvent::Token { .. }) && !self.spoke {
+            self.spoke = true;
+            self.timings.first_token = self.elapsed();
+        }
+        self.sender.send(event).await.map_err(|_| Gone)
+    }
+
+    async fn say(&mut self, text: impl Into<String>) -> Result<(), Gone> {
+        self.send(ReplyEvent::Token { text: text.into() }).await
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// One source of an answer.
+struct Evidence {
+    document_id: Uuid,
+    passage_id: PassageId,
+    title: String,
+    text: String,
+    /// First byte of `text` in the document.
+    offset: usize,
+    passage: Option<Passage>,
+}
+
+impl Evidence {
+    fn of(hit: &Hit) -> Self {
+        match &hit.source {
+            Source::Passage(passage) => Self {
+                document_id: passage.document_id.0,
+                passage_id: passage.id,
+                title: passage.title(),
+                text: passage.text.clone(),
+                offset: passage.start,
+                passage: Some(passage.clone()),
+            },
+            Source::Faq(faq) => Self {
+                document_id: faq.id.0,
+                passage_id: PassageId(faq.id.0),
+                title: faq.question.clone(),
+                text: faq.answer.clone(),
+                offset: 0,
+                passage: None,
+            },
+        }
+    }
+
+    fn cite(&self, n: u32, quote: std::ops::Range<usize>, kb_version: KbVersion) -> Citation {
+        Citation {
+            n,
+            document_id: self.document_id,
+            title: self.title.clone(),
+            passage_id: self.passage_id,
+            quote: self.text[quote.clone()].to_owned(),
+            start: self.offset + quote.start,
+            end: self.offset + quote.end,
+            kb_version,
+        }
+    }
+}
+
+/// What an answer cost and who wrote it.
+#[derive(Default)]
+struct Written {
+    usage: TokenUsage,
+    model: Option<String>,
+}
+
+impl Assistant {
+    /// An assistant over an index. Without a `model` it quotes passages instead of writing answers.
+    #[must_use]
+    pub fn new(
+        retriever: Arc<Retriever>,
+        embedder: Arc<dyn Embedder>,
+        model: Option<Arc<dyn LanguageModel>>,
+        config: DialogueConfig,
+    ) -> Self {
+        Self {
+            retriever,
+            embedder,
+            model,
+            confidence: Confidence::default(),
+            config,
+        }
+    }
+
+    /// The language model, where there is one.
+    #[must_use]
+    pub fn model(&self) -> Option<&Arc<dyn LanguageModel>> {
+        self.model.as_ref()
+    }
+
+    /// The index.
+    #[must_use]
+    pub fn retriever(&self) -> &Arc<Retriever> {
+        &self.retriever
+    }
+
+    /// Begins a reply. It goes on in a task of its own until it is complete or the stream is dropped.
+    ///
+    /// # Errors
+    /// `Empty` and `TooLong`; what fails later comes as [`ReplyEvent::Error`].
+    pub fn reply(self: &Arc<Self>, ask: Ask) -> Result<Replies, DialogueError> {
+        self.check(&ask.question)?;
+        let (sender, receiver) = mpsc::channel(EVENTS_AHEAD);
+        let assistant = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut sink = Sink {
+                sender,
+                began: Instant::now(),
+                timings: Timings::default(),
+                spoke: false,
+            };
+            let language = Language::detect(&ask.question);
+            if let Ok(Err(error)) = assistant.run(&ask, &mut sink).await.map_err(|Gone| ()) {
+                tracing::error!(error = &error as &dyn std::error::Error, "a reply failed");
+                let message = replies::failure_reply(language).to_owned();
+                // Where the reader is gone nobody needs the notice.
+                let _ = sink
+                    .send(ReplyEvent::Error {
+                        code: code_of(&error),
+                        message,
+                    })
+                    .await;
+            }
+        });
+        Ok(Replies { receiver })
+    }
+
+    /// Whether a question may be asked.
+    ///
+    /// # Errors
+    /// `Empty` and `TooLong`.
+    pub fn check(&self, question: &str) -> Result<(), DialogueError> {
+        if normalise(question).is_empty() {
+            return Err(DialogueError::Empty);
+        }
+        let chars = question.chars().count();
+        let limit = self.config.max_question_chars;
+        if chars > limit {
+            return Err(DialogueError::TooLong { chars, limit });
+        }
+        Ok(())
+    }
+
+    /// Searches for a question in its context: what [`Assistant::reply`] decides from.
+    ///
+    /// # Errors
+    /// What the search reports.
+    pub async fn find(&self, ask: &Ask) -> Result<(Found, Features), DialogueError> {
+        let query = Query {
+            text: standalone(&ask.question, &ask.history),
+            mode: SearchMode::Hybrid,
+            top_k: ask.top_k.unwrap_or(self.config.top_k).max(10),
+            faq_top_k: FAQ_CANDIDATES,
+        };
+        let found = self.retriever.search(&query).await?;
+        let features = Features::of(&found);
+        Ok((found, features))
+    }
+
+    /// The decision for what was found.
+    #[must_use]
+    pub fn decide(&self, features: &Features, past_routes: &[Route]) -> Decision {
+        policy::decide(features, past_routes, &self.confidence, Thresholds::from(&self.config))
+    }
+
+    async fn run(&self, ask: &Ask, sink: &mut Sink) -> Result<Result<(), DialogueError>, Gone> {
+        let language = Language::detect(&ask.question);
+        let understood = Understood {
+            smalltalk: smalltalk(&ask.question),
+            wants_person: wants_person(&ask.question),
+        };
+        sink.timings.understand = sink.elapsed();
+        if let Some(decision) = policy::decide_early(understood) {
+            let kb_version = self.retriever.status().kb_version;
+            self.perform_early(decision, language, sink).await?;
+            return self.done(Written::default(), kb_version, sink).await.map(Ok);
+        }
+        let (found, features) = match self.find(ask).await {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
+        let mut written = Written::default();
+        match self.decide(&features, &ask.past_routes) {
+            Decision::Faq { confidence } => self.answer_faq(&found, confidence, sink).await?,
+            Decision::Passages { confidence } => {
+                sink.send(ReplyEvent::Route {
+                    route: Route::Passages,
+                    confidence,
+                })
+                .await?;
+                match self.answer_passages(ask, &found, language, sink).await? {
+                    Ok(by) => written = by,
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+            Decision::Refuse { confidence } => {
+                sink.send(ReplyEvent::Route {
+                    route: Route::Refuse,
+                    confidence,
+                })
+                .await?;
+                sink.say(replies::refusal(language)).await?;
+            }
+            early @ (Decision::Smalltalk(_) | Decision::Handoff { .. }) => {
+                self.perform_early(early, language, sink).await?;
+            }
+        }
+        self.done(written, found.kb_version, sink).await.map(Ok)
+    }
+
+    async fn perform_early(&self, decision: Decision, language: Language, sink: &mut Sink) -> Result<(), Gone> {
+        match decision {
+            Decision::Handoff { reason } => {
+                sink.send(ReplyEvent::Route {
+                    route: Route::Handoff,
+                    confidence: 1.0,
+                })
+                .await?;
+                sink.send(ReplyEvent::Handoff { reason, position: 0 }).await?;
+                sink.say(replies::handoff_reply(reason, language)).await
+            }
+            Decision::Smalltalk(kind) => {
+                sink.send(ReplyEvent::Route {
+                    route: Route::Smalltalk,
+                    confidence: 1.0,
+                })
+                .await?;
+                sink.say(kind.reply(language)).await
+            }
+            Decision::Faq { .. } | Decision::Passages { .. } | Decision::Refuse { .. } => Ok(()),
+        }
+    }
+
+    async fn answer_faq(&self, found: &Found, confidence: f32, sink: &mut Sink) -> Result<(), Gone> {
+        sink.send(ReplyEvent::Route {
+            route: Route::Faq,
+            confidence,
+        })
+        .await?;
+        let Some(best) = found.faqs.first() else { return Ok(()) };
+        let faq = &best.faq;
+        sink.send(ReplyEvent::Citation(Citation {
+            n: 1,
+            document_id: faq.id.0,
+            title: faq.question.clone(),
+            passage_id: PassageId(faq.id.0),
+            quote: faq.answer.clone(),
+            start: 0,
+            end: faq.answer.len(),
+            kb_version: found.kb_version,
+        }))
+        .await?;
+        sink.say(faq.answer.clone()).await
+    }
+
+    /// Lets the model write and sends what holds; quotes the best source where nothing does.
+    async fn answer_passages(
+        &self,
+        ask: &Ask,
+        found: &Found,
+        language: Language,
+        sink: &mut Sink,
+    ) -> Result<Result<Written, DialogueError>, Gone> {
+        let question = standalone(&ask.question, &ask.history);
+        let top_k = ask.top_k.unwrap_or(self.config.top_k);
+        let evidence: Vec<Evidence> = found.hits.iter().take(top_k).map(Evidence::of).collect();
+        let mut written = Written::default();
+        if let Some(model) = &self.model {
+            match self
+                .write(&question, &evidence, language, model.as_ref(), found.kb_version, sink)
+                .await?
+            {
+                Ok(by) => written = by,
+                // The model is not needed for an honest answer: the passage itself is quoted.
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "quoting instead of writing"),
+            }
+            if sink.spoke {
+                return Ok(Ok(written));
+            }
+        }
+        let Some(best) = evidence.first() else {
+            return Ok(Ok(written));
+        };
+        Ok(self
+            .quote(&question, best, language, found.kb_version, sink)
+            .await?
+            .map(|()| written))
+    }
+
+    async fn write(
+        &self,
+        question: &str,
+        evidence: &[Evidence],
+        language: Language,
+        model: &dyn LanguageModel,
+        kb_version: KbVersion,
+        sink: &mut Sink,
+    ) -> Result<Result<Written, DialogueError>, Gone> {
+        let pairs = evidence.iter().map(|e| (e.title.as_str(), e.text.as_str()));
+        let budget = self.config.passage_budget_tokens;
+        let (messages, count) = match prompt::messages(question, pairs.clone(), budget, language, model) {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let request = GenerateRequest {
+            deadline: Some(Instant::now() + Duration::from_millis(self.config.answer_timeout_ms)),
+            ..GenerateRequest::chat(messages, self.config.answer_tokens)
+        };
+        let stream = match model.generate(request) {
+            Ok(stream) => stream,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let grounding = Grounding::new(pairs.take(count), question);
+        let mut speaker = Speaker {
+            evidence,
+            grounding,
+            kb_version,
+            cited: Vec::new(),
+            open: None,
+            tail: String::new(),
+        };
+        let usage = speaker.speak(stream, sink).await?;
+        let info = model.info();
+        let short = info.sha256.get(..12).unwrap_or_default();
+        Ok(Ok(Written {
+            usage,
+            model: Some(format!("{}@{short}", info.name)),
+        }))
+    }
+
+    async fn quote(
+        &self,
+        question: &str,
+        best: &Evidence,
+        language: Language,
+        kb_version: KbVersion,
+        sink: &mut Sink,
+    ) -> Result<Result<(), DialogueError>, Gone> {
+        let quoted = match &best.passage {
+            None => Quote::part(0..best.text.len()),
+            Some(passage) => match best_quote(question, passage, self.embedder.as_ref()).await {
+                Ok(quoted) => quoted,
+                Err(error) => return Ok(Err(error.into())),
+            },
+        };
+        sink.send(ReplyEvent::Citation(best.cite(1, quoted.part.clone(), kb_version)))
+            .await?;
+        let mut text = String::new();
+        if best.passage.is_some() {
+            text.push_str(&replies::quote_frame(language, &best.title));
+        }
+        if let Some(head) = quoted.table_head {
+            let head = &best.text[head];
+            let columns = head.matches('|').count().saturating_sub(1).max(1);
+            text.extend([head, "\n|", &" --- |".repeat(columns), "\n"]);
+        }
+        text.push_str(&best.text[quoted.part]);
+        text.push_str("[1]");
+        sink.say(text).await.map(Ok)
+    }
+
+    async fn done(&self, written: Written, kb_version: KbVersion, sink: &mut Sink) -> Result<(), Gone> {
+        sink.timings.total = sink.elapsed();
+        let timings = sink.timings;
+        sink.send(ReplyEvent::Done(Done {
+            message_id: MessageId::new(),
+            usage: written.usage,
+            timings,
+            model: written.model,
+            kb_version,
+        }))
+        .await
+    }
+}
+
+fn code_of(error: &DialogueError) -> &'static str {
+    use crate::inference::InferenceError as I;
+    match error {
+        DialogueError::Inference(I::Overloaded { .. }) | DialogueError::Busy { .. } => "overloaded",
+        DialogueError::Inference(I::Deadline) => "deadline",
+        DialogueError::Empty | DialogueError::TooLong { .. } => "invalid_question",
+        DialogueError::Closed => "conversation_closed",
+        _ => "internal",
+    }
+}
+
+/// Sends the sentences of a generation that hold, each with its source.
+struct Speaker<'a> {
+    evidence: &'a [Evidence],
+    grounding: Grounding,
+    kb_version: KbVersion,
+    /// Sources cited so far: their number is their place, from 1.
+    cited: Vec<usize>,
+    /// The number that the sentences sent last still need.
+    open: Option<u32>,
+    /// White space after the last sentence: the number comes before it.
+    tail: String,
+}
+
+impl Speaker<'_> {
+    async fn speak(&mut self, mut stream: GenerationStream, sink: &mut Sink) -> Result<TokenUsage, Gone> {
+        let mut buffer = SentenceBuffer::default();
+        let mut usage = TokenUsage::default();
+        let closed = sink.sender.clone();
+        'generation: loop {
+            let event = tokio::select! {
+                event = stream.next() => event,
+                () = closed.closed() => return Err(Gone),
+            };
+            match event {
+                None => break,
+                Some(Ok(GenerationEvent::Queued { position })) => sink.send(ReplyEvent::Queue { position }).await?,
+                Some(Ok(GenerationEvent::Started {
+                    prompt_tokens,
+                    cached_tokens,
+                })) => {
+                    usage.prompt_tokens = prompt_tokens;
+                    usage.cached_tokens = cached_tokens;
+                }
+                Some(Ok(GenerationEvent::Text { text, .. })) => {
+                    for sentence in buffer.push(&text) {
+                        if !self.sentence(&sentence, sink).await? {
+                            break 'generation;
+                        }
+                    }
+                }
+                Some(Ok(GenerationEvent::Done { usage: cost, reason })) => {
+                    usage = cost.into();
+                    // A sentence that the token limit cut off is not said.
+                    if reason == crate::inference::FinishReason::Stop
+                        && let Some(rest) = std::mem::take(&mut buffer).finish()
+                    {
+                        self.sentence(&rest, sink).await?;
+                    }
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a generation ended early");
+                    break;
+                }
+            }
+        }
+        if let Some(n) = self.open.take() {
+            sink.say(format!("[{n}]")).await?;
+        }
+        usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
+        Ok(usage)
+    }
+
+    /// Sends a sentence if it holds; `false` ends the answer.
+    async fn sentence(&mut self, sentence: &str, sink: &mut Sink) -> Result<bool, Gone> {
+        let (passage, quote) = match self.grounding.check(sentence) {
+            Verdict::Supported { passage, quote } => (passage, quote),
+            Verdict::Empty => return Ok(true),
+            // "您好，很高兴为您服务。" before the answer proves nothing and harms nothing: it is left out.
+            Verdict::Unsupported(Reason::Words) if !sink.spoke && terms(sentence).len() < 16 => return Ok(true),
+            Verdict::Unsupported(reason) => {
+                tracing::info!(?reason, "a sentence without support ends the answer");
+                return Ok(false);
+            }
+        };
+        let place = self.cited.iter().position(|cited| *cited == passage);
+        let n = u32::try_from(place.unwrap_or(self.cited.len()) + 1).unwrap_or(u32::MAX);
+        if place.is_none() {
+            self.cited.push(passage);
+            let source = &self.evidence[passage];
+            sink.send(ReplyEvent::Citation(source.cite(n, quote, self.kb_version)))
+                .await?;
+        }
+        let mut text = String::new();
+        if let Some(open) = self.open.filter(|open| *open != n) {
+            text.extend(["[", &open.to_string(), "]"]);
+        }
+        text.push_str(&std::mem::take(&mut self.tail));
+        let body = if sink.spoke { sentence } else { sentence.trim_start() };
+        let words = body.trim_end();
+        text.push_str(words);
+        body[words.len()..].clone_into(&mut self.tail);
+        self.open = Some(n);
+        sink.say(text).await?;
+        Ok(true)
+    }
+}

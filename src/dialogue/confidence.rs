@@ -1,0 +1,127 @@
+//! How sure a route is: two logistic models over what the search reports.
+//!
+//! A cosine threshold alone cannot refuse (right pairs and off-topic questions overlap), so the models weigh the
+//! cosine with lexical evidence and with the margin to the next candidate.
+
+use crate::retrieval::{Found, Source};
+
+/// What the search reports about a question, as numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Features {
+    /// Question and a wording of the best FAQ are the same.
+    pub exact: bool,
+    /// For the best FAQ: see [`FAQ_FEATURES`].
+    pub faq: [f32; FAQ_FEATURES.len()],
+    /// For the passages found: see [`PASSAGE_FEATURES`].
+    pub passages: [f32; PASSAGE_FEATURES.len()],
+}
+
+/// The features of the best FAQ, in order.
+pub const FAQ_FEATURES: [&str; 5] = ["similarity", "overlap", "margin", "agreement", "coverage"];
+
+/// The features of what was found, in order.
+pub const PASSAGE_FEATURES: [&str; 6] = [
+    "dense",
+    "coverage",
+    "coverage_any",
+    "margin",
+    "faq_similarity",
+    "faq_overlap",
+];
+
+impl Features {
+    /// The features of what was found for a question.
+    #[must_use]
+    pub fn of(found: &Found) -> Self {
+        let best_faq = found.faqs.first();
+        let similarity = best_faq.map_or(0.0, |hit| hit.similarity);
+        let overlap = best_faq.map_or(0.0, |hit| hit.overlap);
+        let second = found.faqs.get(1).map_or(0.0, |hit| hit.similarity);
+        // Whether the search over passages puts the same FAQ first, or at least among the first three.
+        let place = best_faq.and_then(|best| {
+            found
+                .hits
+                .iter()
+                .take(3)
+                .position(|hit| matches!(&hit.source, Source::Faq(faq) if faq.id == best.faq.id))
+        });
+        let agreement = place.map_or(0.0, |place| 1.0 / (place + 1) as f32);
+        let top = found.hits.first();
+        let coverage = top.map_or(0.0, |hit| hit.scores.coverage);
+        let coverage_any = found
+            .hits
+            .iter()
+            .take(3)
+            .map(|hit| hit.scores.coverage)
+            .fold(0.0, f32::max);
+        let mut dense: Vec<f32> = found.hits.iter().filter_map(|hit| hit.scores.dense).collect();
+        dense.sort_by(|a, b| b.total_cmp(a));
+        let best = dense.first().copied().unwrap_or(0.0);
+        let tail = dense.get(dense.len() / 2).copied().unwrap_or(best);
+        Self {
+            exact: best_faq.is_some_and(|hit| hit.exact),
+            faq: [similarity, overlap, similarity - second, agreement, coverage],
+            passages: [best, coverage, coverage_any, best - tail, similarity, overlap],
+        }
+    }
+}
+
+/// A logistic model: probability = 1 / (1 + exp(-(bias + weights · features))).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logistic<const N: usize> {
+    /// Added to the sum.
+    pub bias: f32,
+    /// One for each feature.
+    pub weights: [f32; N],
+}
+
+impl<const N: usize> Logistic<N> {
+    /// The probability for `features`.
+    #[must_use]
+    pub fn probability(&self, features: &[f32; N]) -> f32 {
+        let sum: f32 = self.weights.iter().zip(features).map(|(w, x)| w * x).sum();
+        1.0 / (1.0 + (-(self.bias + sum)).exp())
+    }
+}
+
+/// The fitted models.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Confidence {
+    /// That the best FAQ answers the question.
+    pub faq_model: Logistic<{ FAQ_FEATURES.len() }>,
+    /// That what was found answers the question.
+    pub passage_model: Logistic<{ PASSAGE_FEATURES.len() }>,
+}
+
+impl Default for Confidence {
+    fn default() -> Self {
+        Self {
+            faq_model: Logistic {
+                bias: -50.0,
+                weights: [50.0, 4.0, 20.0, 1.0, 1.0],
+            },
+            passage_model: Logistic {
+                bias: -50.0,
+                weights: [50.0, 4.0, 2.0, 10.0, 5.0, 2.0],
+            },
+        }
+    }
+}
+
+impl Confidence {
+    /// How sure it is that the best FAQ answers: 1 for a question in its own wording.
+    #[must_use]
+    pub fn faq(&self, features: &Features) -> f32 {
+        if features.exact {
+            1.0
+        } else {
+            self.faq_model.probability(&features.faq)
+        }
+    }
+
+    /// How sure it is that the passages found answer.
+    #[must_use]
+    pub fn passages(&self, features: &Features) -> f32 {
+        self.passage_model.probability(&features.passages)
+    }
+}

@@ -1,0 +1,348 @@
+//! Conversations that last: who may read them, what was said, and one reply at a time.
+
+use super::{Ask, Assistant, DialogueError, Replies, ReplyEvent, replies};
+use crate::domain::{
+    Channel, Clock, Conversation, ConversationId, ConversationStatus, Language, Message, MessageId, Role, Route, Turn,
+};
+use crate::storage::Store;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use futures::StreamExt;
+use rand::RngCore;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use subtle::ConstantTimeEq;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::task::TaskTracker;
+
+/// Messages of a conversation that a reply takes into account.
+const HISTORY_MESSAGES: u32 = 12;
+
+/// Messages that a transcript shows.
+const TRANSCRIPT_MESSAGES: u32 = 500;
+
+/// Conversations over a store.
+pub struct Conversations {
+    assistant: Arc<Assistant>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    tasks: TaskTracker,
+    replies_per_visitor: usize,
+    lanes: Mutex<HashMap<ConversationId, Lane>>,
+}
+
+/// The replies of one conversation: one under way, the others wait.
+struct Lane {
+    turn: Arc<Semaphore>,
+    inside: usize,
+}
+
+/// A call for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandoffTicket {
+    /// Conversations that wait before this one.
+    pub position: u64,
+    /// What to tell the customer.
+    pub message: &'static str,
+}
+
+impl Conversations {
+    /// Conversations kept in `store`. Replies are finished and stored by tasks of `tasks`.
+    #[must_use]
+    pub fn new(
+        assistant: Arc<Assistant>,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        tasks: TaskTracker,
+        replies_per_visitor: usize,
+    ) -> Self {
+        Self {
+            assistant,
+            store,
+            clock,
+            tasks,
+            replies_per_visitor,
+            lanes: Mutex::default(),
+        }
+    }
+
+    /// Begins a conversation; returns it with the visitor's token, which is shown this once and stored only as a hash.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn start(&self, channel: Channel) -> Result<(Conversation, String), DialogueError> {
+        let mut secret = [0_u8; 32];
+        rand::rng().fill_bytes(&mut secret);
+        let token = BASE64_URL_SAFE_NO_PAD.encode(secret);
+        let now = self.clock.now();
+        let conversation = Conversation {
+            id: ConversationId::new(),
+            channel,
+            status: ConversationStatus::Open,
+            token_sha256: hash(&token),
+            created_at: now,
+            updated_at: now,
+        };
+        self.store.create_conversation(&conversation).await?;
+        Ok((conversation, token))
+    }
+
+    /// The conversation, if `token` is its visitor's. A wrong token and a missing conversation look alike.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn authorise(&self, id: ConversationId, token: &str) -> Result<Option<Conversation>, DialogueError> {
+        let conversation = self.store.conversation(id).await?;
+        let given = hash(token);
+        Ok(conversation.filter(|known| bool::from(known.token_sha256.as_bytes().ct_eq(given.as_bytes()))))
+    }
+
+    /// What was said, oldest first.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn transcript(&self, id: ConversationId) -> Result<Vec<Message>, DialogueError> {
+        Ok(self.store.messages(id, TRANSCRIPT_MESSAGES).await?)
+    }
+
+    /// Says something in a conversation. The words are stored before this returns, the reply before its last event;
+    /// where the stream is dropped, what was sent by then is stored as stopped.
+    ///
+    /// # Errors
+    /// `Empty`, `TooLong`, `Closed`, `Busy`, and what the database reports.
+    pub async fn say(self: &Arc<Self>, conversation: &Conversation, text: &str) -> Result<Replies, DialogueError> {
+        if conversation.status == ConversationStatus::Closed {
+            return Err(DialogueError::Closed);
+        }
+        self.assistant.check(text)?;
+        let place = self.enter(conversation.id)?;
+        let earlier = self.store.messages(conversation.id, HISTORY_MESSAGES).await?;
+        self.store
+            .add_message(&self.message(conversation.id, Role::Visitor, text))
+            .await?;
+        let ask = Ask {
+            question: text.to_owned(),
+            past_routes: earlier.iter().filter_map(|message| message.route).collect(),
+            history: earlier
+                .into_iter()
+                .map(|m| Turn {
+                    role: m.role,
+                    text: m.text,
+                })
+                .collect(),
+            top_k: None,
+        };
+        let (sender, receiver) = mpsc::channel(16);
+        let this = Arc::clone(self);
+        let id = conversation.id;
+        self.tasks.spawn(async move {
+            let turn = Arc::clone(&place.turn);
+            let permit = tokio::select! {
+                permit = turn.acquire() => permit,
+                () = sender.closed() => return,
+            };
+            if permit.is_ok() {
+                this.carry(id, ask, &sender).await;
+            }
+        });
+        Ok(Replies { receiver })
+    }
+
+    /// Passes a reply on to its reader and stores it.
+    async fn carry(&self, id: ConversationId, ask: Ask, reader: &mpsc::Sender<ReplyEvent>) {
+        let began = Instant::now();
+        let language = Language::detect(&ask.question);
+        let mut message = self.message(id, Role::Assistant, "");
+        let mut events = match self.assistant.reply(ask) {
+            Ok(events) => events,
+            Err(error) => return self.fail(&error, language, reader).await,
+        };
+        let mut complete = None;
+        let mut failed = false;
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = reader.closed() => { message.stopped = true; None }
+            };
+            let Some(mut event) = event else { break };
+            match &mut event {
+                ReplyEvent::Route { route, confidence } => {
+                    message.route = Some(*route);
+                    message.confidence = Some(*confidence);
+                }
+                ReplyEvent::Citation(citation) => {
+                    message.kb_version = Some(citation.kb_version);
+                    message.citations.push(citation.clone());
+                }
+                ReplyEvent::Token { text } => message.text.push_str(text),
+                ReplyEvent::Handoff { position, .. } => match self.wait_for_person(id).await {
+                    Ok(waiting) => *position = waiting,
+                    Err(error) => return self.fail(&error, language, reader).await,
+                },
+                ReplyEvent::Done(done) => {
+                    done.message_id = message.id;
+                    message.kb_version = Some(done.kb_version);
+                    message.model.clone_from(&done.model);
+                    complete = Some(event);
+                    break;
+                }
+                ReplyEvent::Error { .. } => failed = true,
+                ReplyEvent::Queue { .. } => {}
+            }
+            if reader.send(event).await.is_err() {
+                message.stopped = true;
+                break;
+            }
+        }
+        drop(events);
+        message.total_ms = u64::try_from(began.elapsed().as_millis()).ok();
+        message.stopped |= failed;
+        if message.text.is_empty() && complete.is_none() {
+            return;
+        }
+        // Stored before the reader hears that the reply is complete: what was acknowledged is never lost.
+        if let Err(error) = self.store.add_message(&message).await {
+            return self.fail(&error.into(), language, reader).await;
+        }
+        if let Some(done) = complete {
+            let _ = reader.send(done).await;
+        }
+    }
+
+    async fn fail(&self, error: &DialogueError, language: Language, reader: &mpsc::Sender<ReplyEvent>) {
+        tracing::error!(error = error as &dyn std::error::Error, "a reply could not be kept");
+        let message = replies::failure_reply(language).to_owned();
+        let _ = reader
+            .send(ReplyEvent::Error {
+                code: "internal",
+                message,
+            })
+            .await;
+    }
+
+    /// Rates one reply, or the whole conversation; `false` if there is no such reply in this conversation.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn rate(
+        &self,
+        id: ConversationId,
+        message: Option<MessageId>,
+        score: u8,
+        comment: &str,
+    ) -> Result<bool, DialogueError> {
+        let now = self.clock.now();
+        Ok(match message {
+            Some(message) => self.store.rate_message(id, message, score, comment, now).await?,
+            None => self.store.rate_conversation(id, score, comment, now).await?,
+        })
+    }
+
+    /// Calls a person to a conversation.
+    ///
+    /// # Errors
+    /// `Closed`, and what the database reports.
+    pub async fn handoff(
+        &self,
+        conversation: &Conversation,
+        language: Language,
+    ) -> Result<HandoffTicket, DialogueError> {
+        if conversation.status == ConversationStatus::Closed {
+            return Err(DialogueError::Closed);
+        }
+        let position = self.wait_for_person(conversation.id).await?;
+        let message = replies::handoff_reply("requested", language);
+        let mut notice = self.message(conversation.id, Role::System, message);
+        notice.route = Some(Route::Handoff);
+        self.store.add_message(&notice).await?;
+        Ok(HandoffTicket { position, message })
+    }
+
+    /// Ends a conversation.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn close(&self, id: ConversationId) -> Result<(), DialogueError> {
+        self.store
+            .set_conversation_status(id, ConversationStatus::Closed, self.clock.now())
+            .await?;
+        Ok(())
+    }
+
+    async fn wait_for_person(&self, id: ConversationId) -> Result<u64, DialogueError> {
+        self.store
+            .set_conversation_status(id, ConversationStatus::Waiting, self.clock.now())
+            .await?;
+        Ok(self.store.waiting_position(id).await?)
+    }
+
+    fn message(&self, conversation_id: ConversationId, role: Role, text: &str) -> Message {
+        Message {
+            id: MessageId::new(),
+            conversation_id,
+            role,
+            text: text.to_owned(),
+            route: None,
+            confidence: None,
+            citations: Vec::new(),
+            kb_version: None,
+            model: None,
+            total_ms: None,
+            stopped: false,
+            rating: None,
+            created_at: self.clock.now(),
+        }
+    }
+
+    /// Takes a place among the replies of a conversation, given back when the place is dropped.
+    fn enter(self: &Arc<Self>, id: ConversationId) -> Result<Place, DialogueError> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.entry(id).or_insert_with(|| Lane {
+            turn: Arc::new(Semaphore::new(1)),
+            inside: 0,
+        });
+        if lane.inside >= self.replies_per_visitor {
+            return Err(DialogueError::Busy {
+                retry_after: Duration::from_secs(2),
+            });
+        }
+        lane.inside += 1;
+        Ok(Place {
+            conversations: Arc::clone(self),
+            id,
+            turn: Arc::clone(&lane.turn),
+        })
+    }
+}
+
+/// A place among the replies of a conversation.
+struct Place {
+    conversations: Arc<Conversations>,
+    id: ConversationId,
+    turn: Arc<Semaphore>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut lanes = self.conversations.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = lanes.get_mut(&self.id) {
+            lane.inside -= 1;
+            if lane.inside == 0 {
+                lanes.remove(&self.id);
+            }
+        }
+    }
+}
+
+/// SHA-256 in hexadecimal.
+fn hash(token: &str) -> String {
+    use std::fmt::Write;
+    Sha256::digest(token.as_bytes())
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+}

@@ -1,0 +1,148 @@
+//! The decision how to answer: a pure function of what was understood and found.
+
+use super::confidence::{Confidence, Features};
+use crate::config::DialogueConfig;
+use crate::domain::Route;
+use crate::understanding::Smalltalk;
+
+/// From which confidence on something is done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// An approved answer is given word for word.
+    pub faq: f32,
+    /// Passages are answered from.
+    pub answer: f32,
+}
+
+impl From<&DialogueConfig> for Thresholds {
+    fn from(config: &DialogueConfig) -> Self {
+        Self {
+            faq: config.faq_confidence,
+            answer: config.answer_confidence,
+        }
+    }
+}
+
+/// What was understood of a message before any search.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Understood {
+    /// It is smalltalk and nothing else.
+    pub smalltalk: Option<Smalltalk>,
+    /// It asks for a person.
+    pub wants_person: bool,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Decision {
+    /// Give the best FAQ's approved answer.
+    Faq {
+        /// How sure.
+        confidence: f32,
+    },
+    /// Answer from the passages found.
+    Passages {
+        /// How sure.
+        confidence: f32,
+    },
+    /// Reply to smalltalk.
+    Smalltalk(Smalltalk),
+    /// Say that the knowledge base has no answer.
+    Refuse {
+        /// How sure that it has none.
+        confidence: f32,
+    },
+    /// Call a person.
+    Handoff {
+        /// `requested` or `unresolved`.
+        reason: &'static str,
+    },
+}
+
+/// Unresolved turns in a row after which a person is called: the third goes to a person.
+const UNRESOLVED_TURNS: usize = 2;
+
+/// Decides before the search where that is possible: it costs nothing then.
+#[must_use]
+pub fn decide_early(understood: Understood) -> Option<Decision> {
+    if understood.wants_person {
+        return Some(Decision::Handoff { reason: "requested" });
+    }
+    understood.smalltalk.map(Decision::Smalltalk)
+}
+
+/// Decides by what was found. `past_routes` are those of the replies before, oldest first.
+#[must_use]
+pub fn decide(features: &Features, past_routes: &[Route], confidence: &Confidence, at: Thresholds) -> Decision {
+    let faq = confidence.faq(features);
+    if faq >= at.faq {
+        return Decision::Faq { confidence: faq };
+    }
+    let passages = confidence.passages(features);
+    if passages >= at.answer {
+        return Decision::Passages { confidence: passages };
+    }
+    let unresolved = past_routes
+        .iter()
+        .rev()
+        .take_while(|route| **route == Route::Refuse)
+        .count();
+    if unresolved >= UNRESOLVED_TURNS {
+        return Decision::Handoff { reason: "unresolved" };
+    }
+    Decision::Refuse {
+        confidence: 1.0 - passages,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Decision, Thresholds, Understood, decide, decide_early};
+    use crate::dialogue::confidence::{Confidence, Features};
+    use crate::domain::Route;
+
+    const AT: Thresholds = Thresholds { faq: 0.5, answer: 0.5 };
+
+    fn nothing_found() -> Features {
+        Features::default()
+    }
+
+    #[test]
+    fn the_wish_for_a_person_comes_before_everything() {
+        let understood = Understood {
+            wants_person: true,
+            ..Understood::default()
+        };
+        assert_eq!(
+            decide_early(understood),
+            Some(Decision::Handoff { reason: "requested" })
+        );
+        assert_eq!(decide_early(Understood::default()), None);
+    }
+
+    #[test]
+    fn an_exact_question_gets_its_approved_answer() {
+        let features = Features {
+            exact: true,
+            ..nothing_found()
+        };
+        assert_eq!(
+            decide(&features, &[], &Confidence::default(), AT),
+            Decision::Faq { confidence: 1.0 }
+        );
+    }
+
+    #[test]
+    fn the_third_unresolved_turn_goes_to_a_person() {
+        let decision = |past: &[Route]| decide(&nothing_found(), past, &Confidence::default(), AT);
+        assert!(matches!(decision(&[Route::Refuse]), Decision::Refuse { .. }));
+        assert!(matches!(
+            decision(&[Route::Refuse, Route::Faq, Route::Refuse]),
+            Decision::Refuse { .. }
+        ));
+        assert_eq!(
+            decision(&[Route::Refuse, Route::Refuse]),
+            Decision::Handoff { reason: "unresolved" }
+        );
+    }
+}

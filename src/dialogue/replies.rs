@@ -1,0 +1,46 @@
+//! The fixed sentences, in the customer's language.
+
+use crate::domain::Language;
+
+/// When the knowledge base has no answer.
+#[must_use]
+pub fn refusal(language: Language) -> &'static str {
+    match language {
+        Language::Zh => {
+            "抱歉，现有资料里没有找到这个问题的答案，我不想给您不准确的信息。您可以换个说法再问一次，或输入“转人工”由工作人员为您处理。"
+        }
+        Language::En => {
+            "Sorry, I could not find an answer to this in our documents, and I would rather not guess. Try other words, or \
+             type \"agent\" to reach a person."
+        }
+    }
+}
+
+/// When a person was asked for, or should be.
+#[must_use]
+pub fn handoff_reply(reason: &str, language: Language) -> &'static str {
+    match (reason, language) {
+        ("requested", Language::Zh) => "好的，已为您转接人工客服，请稍候。",
+        ("requested", Language::En) => "Of course. I am passing you to a colleague; one moment please.",
+        (_, Language::Zh) => "抱歉没能解决您的问题，已为您转接人工客服，请稍候。",
+        (_, Language::En) => "I am sorry that I could not help. I am passing you to a colleague; one moment please.",
+    }
+}
+
+/// When something failed that the customer can do nothing about.
+#[must_use]
+pub fn failure_reply(language: Language) -> &'static str {
+    match language {
+        Language::Zh => "抱歉，系统暂时无法回答，请稍后再试，或输入“转人工”。",
+        Language::En => "Sorry, I cannot answer right now. Please try again, or type \"agent\" to reach a person.",
+    }
+}
+
+/// Before a quotation that stands for an answer.
+#[must_use]
+pub fn quote_frame(language: Language, title: &str) -> String {
+    match language {
+        Language::Zh => format!("资料《{title}》中的相关内容如下：\n"),
+        Language::En => format!("This is what \"{title}\" says:\n"),
+    }
+}

@@ -1,0 +1,115 @@
+//! Where sentences end: in sources (as byte ranges) and in a text that is still being written.
+
+use std::ops::Range;
+
+/// The sentences of `text` as byte ranges, in order: ended by a full stop, a line break, a semicolon between clauses
+/// of Chinese text. A row of a table is a line, so it is one. Leading list marks and white space are left out.
+#[must_use]
+pub fn segments(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        let next = chars.peek().map(|(_, c)| *c);
+        if ends_sentence(c, next) {
+            push_trimmed(text, start..at + c.len_utf8(), &mut found);
+            start = at + c.len_utf8();
+        }
+    }
+    push_trimmed(text, start..text.len(), &mut found);
+    found
+}
+
+/// Whether `c` ends a sentence when `next` follows it.
+fn ends_sentence(c: char, next: Option<char>) -> bool {
+    match c {
+        '。' | '！' | '？' | '；' | '\n' => !matches!(next, Some('”' | '」' | '』' | '"')),
+        // A Latin stop ends a sentence only before white space: not in 3.5 or www.example.
+        '!' | '?' | '.' => next.is_none_or(char::is_whitespace),
+        _ => false,
+    }
+}
+
+fn push_trimmed(text: &str, range: Range<usize>, found: &mut Vec<Range<usize>>) {
+    let part = &text[range.clone()];
+    let body = part.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '*' | '>' | '#' | '•'));
+    let start = range.start + (part.len() - body.len());
+    let end = start + body.trim_end().len();
+    if text[start..end].chars().any(char::is_alphanumeric) {
+        found.push(start..end);
+    }
+}
+
+/// Collects a text that arrives in pieces and gives it back sentence by sentence.
+#[derive(Debug, Default)]
+pub struct SentenceBuffer {
+    pending: String,
+}
+
+impl SentenceBuffer {
+    /// Adds a piece; returns the sentences that are now complete, each with its end mark and line break.
+    pub fn push(&mut self, piece: &str) -> Vec<String> {
+        self.pending.push_str(piece);
+        let mut complete = Vec::new();
+        loop {
+            let mut chars = self.pending.char_indices().peekable();
+            let mut end = None;
+            while let Some((at, c)) = chars.next() {
+                let next = chars.peek().map(|(_, c)| *c);
+                // Without the next character a Latin stop or a quotation cannot be judged: wait for it.
+                if (next.is_some() || c == '\n') && ends_sentence(c, next) {
+                    end = Some(at + c.len_utf8());
+                    break;
+                }
+            }
+            let Some(end) = end else { return complete };
+            let rest = self.pending.split_off(end);
+            complete.push(std::mem::replace(&mut self.pending, rest));
+        }
+    }
+
+    /// What is left at the end of the text.
+    #[must_use]
+    pub fn finish(self) -> Option<String> {
+        (!self.pending.trim().is_empty()).then_some(self.pending)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SentenceBuffer, segments};
+
+    #[test]
+    fn sentences_and_rows() {
+        let text = "# 费用\n\n- 年费 3.5 元。首年免！\n| 卡 | 费 |\n| --- | --- |\n| 金卡 | 200元 |\nIt costs 3.5 yuan. Ask us.";
+        let parts: Vec<_> = segments(text).into_iter().map(|r| &text[r]).collect();
+        assert_eq!(
+            parts,
+            [
+                "费用",
+                "年费 3.5 元。",
+                "首年免！",
+                "| 卡 | 费 |",
+                "| 金卡 | 200元 |",
+                "It costs 3.5 yuan.",
+                "Ask us."
+            ]
+        );
+    }
+
+    #[test]
+    fn pieces_make_the_same_sentences_wherever_they_are_cut() {
+        let text = "年费 3.5 元。首年免！Ask us. 就这样";
+        for size in 1..8 {
+            let mut buffer = SentenceBuffer::default();
+            let chars: Vec<char> = text.chars().collect();
+            let mut got = Vec::new();
+            for piece in chars.chunks(size) {
+                got.extend(buffer.push(&piece.iter().collect::<String>()));
+            }
+            got.extend(buffer.finish());
+            assert_eq!(got.concat(), text);
+            assert_eq!(got, ["年费 3.5 元。", "首年免！", "Ask us.", " 就这样"], "{size}");
+        }
+    }
+}
