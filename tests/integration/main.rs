@@ -1,14 +1,9 @@
-<<<<<<< HEAD
-//! Tests of rooms together, in one binary.
-
-=======
 //! Tests that need more than one room: real models, files, sockets, in one binary.
 
 mod embedder;
 mod engine;
 mod language_model;
 mod layering;
->>>>>>> main
 mod store_contract;
 mod store_crash;
 mod store_sqlite;

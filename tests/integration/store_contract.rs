@@ -121,13 +121,9 @@ async fn documents(store: &dyn Store) {
 
     // Another content of the same source replaces the passages, all of them.
     let (shorter, mut replaced) = document("kb/fees.md", &lines(2));
-<<<<<<< HEAD
-    replaced.iter_mut().for_each(|passage| passage.document_id = fees.id);
-=======
     for passage in &mut replaced {
         passage.document_id = fees.id;
     }
->>>>>>> main
     fees = Document {
         id: fees.id,
         title: "费用".to_owned(),
