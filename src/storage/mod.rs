@@ -1,6 +1,10 @@
 //! The truth on disk. The port [`Store`] stands here, made of small traits by noun; `sqlite/` is the embedded adapter.
 //! Indexes are derived from what is stored here and can be deleted at any time.
 
+pub mod sqlite;
+
+pub use sqlite::SqliteStore;
+
 use crate::domain::{
     ApiKeyId, Conversation, ConversationId, ConversationStatus, Document, DocumentId, Faq, FaqId, KbVersion, Message,
     MessageId, Passage, PassageId,
@@ -50,6 +54,22 @@ pub enum StorageError {
         table: &'static str,
         /// What is wrong with the row.
         detail: String,
+    },
+    /// What was given can be neither stored nor looked up.
+    #[error("table {table}: refused: {detail}")]
+    Invalid {
+        /// The table it was meant for.
+        table: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The database library has a known fault that damages files.
+    #[error("the SQLite library {found} can damage databases: build with the bundled one, or use {needed} or newer")]
+    OldLibrary {
+        /// The version linked.
+        found: String,
+        /// The oldest version that is safe.
+        needed: String,
     },
     /// Anything else the database said.
     #[error("database: {0}")]
@@ -209,7 +229,7 @@ pub trait ConversationStore: Send + Sync {
         comment: &str,
         at: Timestamp,
     ) -> Result<bool, StorageError>;
-    /// How many conversations wait for a person, and how many of them came before `id`.
+    /// How many conversations that wait for a person came before `id`; where `id` does not wait, how many wait.
     async fn waiting_position(&self, id: ConversationId) -> Result<u64, StorageError>;
 }
 
