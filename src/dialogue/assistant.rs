@@ -3,7 +3,7 @@
 use super::confidence::{Confidence, Features};
 use super::grounding::{Grounding, Reason, Verdict, terms};
 use super::policy::{self, Decision, Thresholds, Understood};
-use super::quote::best_quote;
+use super::quote::{Quote, best_quote};
 use super::sentences::SentenceBuffer;
 use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, prompt, replies};
 use crate::config::DialogueConfig;
@@ -140,7 +140,13 @@ impl Assistant {
         model: Option<Arc<dyn LanguageModel>>,
         config: DialogueConfig,
     ) -> Self {
-        Self { retriever, embedder, model, confidence: Confidence::default(), config }
+        Self {
+            retriever,
+            embedder,
+            model,
+            confidence: Confidence::default(),
+            config,
+        }
     }
 
     /// The language model, where there is one.
@@ -164,13 +170,23 @@ impl Assistant {
         let (sender, receiver) = mpsc::channel(EVENTS_AHEAD);
         let assistant = Arc::clone(self);
         tokio::spawn(async move {
-            let mut sink = Sink { sender, began: Instant::now(), timings: Timings::default(), spoke: false };
+            let mut sink = Sink {
+                sender,
+                began: Instant::now(),
+                timings: Timings::default(),
+                spoke: false,
+            };
             let language = Language::detect(&ask.question);
             if let Ok(Err(error)) = assistant.run(&ask, &mut sink).await.map_err(|Gone| ()) {
                 tracing::error!(error = &error as &dyn std::error::Error, "a reply failed");
                 let message = replies::failure_reply(language).to_owned();
                 // Where the reader is gone nobody needs the notice.
-                let _ = sink.send(ReplyEvent::Error { code: code_of(&error), message }).await;
+                let _ = sink
+                    .send(ReplyEvent::Error {
+                        code: code_of(&error),
+                        message,
+                    })
+                    .await;
             }
         });
         Ok(Replies { receiver })
@@ -216,10 +232,12 @@ impl Assistant {
 
     async fn run(&self, ask: &Ask, sink: &mut Sink) -> Result<Result<(), DialogueError>, Gone> {
         let language = Language::detect(&ask.question);
-        let understood =
-            Understood { smalltalk: smalltalk(&ask.question), wants_person: wants_person(&ask.question) };
+        let understood = Understood {
+            smalltalk: smalltalk(&ask.question),
+            wants_person: wants_person(&ask.question),
+        };
         sink.timings.understand = sink.elapsed();
-        if let Some(decision) = policy::decide_early(&understood) {
+        if let Some(decision) = policy::decide_early(understood) {
             let kb_version = self.retriever.status().kb_version;
             self.perform_early(decision, language, sink).await?;
             return self.done(Written::default(), kb_version, sink).await.map(Ok);
@@ -233,14 +251,22 @@ impl Assistant {
         match self.decide(&features, &ask.past_routes) {
             Decision::Faq { confidence } => self.answer_faq(&found, confidence, sink).await?,
             Decision::Passages { confidence } => {
-                sink.send(ReplyEvent::Route { route: Route::Passages, confidence }).await?;
+                sink.send(ReplyEvent::Route {
+                    route: Route::Passages,
+                    confidence,
+                })
+                .await?;
                 match self.answer_passages(ask, &found, language, sink).await? {
                     Ok(by) => written = by,
                     Err(error) => return Ok(Err(error)),
                 }
             }
             Decision::Refuse { confidence } => {
-                sink.send(ReplyEvent::Route { route: Route::Refuse, confidence }).await?;
+                sink.send(ReplyEvent::Route {
+                    route: Route::Refuse,
+                    confidence,
+                })
+                .await?;
                 sink.say(replies::refusal(language)).await?;
             }
             early @ (Decision::Smalltalk(_) | Decision::Handoff { .. }) => {
@@ -253,12 +279,20 @@ impl Assistant {
     async fn perform_early(&self, decision: Decision, language: Language, sink: &mut Sink) -> Result<(), Gone> {
         match decision {
             Decision::Handoff { reason } => {
-                sink.send(ReplyEvent::Route { route: Route::Handoff, confidence: 1.0 }).await?;
+                sink.send(ReplyEvent::Route {
+                    route: Route::Handoff,
+                    confidence: 1.0,
+                })
+                .await?;
                 sink.send(ReplyEvent::Handoff { reason, position: 0 }).await?;
                 sink.say(replies::handoff_reply(reason, language)).await
             }
             Decision::Smalltalk(kind) => {
-                sink.send(ReplyEvent::Route { route: Route::Smalltalk, confidence: 1.0 }).await?;
+                sink.send(ReplyEvent::Route {
+                    route: Route::Smalltalk,
+                    confidence: 1.0,
+                })
+                .await?;
                 sink.say(kind.reply(language)).await
             }
             Decision::Faq { .. } | Decision::Passages { .. } | Decision::Refuse { .. } => Ok(()),
@@ -266,7 +300,11 @@ impl Assistant {
     }
 
     async fn answer_faq(&self, found: &Found, confidence: f32, sink: &mut Sink) -> Result<(), Gone> {
-        sink.send(ReplyEvent::Route { route: Route::Faq, confidence }).await?;
+        sink.send(ReplyEvent::Route {
+            route: Route::Faq,
+            confidence,
+        })
+        .await?;
         let Some(best) = found.faqs.first() else { return Ok(()) };
         let faq = &best.faq;
         sink.send(ReplyEvent::Citation(Citation {
@@ -296,7 +334,10 @@ impl Assistant {
         let evidence: Vec<Evidence> = found.hits.iter().take(top_k).map(Evidence::of).collect();
         let mut written = Written::default();
         if let Some(model) = &self.model {
-            match self.write(&question, &evidence, language, model.as_ref(), found.kb_version, sink).await? {
+            match self
+                .write(&question, &evidence, language, model.as_ref(), found.kb_version, sink)
+                .await?
+            {
                 Ok(by) => written = by,
                 // The model is not needed for an honest answer: the passage itself is quoted.
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "quoting instead of writing"),
@@ -305,8 +346,13 @@ impl Assistant {
                 return Ok(Ok(written));
             }
         }
-        let Some(best) = evidence.first() else { return Ok(Ok(written)) };
-        Ok(self.quote(&question, best, language, found.kb_version, sink).await?.map(|()| written))
+        let Some(best) = evidence.first() else {
+            return Ok(Ok(written));
+        };
+        Ok(self
+            .quote(&question, best, language, found.kb_version, sink)
+            .await?
+            .map(|()| written))
     }
 
     async fn write(
@@ -333,11 +379,21 @@ impl Assistant {
             Err(error) => return Ok(Err(error.into())),
         };
         let grounding = Grounding::new(pairs.take(count), question);
-        let mut speaker = Speaker { evidence, grounding, kb_version, cited: Vec::new(), open: None, tail: String::new() };
+        let mut speaker = Speaker {
+            evidence,
+            grounding,
+            kb_version,
+            cited: Vec::new(),
+            open: None,
+            tail: String::new(),
+        };
         let usage = speaker.speak(stream, sink).await?;
         let info = model.info();
         let short = info.sha256.get(..12).unwrap_or_default();
-        Ok(Ok(Written { usage, model: Some(format!("{}@{short}", info.name)) }))
+        Ok(Ok(Written {
+            usage,
+            model: Some(format!("{}@{short}", info.name)),
+        }))
     }
 
     async fn quote(
@@ -348,25 +404,25 @@ impl Assistant {
         kb_version: KbVersion,
         sink: &mut Sink,
     ) -> Result<Result<(), DialogueError>, Gone> {
-        let ranges = match &best.passage {
-            None => vec![0..best.text.len()],
+        let quoted = match &best.passage {
+            None => Quote::part(0..best.text.len()),
             Some(passage) => match best_quote(question, passage, self.embedder.as_ref()).await {
-                Ok(ranges) => ranges,
+                Ok(quoted) => quoted,
                 Err(error) => return Ok(Err(error.into())),
             },
         };
-        let Some(last) = ranges.last().cloned() else { return Ok(Ok(())) };
-        sink.send(ReplyEvent::Citation(best.cite(1, last.clone(), kb_version))).await?;
+        sink.send(ReplyEvent::Citation(best.cite(1, quoted.part.clone(), kb_version)))
+            .await?;
         let mut text = String::new();
         if best.passage.is_some() {
             text.push_str(&replies::quote_frame(language, &best.title));
         }
-        if let [head, _] = ranges.as_slice() {
-            let head = &best.text[head.clone()];
+        if let Some(head) = quoted.table_head {
+            let head = &best.text[head];
             let columns = head.matches('|').count().saturating_sub(1).max(1);
-            text.push_str(&format!("{head}\n|{}\n", " --- |".repeat(columns)));
+            text.extend([head, "\n|", &" --- |".repeat(columns), "\n"]);
         }
-        text.push_str(&best.text[last]);
+        text.push_str(&best.text[quoted.part]);
         text.push_str("[1]");
         sink.say(text).await.map(Ok)
     }
@@ -422,7 +478,10 @@ impl Speaker<'_> {
             match event {
                 None => break,
                 Some(Ok(GenerationEvent::Queued { position })) => sink.send(ReplyEvent::Queue { position }).await?,
-                Some(Ok(GenerationEvent::Started { prompt_tokens, cached_tokens })) => {
+                Some(Ok(GenerationEvent::Started {
+                    prompt_tokens,
+                    cached_tokens,
+                })) => {
                     usage.prompt_tokens = prompt_tokens;
                     usage.cached_tokens = cached_tokens;
                 }
@@ -472,11 +531,12 @@ impl Speaker<'_> {
         if place.is_none() {
             self.cited.push(passage);
             let source = &self.evidence[passage];
-            sink.send(ReplyEvent::Citation(source.cite(n, quote, self.kb_version))).await?;
+            sink.send(ReplyEvent::Citation(source.cite(n, quote, self.kb_version)))
+                .await?;
         }
         let mut text = String::new();
         if let Some(open) = self.open.filter(|open| *open != n) {
-            text.push_str(&format!("[{open}]"));
+            text.extend(["[", &open.to_string(), "]"]);
         }
         text.push_str(&std::mem::take(&mut self.tail));
         let body = if sink.spoke { sentence } else { sentence.trim_start() };

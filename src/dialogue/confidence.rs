@@ -20,7 +20,14 @@ pub struct Features {
 pub const FAQ_FEATURES: [&str; 5] = ["similarity", "overlap", "margin", "agreement", "coverage"];
 
 /// The features of what was found, in order.
-pub const PASSAGE_FEATURES: [&str; 6] = ["dense", "coverage", "coverage_any", "margin", "faq_similarity", "faq_overlap"];
+pub const PASSAGE_FEATURES: [&str; 6] = [
+    "dense",
+    "coverage",
+    "coverage_any",
+    "margin",
+    "faq_similarity",
+    "faq_overlap",
+];
 
 impl Features {
     /// The features of what was found for a question.
@@ -32,12 +39,21 @@ impl Features {
         let second = found.faqs.get(1).map_or(0.0, |hit| hit.similarity);
         // Whether the search over passages puts the same FAQ first, or at least among the first three.
         let place = best_faq.and_then(|best| {
-            found.hits.iter().take(3).position(|hit| matches!(&hit.source, Source::Faq(faq) if faq.id == best.faq.id))
+            found
+                .hits
+                .iter()
+                .take(3)
+                .position(|hit| matches!(&hit.source, Source::Faq(faq) if faq.id == best.faq.id))
         });
         let agreement = place.map_or(0.0, |place| 1.0 / (place + 1) as f32);
         let top = found.hits.first();
         let coverage = top.map_or(0.0, |hit| hit.scores.coverage);
-        let coverage_any = found.hits.iter().take(3).map(|hit| hit.scores.coverage).fold(0.0, f32::max);
+        let coverage_any = found
+            .hits
+            .iter()
+            .take(3)
+            .map(|hit| hit.scores.coverage)
+            .fold(0.0, f32::max);
         let mut dense: Vec<f32> = found.hits.iter().filter_map(|hit| hit.scores.dense).collect();
         dense.sort_by(|a, b| b.total_cmp(a));
         let best = dense.first().copied().unwrap_or(0.0);
@@ -80,8 +96,14 @@ pub struct Confidence {
 impl Default for Confidence {
     fn default() -> Self {
         Self {
-            faq_model: Logistic { bias: -50.0, weights: [50.0, 4.0, 20.0, 1.0, 1.0] },
-            passage_model: Logistic { bias: -50.0, weights: [50.0, 4.0, 2.0, 10.0, 5.0, 2.0] },
+            faq_model: Logistic {
+                bias: -50.0,
+                weights: [50.0, 4.0, 20.0, 1.0, 1.0],
+            },
+            passage_model: Logistic {
+                bias: -50.0,
+                weights: [50.0, 4.0, 2.0, 10.0, 5.0, 2.0],
+            },
         }
     }
 }
@@ -90,7 +112,11 @@ impl Confidence {
     /// How sure it is that the best FAQ answers: 1 for a question in its own wording.
     #[must_use]
     pub fn faq(&self, features: &Features) -> f32 {
-        if features.exact { 1.0 } else { self.faq_model.probability(&features.faq) }
+        if features.exact {
+            1.0
+        } else {
+            self.faq_model.probability(&features.faq)
+        }
     }
 
     /// How sure it is that the passages found answer.

@@ -58,7 +58,14 @@ impl Conversations {
         tasks: TaskTracker,
         replies_per_visitor: usize,
     ) -> Self {
-        Self { assistant, store, clock, tasks, replies_per_visitor, lanes: Mutex::default() }
+        Self {
+            assistant,
+            store,
+            clock,
+            tasks,
+            replies_per_visitor,
+            lanes: Mutex::default(),
+        }
     }
 
     /// Begins a conversation; returns it with the visitor's token, which is shown this once and stored only as a hash.
@@ -112,11 +119,19 @@ impl Conversations {
         self.assistant.check(text)?;
         let place = self.enter(conversation.id)?;
         let earlier = self.store.messages(conversation.id, HISTORY_MESSAGES).await?;
-        self.store.add_message(&self.message(conversation.id, Role::Visitor, text)).await?;
+        self.store
+            .add_message(&self.message(conversation.id, Role::Visitor, text))
+            .await?;
         let ask = Ask {
             question: text.to_owned(),
             past_routes: earlier.iter().filter_map(|message| message.route).collect(),
-            history: earlier.into_iter().map(|m| Turn { role: m.role, text: m.text }).collect(),
+            history: earlier
+                .into_iter()
+                .map(|m| Turn {
+                    role: m.role,
+                    text: m.text,
+                })
+                .collect(),
             top_k: None,
         };
         let (sender, receiver) = mpsc::channel(16);
@@ -199,7 +214,12 @@ impl Conversations {
     async fn fail(&self, error: &DialogueError, language: Language, reader: &mpsc::Sender<ReplyEvent>) {
         tracing::error!(error = error as &dyn std::error::Error, "a reply could not be kept");
         let message = replies::failure_reply(language).to_owned();
-        let _ = reader.send(ReplyEvent::Error { code: "internal", message }).await;
+        let _ = reader
+            .send(ReplyEvent::Error {
+                code: "internal",
+                message,
+            })
+            .await;
     }
 
     /// Rates one reply, or the whole conversation; `false` if there is no such reply in this conversation.
@@ -245,12 +265,16 @@ impl Conversations {
     /// # Errors
     /// What the database reports.
     pub async fn close(&self, id: ConversationId) -> Result<(), DialogueError> {
-        self.store.set_conversation_status(id, ConversationStatus::Closed, self.clock.now()).await?;
+        self.store
+            .set_conversation_status(id, ConversationStatus::Closed, self.clock.now())
+            .await?;
         Ok(())
     }
 
     async fn wait_for_person(&self, id: ConversationId) -> Result<u64, DialogueError> {
-        self.store.set_conversation_status(id, ConversationStatus::Waiting, self.clock.now()).await?;
+        self.store
+            .set_conversation_status(id, ConversationStatus::Waiting, self.clock.now())
+            .await?;
         Ok(self.store.waiting_position(id).await?)
     }
 
@@ -275,12 +299,21 @@ impl Conversations {
     /// Takes a place among the replies of a conversation, given back when the place is dropped.
     fn enter(self: &Arc<Self>, id: ConversationId) -> Result<Place, DialogueError> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let lane = lanes.entry(id).or_insert_with(|| Lane { turn: Arc::new(Semaphore::new(1)), inside: 0 });
+        let lane = lanes.entry(id).or_insert_with(|| Lane {
+            turn: Arc::new(Semaphore::new(1)),
+            inside: 0,
+        });
         if lane.inside >= self.replies_per_visitor {
-            return Err(DialogueError::Busy { retry_after: Duration::from_secs(2) });
+            return Err(DialogueError::Busy {
+                retry_after: Duration::from_secs(2),
+            });
         }
         lane.inside += 1;
-        Ok(Place { conversations: Arc::clone(self), id, turn: Arc::clone(&lane.turn) })
+        Ok(Place {
+            conversations: Arc::clone(self),
+            id,
+            turn: Arc::clone(&lane.turn),
+        })
     }
 }
 
@@ -306,8 +339,10 @@ impl Drop for Place {
 /// SHA-256 in hexadecimal.
 fn hash(token: &str) -> String {
     use std::fmt::Write;
-    Sha256::digest(token.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    Sha256::digest(token.as_bytes())
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
 }

@@ -229,14 +229,9 @@ fn without_enumerator(line: &str) -> &str {
 }
 
 fn starts_with(chars: &[char], at: usize, text: &str) -> bool {
-    let mut place = at;
-    for c in text.chars() {
-        if chars.get(place).is_none_or(|have| !have.eq_ignore_ascii_case(&c)) {
-            return false;
-        }
-        place += 1;
-    }
-    true
+    text.chars()
+        .zip(at..)
+        .all(|(c, place)| chars.get(place).is_some_and(|have| have.eq_ignore_ascii_case(&c)))
 }
 
 fn unit_at(chars: &[char], at: usize) -> &'static str {

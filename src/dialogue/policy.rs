@@ -16,7 +16,10 @@ pub struct Thresholds {
 
 impl From<&DialogueConfig> for Thresholds {
     fn from(config: &DialogueConfig) -> Self {
-        Self { faq: config.faq_confidence, answer: config.answer_confidence }
+        Self {
+            faq: config.faq_confidence,
+            answer: config.answer_confidence,
+        }
     }
 }
 
@@ -61,7 +64,7 @@ const UNRESOLVED_TURNS: usize = 2;
 
 /// Decides before the search where that is possible: it costs nothing then.
 #[must_use]
-pub fn decide_early(understood: &Understood) -> Option<Decision> {
+pub fn decide_early(understood: Understood) -> Option<Decision> {
     if understood.wants_person {
         return Some(Decision::Handoff { reason: "requested" });
     }
@@ -79,11 +82,17 @@ pub fn decide(features: &Features, past_routes: &[Route], confidence: &Confidenc
     if passages >= at.answer {
         return Decision::Passages { confidence: passages };
     }
-    let unresolved = past_routes.iter().rev().take_while(|route| **route == Route::Refuse).count();
+    let unresolved = past_routes
+        .iter()
+        .rev()
+        .take_while(|route| **route == Route::Refuse)
+        .count();
     if unresolved >= UNRESOLVED_TURNS {
         return Decision::Handoff { reason: "unresolved" };
     }
-    Decision::Refuse { confidence: 1.0 - passages }
+    Decision::Refuse {
+        confidence: 1.0 - passages,
+    }
 }
 
 #[cfg(test)]
@@ -100,22 +109,40 @@ mod tests {
 
     #[test]
     fn the_wish_for_a_person_comes_before_everything() {
-        let understood = Understood { wants_person: true, ..Understood::default() };
-        assert_eq!(decide_early(&understood), Some(Decision::Handoff { reason: "requested" }));
-        assert_eq!(decide_early(&Understood::default()), None);
+        let understood = Understood {
+            wants_person: true,
+            ..Understood::default()
+        };
+        assert_eq!(
+            decide_early(understood),
+            Some(Decision::Handoff { reason: "requested" })
+        );
+        assert_eq!(decide_early(Understood::default()), None);
     }
 
     #[test]
     fn an_exact_question_gets_its_approved_answer() {
-        let features = Features { exact: true, ..nothing_found() };
-        assert_eq!(decide(&features, &[], &Confidence::default(), AT), Decision::Faq { confidence: 1.0 });
+        let features = Features {
+            exact: true,
+            ..nothing_found()
+        };
+        assert_eq!(
+            decide(&features, &[], &Confidence::default(), AT),
+            Decision::Faq { confidence: 1.0 }
+        );
     }
 
     #[test]
     fn the_third_unresolved_turn_goes_to_a_person() {
         let decision = |past: &[Route]| decide(&nothing_found(), past, &Confidence::default(), AT);
         assert!(matches!(decision(&[Route::Refuse]), Decision::Refuse { .. }));
-        assert!(matches!(decision(&[Route::Refuse, Route::Faq, Route::Refuse]), Decision::Refuse { .. }));
-        assert_eq!(decision(&[Route::Refuse, Route::Refuse]), Decision::Handoff { reason: "unresolved" });
+        assert!(matches!(
+            decision(&[Route::Refuse, Route::Faq, Route::Refuse]),
+            Decision::Refuse { .. }
+        ));
+        assert_eq!(
+            decision(&[Route::Refuse, Route::Refuse]),
+            Decision::Handoff { reason: "unresolved" }
+        );
     }
 }

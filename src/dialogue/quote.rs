@@ -12,22 +12,38 @@ const QUOTE_CHARS: usize = 160;
 /// The most sentences of one passage that are compared with the question.
 const MAX_SEGMENTS: usize = 40;
 
+/// What is quoted of a text, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quote {
+    /// The head of the table that `part` is a row of.
+    pub table_head: Option<Range<usize>>,
+    /// The words.
+    pub part: Range<usize>,
+}
+
+impl Quote {
+    /// Words that are no row of a table.
+    #[must_use]
+    pub fn part(part: Range<usize>) -> Self {
+        Self { table_head: None, part }
+    }
+}
+
 /// The part of `passage` that answers `question` best, as a byte range of its text: the nearest sentence, and its
 /// neighbours as long as they are near too and the whole stays short. A row of a table takes the table's head along.
 ///
 /// # Errors
 /// What the embedder reports.
-pub async fn best_quote(
-    question: &str,
-    passage: &Passage,
-    embedder: &dyn Embedder,
-) -> Result<Vec<Range<usize>>, InferenceError> {
+pub async fn best_quote(question: &str, passage: &Passage, embedder: &dyn Embedder) -> Result<Quote, InferenceError> {
     let text = &passage.text;
-    let parts: Vec<Range<usize>> =
-        segments(text).into_iter().filter(|range| !is_rule(&text[range.clone()])).take(MAX_SEGMENTS).collect();
+    let parts: Vec<Range<usize>> = segments(text)
+        .into_iter()
+        .filter(|range| !is_rule(&text[range.clone()]))
+        .take(MAX_SEGMENTS)
+        .collect();
     if parts.len() <= 1 || text.chars().count() <= QUOTE_CHARS {
         let whole = text.len() - text.trim_start().len()..text.trim_end().len();
-        return Ok(vec![whole]);
+        return Ok(Quote::part(whole));
     }
     let question_row = embedder.embed(TextKind::Query, vec![question.to_owned()]).await?.data;
     let texts = parts.iter().map(|range| clipped(&text[range.clone()])).collect();
@@ -45,11 +61,20 @@ pub async fn best_quote(
 }
 
 /// The best part with its neighbours; a table's row with the table's head.
-fn grow(text: &str, parts: &[Range<usize>], scores: &[f32]) -> Vec<Range<usize>> {
-    let best = (0..parts.len()).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap_or(0);
+fn grow(text: &str, parts: &[Range<usize>], scores: &[f32]) -> Quote {
+    let best = (0..parts.len())
+        .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))
+        .unwrap_or(0);
     if is_row(&text[parts[best].clone()]) {
-        let head = (0..=best).rev().take_while(|i| is_row(&text[parts[*i].clone()])).last().unwrap_or(best);
-        return if head == best { vec![parts[best].clone()] } else { vec![parts[head].clone(), parts[best].clone()] };
+        let head = (0..=best)
+            .rev()
+            .take_while(|i| is_row(&text[parts[*i].clone()]))
+            .last()
+            .unwrap_or(best);
+        return Quote {
+            table_head: (head != best).then(|| parts[head].clone()),
+            part: parts[best].clone(),
+        };
     }
     let length = |range: &Range<usize>| text[range.clone()].chars().count();
     let (mut first, mut last) = (best, best);
@@ -58,7 +83,13 @@ fn grow(text: &str, parts: &[Range<usize>], scores: &[f32]) -> Vec<Range<usize>>
         let after = Some(last + 1).filter(|i| *i < parts.len() && !is_row(&text[parts[*i].clone()]));
         // What follows explains more often than what precedes, so a tie goes forward.
         let next = match (before, after) {
-            (Some(b), Some(a)) => if scores[b] > scores[a] + 0.01 { b } else { a },
+            (Some(b), Some(a)) => {
+                if scores[b] > scores[a] + 0.01 {
+                    b
+                } else {
+                    a
+                }
+            }
             (Some(b), None) => b,
             (None, Some(a)) => a,
             (None, None) => break,
@@ -70,7 +101,7 @@ fn grow(text: &str, parts: &[Range<usize>], scores: &[f32]) -> Vec<Range<usize>>
         first = first.min(next);
         last = last.max(next);
     }
-    vec![parts[first].start..parts[last].end]
+    Quote::part(parts[first].start..parts[last].end)
 }
 
 /// A row of a pipe table.
@@ -89,7 +120,9 @@ fn clipped(part: &str) -> String {
 
 fn shared(own: &HashSet<String>, part: &str) -> f32 {
     let words = super::grounding::terms(part);
-    own.iter().filter(|word| words.contains(*word) && word.chars().any(|c| is_han(c) || c.is_alphanumeric())).count() as f32
+    own.iter()
+        .filter(|word| words.contains(*word) && word.chars().any(|c| is_han(c) || c.is_alphanumeric()))
+        .count() as f32
         / own.len().max(1) as f32
 }
 
@@ -101,14 +134,21 @@ mod tests {
     #[test]
     fn a_row_takes_its_head_along_and_sentences_their_neighbours() {
         let text = "收费如下。\n| 卡 | 年费 |\n| --- | --- |\n| 金卡 | 200元 |\n| 白金卡 | 600元 |\n以上为标准价。";
-        let parts: Vec<_> = segments(text).into_iter().filter(|r| !super::is_rule(&text[r.clone()])).collect();
+        let parts: Vec<_> = segments(text)
+            .into_iter()
+            .filter(|r| !super::is_rule(&text[r.clone()]))
+            .collect();
         let mut scores = vec![0.0; parts.len()];
         scores[3] = 1.0;
-        let got: Vec<_> = grow(text, &parts, &scores).into_iter().map(|r| &text[r]).collect();
-        assert_eq!(got, ["| 卡 | 年费 |", "| 白金卡 | 600元 |"]);
+        let got = grow(text, &parts, &scores);
+        assert_eq!(&text[got.table_head.unwrap()], "| 卡 | 年费 |");
+        assert_eq!(&text[got.part], "| 白金卡 | 600元 |");
 
         let prose = "甲。乙。丙。";
         let parts = segments(prose);
-        assert_eq!(grow(prose, &parts, &[0.1, 0.9, 0.2]), vec![0..prose.len()]);
+        assert_eq!(
+            grow(prose, &parts, &[0.1, 0.9, 0.2]),
+            super::Quote::part(0..prose.len())
+        );
     }
 }

@@ -124,9 +124,20 @@ pub fn wants_person(text: &str) -> bool {
     ];
     let key = letters(text);
     // "人工服务几点下班" asks about the service: a longer question with an asking word stays a question.
-    let asks = ["几点", "时间", "电话", "多少", "怎么收费", "when", "hours", "number"]
-        .iter()
-        .any(|word| key.contains(word));
+    let asks = [
+        "几点",
+        "时间",
+        "电话",
+        "号码",
+        "哪个",
+        "多少",
+        "怎么收费",
+        "when",
+        "hours",
+        "number",
+    ]
+    .iter()
+    .any(|word| key.contains(word));
     matches!(key.as_str(), "人工" | "agent" | "human" | "operator" | "representative")
         || (!asks && ZH.iter().chain(&EN).any(|phrase| key.contains(phrase)))
 }

@@ -21,6 +21,9 @@ const APPLICATION_ID: i64 = 0x6b65_6675;
 /// Source: <https://www.sqlite.org/wal.html#walresetbug>.
 const OLDEST_LIBRARY: (u32, u32, u32) = (3, 51, 3);
 
+/// Source: <https://www.sqlite.org/fileformat.html#pages>.
+const SMALLEST_PAGE_BYTES: u64 = 512;
+
 /// Connections that read. Answers need few at a time; each is a thread.
 const READERS: u32 = 4;
 
@@ -37,8 +40,12 @@ pub(super) static MIGRATOR: Migrator = sqlx::migrate!("src/storage/migrations/sq
 
 /// The WAL that belongs to the database.
 pub(super) fn wal_of(path: &Path) -> PathBuf {
+    beside(path, "-wal")
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
+    name.push(suffix);
     PathBuf::from(name)
 }
 
@@ -81,6 +88,7 @@ pub(super) fn prepare(data_dir: &Path) -> Result<PathBuf, StorageError> {
 /// Opens and, where needed, migrates the database. One process at a time does this.
 pub(super) async fn open(path: &Path) -> Result<Opened, StorageError> {
     let _turn = lock_directory(path).await?;
+    check_length(path)?;
     let options = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY_TIMEOUT)
@@ -150,6 +158,16 @@ async fn lock_directory(path: &Path) -> Result<File, StorageError> {
     }
 }
 
+/// SQLite takes a file shorter than a page for an empty database, and would write over what is left of ours.
+fn check_length(path: &Path) -> Result<(), StorageError> {
+    let length = std::fs::metadata(path).map_err(|error| io_error(path, error))?.len();
+    // With a journal beside it, it was cut off while it was created: SQLite undoes that.
+    if (1..SMALLEST_PAGE_BYTES).contains(&length) && !beside(path, "-journal").exists() {
+        return Err(damaged(path, format!("it has only {length} bytes")));
+    }
+    Ok(())
+}
+
 async fn check_library(connection: &mut SqliteConnection) -> Result<String, StorageError> {
     let found: String = sqlx::query_scalar("SELECT sqlite_version()")
         .fetch_one(connection)
@@ -194,9 +212,27 @@ async fn inspect(connection: &mut SqliteConnection, path: &Path) -> Result<Found
     if found > known {
         return Err(StorageError::Newer { found, known });
     }
+    check_whole(connection, path).await?;
+    Ok(if found == known { Found::Current } else { Found::Old })
+}
+
+/// Whether the file is cut off or its pages contradict each other.
+async fn check_whole(connection: &mut SqliteConnection, path: &Path) -> Result<(), StorageError> {
     let length = |path: &Path| std::fs::metadata(path).map_or(0, |data| data.len());
-    // The WAL is removed at a clean end (and in use while another process runs).
-    if length(path) <= ALWAYS_CHECK_BYTES || length(&wal_of(path)) > 0 {
+    let bytes = length(path);
+    // The WAL is removed at a clean end. It is there after a crash, and while another process runs.
+    let at_rest = length(&wal_of(path)) == 0 && !beside(path, "-journal").exists();
+    let page: i64 = sqlx::query_scalar("PRAGMA page_size")
+        .fetch_one(&mut *connection)
+        .await?;
+    // SQLite reads what is missing of the last page as zeros.
+    if at_rest && u64::try_from(page).is_ok_and(|page| !bytes.is_multiple_of(page)) {
+        return Err(damaged(
+            path,
+            format!("it was cut off: {bytes} bytes are no whole number of pages"),
+        ));
+    }
+    if bytes <= ALWAYS_CHECK_BYTES || !at_rest {
         let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)")
             .fetch_one(&mut *connection)
             .await?;
@@ -204,7 +240,7 @@ async fn inspect(connection: &mut SqliteConnection, path: &Path) -> Result<Found
             return Err(damaged(path, verdict));
         }
     }
-    Ok(if found == known { Found::Current } else { Found::Old })
+    Ok(())
 }
 
 /// The greatest migration applied; 0 where there is none.
@@ -259,15 +295,12 @@ mod tests {
         let checksums: Vec<_> = MIGRATOR
             .iter()
             .map(|migration| {
-                let hex: String = migration
-                    .checksum
-                    .iter()
-                    .take(16)
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect();
-                (migration.version, hex)
+                (
+                    migration.version,
+                    migration.checksum.first_chunk().copied().map(u128::from_be_bytes),
+                )
             })
             .collect();
-        assert_eq!(checksums, [(1, "9ee5ec4e9862c20393fb6ae852f3bab9".to_owned())]);
+        assert_eq!(checksums, [(1, Some(0x9ee5_ec4e_9862_c203_93fb_6ae8_52f3_bab9))]);
     }
 }

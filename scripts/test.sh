@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Every test: units, integration (with real models), the web pages, the browser, and the official OpenAI client.
+# Installs what is missing; needs nothing beforehand but Rust, Node.js 20 and Python 3 with pip.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+need_tools
+need_packages chromium fonts-noto-cjk python3-venv
+build_pages
+say "Unit tests of the pages"
+(cd src/http/ui && npm test --silent)
+
+say "Building"
+cargo build --locked
+KEFU=$ROOT/target/debug/kefu
+say "Models for the tests"
+"$KEFU" models pull multilingual-e5-small smollm2-135m-instruct qwen2.5-coder-0.5b-instruct
+
+say "Rust tests"
+cargo test --locked
+
+say "A server with the sample knowledge base"
+work=$(mktemp -d)
+trap 'kill $server 2>/dev/null || true; rm -rf "$work"' EXIT
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+"$KEFU" kb import kb --data "$work/data"
+"$KEFU" serve --data "$work/data" --model qwen2.5-coder-0.5b-instruct --listen "127.0.0.1:$port" 2>"$work/log" &
+server=$!
+for _ in $(seq 300); do
+  kill -0 $server 2>/dev/null || { cat "$work/log"; die "the server stopped"; }
+  python3 -c "import urllib.request; urllib.request.urlopen('http://127.0.0.1:$port/readyz', timeout=2)" 2>/dev/null && break
+  sleep 0.2
+done
+
+say "The official OpenAI client"
+venv=$ROOT/target/test-venv
+[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+"$venv/bin/python" -c 'import openai' 2>/dev/null || "$venv/bin/pip" install -q openai
+KEFU_URL=http://127.0.0.1:$port "$venv/bin/python" tests/openai_client.py
+
+say "The chat page in Chromium"
+(cd tests/e2e && npm ci --no-audit --no-fund --loglevel=error && KEFU_URL=http://127.0.0.1:$port \
+  KEFU_E2E_LONG_QUESTION="${KEFU_E2E_LONG_QUESTION-空调安装超出标准管长之后的材料费怎么算，高空作业怎么收费？}" node --test)
+
+say "Without any network"
+"$KEFU" doctor --airgap --data "$work/data" --model qwen2.5-coder-0.5b-instruct
+say "All tests passed"

@@ -1,0 +1,240 @@
+//! `kefu eval calibrate`: fits the two logistic models of `dialogue::confidence` on questions with known sources.
+//!
+//! The figures are cross-validated: each question is judged by models fitted without it and its fold.
+
+use super::questions::{Documents, Question, read};
+use crate::app::{App, Need};
+use crate::cli::{Common, output};
+use crate::dialogue::{FAQ_FEATURES, Features, PASSAGE_FEATURES};
+use anyhow::ensure;
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Fit the confidence models on questions with known sources
+#[derive(Debug, Args)]
+pub struct Calibrate {
+    /// Questions with `answerable` and `sources`, one JSON object a line. Never the ones that are evaluated
+    #[arg(long, value_name = "FILE", default_value = "kb/calibration.jsonl")]
+    questions: PathBuf,
+    /// Write every question's features and labels there, for a closer look
+    #[arg(long, value_name = "FILE")]
+    features: Option<PathBuf>,
+}
+
+/// The strength of the pull towards small weights, so that few questions do not fix a weight at infinity.
+const RIDGE: f64 = 1.0;
+
+/// Folds of the cross-validation.
+const FOLDS: usize = 5;
+
+struct Sample {
+    question: Question,
+    features: Features,
+    /// The best FAQ is a right source.
+    faq_right: bool,
+    /// A right source is among the first three hits.
+    found: bool,
+}
+
+impl Calibrate {
+    pub async fn run(self, common: &Common) -> anyhow::Result<()> {
+        let app = App::open(common.settings(None)?, &common.data, &common.models, Need::Search).await?;
+        let documents = Documents::of(app.store.as_ref()).await?;
+        let mut samples = Vec::new();
+        for question in read(&self.questions)? {
+            let (found, features) = app.assistant.find(&question.ask()).await?;
+            samples.push(Sample {
+                faq_right: found.faqs.first().is_some_and(|best| question.names_faq(&best.faq.key)),
+                found: found.hits.iter().take(3).any(|hit| question.is_source(hit, &documents)),
+                question,
+                features,
+            });
+        }
+        app.close().await;
+        ensure!(samples.len() >= 50, "at least 50 questions are needed to fit anything");
+        if let Some(path) = &self.features {
+            let lines: Vec<String> = samples.iter().map(|s| line(s).to_string()).collect();
+            std::fs::write(path, lines.join("\n"))?;
+        }
+        output::print_json(&report(&samples));
+        Ok(())
+    }
+}
+
+fn line(sample: &Sample) -> serde_json::Value {
+    json!({
+        "id": sample.question.id, "question": sample.question.question, "kind": sample.question.kind,
+        "answerable": sample.question.answerable, "faq_right": sample.faq_right, "found": sample.found,
+        "exact": sample.features.exact, "faq": sample.features.faq, "passages": sample.features.passages,
+    })
+}
+
+fn report(samples: &[Sample]) -> serde_json::Value {
+    let faq_rows: Vec<(Vec<f64>, bool)> =
+        samples.iter().map(|s| (s.features.faq.iter().map(|x| f64::from(*x)).collect(), s.faq_right)).collect();
+    let passage_rows: Vec<(Vec<f64>, bool)> = samples
+        .iter()
+        .map(|s| (s.features.passages.iter().map(|x| f64::from(*x)).collect(), s.question.answerable))
+        .collect();
+    let faq = fit(&faq_rows);
+    let passage = fit(&passage_rows);
+    let faq_scores = cross_validate(&faq_rows);
+    let passage_scores = cross_validate(&passage_rows);
+    let answerable = samples.iter().filter(|s| s.question.answerable).count();
+    let unanswerable = samples.len() - answerable;
+    let faq_table: Vec<_> = (4..20)
+        .map(|step| f64::from(step) * 0.05)
+        .map(|at| {
+            let given: Vec<_> = (0..samples.len()).filter(|i| faq_scores[*i] >= at).collect();
+            let right = given.iter().filter(|i| samples[**i].faq_right).count();
+            let harmful = given.iter().filter(|i| !samples[**i].question.answerable).count();
+            json!({"at": at, "given": given.len(), "right": right, "to_unanswerable": harmful})
+        })
+        .collect();
+    let passage_table: Vec<_> = (4..20)
+        .map(|step| f64::from(step) * 0.05)
+        .map(|at| {
+            let kept = (0..samples.len()).filter(|i| samples[*i].question.answerable && passage_scores[*i] >= at).count();
+            let refused =
+                (0..samples.len()).filter(|i| !samples[*i].question.answerable && passage_scores[*i] < at).count();
+            json!({"at": at, "answerable_kept": kept, "unanswerable_refused": refused})
+        })
+        .collect();
+    json!({
+        "task": "calibrate", "n": samples.len(), "answerable": answerable, "unanswerable": unanswerable,
+        "source_top3": samples.iter().filter(|s| s.question.answerable && s.found).count(),
+        "faq_right": samples.iter().filter(|s| s.faq_right).count(),
+        "faq_model": {"features": FAQ_FEATURES, "bias": faq[0], "weights": &faq[1..]},
+        "passage_model": {"features": PASSAGE_FEATURES, "bias": passage[0], "weights": &passage[1..]},
+        "faq_thresholds": faq_table, "passage_thresholds": passage_table,
+        "faq_auc": auc(&faq_scores, &faq_rows), "passage_auc": auc(&passage_scores, &passage_rows),
+    })
+}
+
+/// Scores of each row by models that were fitted without its fold.
+fn cross_validate(rows: &[(Vec<f64>, bool)]) -> Vec<f64> {
+    let mut scores = vec![0.0; rows.len()];
+    for fold in 0..FOLDS {
+        let training: Vec<_> = rows.iter().enumerate().filter(|(i, _)| i % FOLDS != fold).map(|(_, r)| r.clone()).collect();
+        let model = fit(&training);
+        for (i, (features, _)) in rows.iter().enumerate().filter(|(i, _)| i % FOLDS == fold) {
+            scores[i] = probability(&model, features);
+        }
+    }
+    scores
+}
+
+fn probability(model: &[f64], features: &[f64]) -> f64 {
+    let sum: f64 = model[0] + model[1..].iter().zip(features).map(|(w, x)| w * x).sum::<f64>();
+    1.0 / (1.0 + (-sum).exp())
+}
+
+/// Logistic regression with a ridge on standardised features, by Newton's method (Hastie et al. 2009, section 4.4.1).
+/// Returns the bias and then the weights for the features as they are.
+fn fit(rows: &[(Vec<f64>, bool)]) -> Vec<f64> {
+    let width = rows.first().map_or(0, |(features, _)| features.len());
+    let n = rows.len().max(1) as f64;
+    let mean: Vec<f64> = (0..width).map(|j| rows.iter().map(|(x, _)| x[j]).sum::<f64>() / n).collect();
+    let deviation: Vec<f64> = (0..width)
+        .map(|j| (rows.iter().map(|(x, _)| (x[j] - mean[j]).powi(2)).sum::<f64>() / n).sqrt().max(1e-9))
+        .collect();
+    let standard = |x: &[f64]| -> Vec<f64> {
+        std::iter::once(1.0).chain((0..width).map(|j| (x[j] - mean[j]) / deviation[j])).collect()
+    };
+    let mut model = vec![0.0; width + 1];
+    for _ in 0..50 {
+        let mut gradient = vec![0.0; width + 1];
+        let mut hessian = vec![vec![0.0; width + 1]; width + 1];
+        for (x, label) in rows {
+            let x = standard(x);
+            let sum: f64 = model.iter().zip(&x).map(|(w, x)| w * x).sum();
+            let p = 1.0 / (1.0 + (-sum).exp());
+            for a in 0..=width {
+                gradient[a] += (f64::from(u8::from(*label)) - p) * x[a];
+                for b in 0..=width {
+                    hessian[a][b] += p * (1.0 - p) * x[a] * x[b];
+                }
+            }
+        }
+        for a in 0..=width {
+            // The bias is left free; a tiny pull keeps the system solvable where all labels are alike.
+            let pull = if a == 0 { 1e-6 } else { RIDGE };
+            gradient[a] -= pull * model[a];
+            hessian[a][a] += pull;
+        }
+        let step = solve(hessian, gradient);
+        let size: f64 = step.iter().map(|s| s.abs()).sum();
+        for (weight, step) in model.iter_mut().zip(step) {
+            *weight += step.clamp(-5.0, 5.0);
+        }
+        if size < 1e-9 {
+            break;
+        }
+    }
+    let weights: Vec<f64> = (0..width).map(|j| model[j + 1] / deviation[j]).collect();
+    let bias = model[0] - weights.iter().zip(&mean).map(|(w, m)| w * m).sum::<f64>();
+    std::iter::once(bias).chain(weights).collect()
+}
+
+/// Solves a small system by elimination with pivots.
+fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
+    let n = right.len();
+    for column in 0..n {
+        let pivot = (column..n).max_by(|a, b| matrix[*a][column].abs().total_cmp(&matrix[*b][column].abs()));
+        let pivot = pivot.unwrap_or(column);
+        matrix.swap(column, pivot);
+        right.swap(column, pivot);
+        if matrix[column][column].abs() < 1e-12 {
+            continue;
+        }
+        for row in column + 1..n {
+            let factor = matrix[row][column] / matrix[column][column];
+            for k in column..n {
+                let above = matrix[column][k];
+                matrix[row][k] -= factor * above;
+            }
+            right[row] -= factor * right[column];
+        }
+    }
+    let mut solution = vec![0.0; n];
+    for row in (0..n).rev() {
+        let known: f64 = (row + 1..n).map(|k| matrix[row][k] * solution[k]).sum();
+        if matrix[row][row].abs() >= 1e-12 {
+            solution[row] = (right[row] - known) / matrix[row][row];
+        }
+    }
+    solution
+}
+
+/// The area under the ROC curve: how often a right row scores above a wrong one.
+fn auc(scores: &[f64], rows: &[(Vec<f64>, bool)]) -> f64 {
+    let (mut above, mut pairs) = (0.0, 0.0);
+    for (i, (_, right)) in rows.iter().enumerate().filter(|(_, (_, label))| *label) {
+        debug_assert!(*right);
+        for (j, _) in rows.iter().enumerate().filter(|(_, (_, label))| !*label) {
+            pairs += 1.0;
+            above += if scores[i] > scores[j] { 1.0 } else if scores[i] < scores[j] { 0.0 } else { 0.5 };
+        }
+    }
+    if pairs > 0.0 { above / pairs } else { 0.5 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{auc, cross_validate, fit, probability};
+
+    #[test]
+    fn the_fit_finds_a_known_boundary() {
+        // Labels by x0 > 0.8 with x1 as noise: the weights must say so.
+        let rows: Vec<(Vec<f64>, bool)> = (0..200)
+            .map(|i| {
+                let x = f64::from(i) / 200.0 + 0.3;
+                (vec![x, f64::from(i * 7 % 13)], x > 0.8)
+            })
+            .collect();
+        let model = fit(&rows);
+        assert!(probability(&model, &[0.95, 5.0]) > 0.8 && probability(&model, &[0.6, 5.0]) < 0.2, "{model:?}");
+        assert!(auc(&cross_validate(&rows), &rows) > 0.97);
+    }
+}

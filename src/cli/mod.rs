@@ -1,0 +1,118 @@
+//! The command line: one verb a file. Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+mod ask;
+mod bench;
+mod chat;
+mod doctor;
+mod eval;
+mod kb;
+mod key;
+mod models;
+mod output;
+mod serve;
+
+use crate::config::{Config, Overrides};
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A company's AI customer service, complete, in one program on its own machine.
+#[derive(Debug, Parser)]
+#[command(name = "kefu", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// Settings file (TOML); what it does not name keeps its default
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of the database and the indexes
+    #[arg(long, global = true, value_name = "DIR", default_value = "data", env = "KEFU_DATA")]
+    data: PathBuf,
+    /// Directory of the models
+    #[arg(long, global = true, value_name = "DIR", default_value = "models", env = "KEFU_MODELS")]
+    models: PathBuf,
+    /// Language model, a name of the manifest
+    #[arg(long, global = true, value_name = "NAME")]
+    model: Option<String>,
+    /// Print one JSON document on standard output and nothing else there
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl Common {
+    /// The settings, by defaults, file, environment and flags.
+    fn settings(&self, listen: Option<String>) -> anyhow::Result<Config> {
+        let overrides = Overrides { file: self.config.clone(), listen, language_model: self.model.clone() };
+        Ok(crate::config::load(&overrides)?)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the server
+    Serve(serve::Serve),
+    /// Ask one question of the knowledge base
+    Ask(ask::Ask),
+    /// Talk in the terminal
+    Chat(chat::Chat),
+    /// List, fetch, check and exchange models
+    #[command(subcommand)]
+    Models(models::Models),
+    /// Import, list, show, remove and search knowledge
+    #[command(subcommand)]
+    Kb(kb::Kb),
+    /// Measure answer quality
+    #[command(subcommand)]
+    Eval(eval::Eval),
+    /// Measure speed on this machine
+    Bench(bench::Bench),
+    /// Say what is wrong here and what to type
+    Doctor(doctor::Doctor),
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Key(key::Key),
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    output::start_logging(matches!(cli.verb, Verb::Serve(_)));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime");
+    let result = runtime.and_then(|runtime| {
+        let result = runtime.block_on(run(cli));
+        // Blocking work that was cancelled must not hold up the exit.
+        runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+        result
+    });
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("kefu: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let common = cli.common;
+    match cli.verb {
+        Verb::Serve(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
+        Verb::Ask(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
+        Verb::Chat(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
+        Verb::Models(verb) => verb.run(&common).await,
+        Verb::Kb(verb) => verb.run(&common).await,
+        Verb::Eval(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
+        Verb::Bench(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
+        Verb::Doctor(verb) => verb.run(&common).await,
+        Verb::Key(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
+    }
+}

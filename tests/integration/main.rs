@@ -1,0 +1,5 @@
+//! Tests of rooms together, in one binary.
+
+mod store_contract;
+mod store_crash;
+mod store_sqlite;

@@ -1,0 +1,680 @@
+//! What every store promises. Each adapter runs [`contract`] on an empty database; nothing here knows which.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+use jiff::Timestamp;
+use kefu::domain::{
+    ApiKeyId, Channel, Citation, Conversation, ConversationId, ConversationStatus, Document, DocumentFormat,
+    DocumentId, Faq, FaqId, KbVersion, Message, MessageId, Passage, PassageId, Role, Route,
+};
+use kefu::storage::{ApiKey, KnowledgeCounts, PageRequest, StorageError, Store};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Runs every promise in turn. `store` is empty.
+pub async fn contract(store: Arc<dyn Store>) {
+    let store = store.as_ref();
+    store.ping().await.unwrap();
+    assert!(!store.describe().is_empty());
+    empty(store).await;
+    documents(store).await;
+    bad_documents(store).await;
+    passages(store).await;
+    document_pages(store).await;
+    faqs(store).await;
+    faq_pages(store).await;
+    embeddings(store).await;
+    conversations(store).await;
+    messages(store).await;
+    ratings(store).await;
+    waiting(store).await;
+    keys(store).await;
+}
+
+/// The moment `seconds` after a fixed one.
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_microsecond(1_767_225_600_123_456 + seconds * 1_000_000).unwrap()
+}
+
+/// A document of these lines, each of which is a passage.
+pub fn document(source: &str, lines: &[String]) -> (Document, Vec<Passage>) {
+    let id = DocumentId::new();
+    let mut text = String::new();
+    let mut passages = Vec::new();
+    for (ordinal, line) in lines.iter().enumerate() {
+        let start = text.len();
+        text.push_str(line);
+        passages.push(Passage {
+            id: PassageId::new(),
+            document_id: id,
+            ordinal: ordinal as u32,
+            title_path: vec!["手续费".to_owned(), "Line \"quoted\" › 第二".to_owned()],
+            text: line.clone(),
+            start,
+            end: text.len(),
+        });
+        text.push('\n');
+    }
+    let document = Document {
+        id,
+        source: source.to_owned(),
+        title: "手续费".to_owned(),
+        format: DocumentFormat::Markdown,
+        sha256: "ab".repeat(32),
+        text,
+        imported_at: at(0),
+    };
+    (document, passages)
+}
+
+fn lines(count: usize) -> Vec<String> {
+    (0..count)
+        .map(|line| format!("第 {line} 行：转账手续费 {line}.50 元 🏦"))
+        .collect()
+}
+
+/// A FAQ with two more wordings.
+pub fn faq(key: &str, answer: &str) -> Faq {
+    Faq {
+        id: FaqId::new(),
+        key: key.to_owned(),
+        question: format!("{key}？"),
+        variants: vec!["怎么\"退\"货".to_owned(), "return?".to_owned()],
+        answer: answer.to_owned(),
+        category: String::new(),
+        source: "kb/faq.csv".to_owned(),
+        imported_at: at(1),
+    }
+}
+
+async fn empty(store: &dyn Store) {
+    assert_eq!(store.kb_version().await.unwrap(), KbVersion(0));
+    assert_eq!(store.knowledge_counts().await.unwrap(), KnowledgeCounts::default());
+    assert!(store.kb_versions(10).await.unwrap().is_empty());
+    assert!(store.documents(&PageRequest::first(10)).await.unwrap().items.is_empty());
+    assert!(store.faq_page(&PageRequest::first(10)).await.unwrap().items.is_empty());
+    assert!(store.keys().await.unwrap().is_empty());
+    assert_eq!(store.document(DocumentId::new()).await.unwrap(), None);
+    assert_eq!(store.document_by_source("nowhere").await.unwrap(), None);
+    assert_eq!(store.faq_by_key("nothing").await.unwrap(), None);
+    assert_eq!(store.conversation(ConversationId::new()).await.unwrap(), None);
+    assert!(!store.remove_document(DocumentId::new()).await.unwrap());
+    assert!(!store.remove_faq(FaqId::new()).await.unwrap());
+    assert_eq!(store.put_faqs(&[], "nothing").await.unwrap(), 0);
+    assert_eq!(store.kb_version().await.unwrap(), KbVersion(0), "nothing was changed");
+}
+
+async fn documents(store: &dyn Store) {
+    let (mut fees, passages) = document("kb/fees.md", &lines(3));
+    assert_eq!(store.put_document(&fees, &passages).await.unwrap(), KbVersion(1));
+    assert_eq!(store.document(fees.id).await.unwrap().as_ref(), Some(&fees));
+    assert_eq!(store.document_passages(fees.id).await.unwrap(), passages);
+    let summary = store.document_by_source("kb/fees.md").await.unwrap().unwrap();
+    assert_eq!(
+        (summary.id, summary.passages, summary.bytes),
+        (fees.id, 3, fees.text.len() as u64)
+    );
+    assert_eq!((&summary.sha256, summary.imported_at), (&fees.sha256, fees.imported_at));
+
+    // The same again is stored again: whether that is worthwhile is the caller's to know.
+    assert_eq!(store.put_document(&fees, &passages).await.unwrap(), KbVersion(2));
+    assert_eq!(store.document_passages(fees.id).await.unwrap(), passages);
+
+    // Another content of the same source replaces the passages, all of them.
+    let (shorter, mut replaced) = document("kb/fees.md", &lines(2));
+    for passage in &mut replaced {
+        passage.document_id = fees.id;
+    }
+    fees = Document {
+        id: fees.id,
+        title: "费用".to_owned(),
+        format: DocumentFormat::Html,
+        ..shorter
+    };
+    assert_eq!(store.put_document(&fees, &replaced).await.unwrap(), KbVersion(3));
+    assert_eq!(store.document(fees.id).await.unwrap().as_ref(), Some(&fees));
+    assert_eq!(store.document_passages(fees.id).await.unwrap(), replaced);
+    assert!(
+        store.passages(&[passages[0].id]).await.unwrap().is_empty(),
+        "the old passages are gone"
+    );
+    let counts = KnowledgeCounts {
+        documents: 1,
+        passages: 2,
+        faqs: 0,
+    };
+    assert_eq!(store.knowledge_counts().await.unwrap(), counts);
+
+    // An empty document has no passages.
+    let (blank, none) = document("kb/空.txt", &[]);
+    assert_eq!(store.put_document(&blank, &none).await.unwrap(), KbVersion(4));
+    assert!(store.document_passages(blank.id).await.unwrap().is_empty());
+
+    assert!(store.remove_document(fees.id).await.unwrap());
+    assert!(!store.remove_document(fees.id).await.unwrap());
+    assert!(store.remove_document(blank.id).await.unwrap());
+    assert_eq!(
+        store.knowledge_counts().await.unwrap(),
+        KnowledgeCounts::default(),
+        "the passages went with it"
+    );
+    let versions = store.kb_versions(3).await.unwrap();
+    let notes: Vec<_> = versions
+        .iter()
+        .map(|entry| (entry.version.0, entry.note.as_str()))
+        .collect();
+    assert_eq!(
+        notes,
+        [
+            (6, "remove kb/空.txt"),
+            (5, "remove kb/fees.md"),
+            (4, "import kb/空.txt")
+        ]
+    );
+}
+
+async fn bad_documents(store: &dyn Store) {
+    let version = store.kb_version().await.unwrap();
+    let (bad, good) = document("kb/bad.md", &lines(2));
+    let mut moved = good.clone();
+    moved[1].start += 1;
+    let mut inside_a_character = good.clone();
+    inside_a_character[0].end = 1;
+    let mut beyond = good.clone();
+    beyond[1].end = 1 << 40;
+    let mut anothers = good.clone();
+    anothers[1].document_id = DocumentId::new();
+    for passages in [moved, inside_a_character, beyond, anothers] {
+        let error = store.put_document(&bad, &passages).await.unwrap_err();
+        assert!(
+            matches!(error, StorageError::Invalid { table: "passages", .. }),
+            "{error}"
+        );
+    }
+    // This one is found by the database, in the middle of the transaction.
+    let mut twice = good.clone();
+    twice[1].ordinal = 0;
+    store.put_document(&bad, &twice).await.unwrap_err();
+    assert_eq!(store.document(bad.id).await.unwrap(), None, "nothing of it was stored");
+    assert_eq!(store.kb_version().await.unwrap(), version);
+}
+
+async fn passages(store: &dyn Store) {
+    let (long, all) = document("kb/long.md", &lines(1200));
+    let (other, more) = document("kb/other.md", &lines(5));
+    store.put_document(&other, &more).await.unwrap();
+    store.put_document(&long, &all).await.unwrap();
+
+    // The order asked for, what is gone left out, what is asked twice given twice; more ids than a statement may have
+    // variables.
+    let mut ids: Vec<_> = all.iter().rev().map(|passage| passage.id).collect();
+    ids.insert(1, PassageId::new());
+    ids.push(all[7].id);
+    ids.extend((0..40_000).map(|_| PassageId::new()));
+    ids.push(more[2].id);
+    let mut wanted: Vec<_> = all.iter().rev().cloned().collect();
+    wanted.extend([all[7].clone(), more[2].clone()]);
+    assert!(store.passages(&ids).await.unwrap() == wanted);
+    assert!(store.passages(&[]).await.unwrap().is_empty());
+
+    // A walk meets each once, in order of id.
+    let (mut met, mut last) = (Vec::new(), None);
+    loop {
+        let step = store.passages_after(last, 500).await.unwrap();
+        let Some(passage) = step.last() else { break };
+        last = Some(passage.id);
+        met.extend(step.into_iter().map(|passage| passage.id));
+    }
+    let mut every: Vec<_> = all.iter().chain(&more).map(|passage| passage.id).collect();
+    every.sort();
+    assert_eq!(met, every);
+
+    assert!(store.remove_document(long.id).await.unwrap());
+    assert!(store.remove_document(other.id).await.unwrap());
+}
+
+async fn document_pages(store: &dyn Store) {
+    // In order of bytes, whatever the database's language settings are.
+    let sources = ["B.md", "a.md", "a/b.md", "Ä.md", "中.md", "文.md", "🏦.md"];
+    for source in sources.iter().rev() {
+        let (document, passages) = document(source, &lines(1));
+        store.put_document(&document, &passages).await.unwrap();
+    }
+    let (mut met, mut request) = (Vec::new(), PageRequest::first(3));
+    loop {
+        let page = store.documents(&request).await.unwrap();
+        assert!(page.items.len() <= 3);
+        met.extend(page.items.into_iter().map(|document| (document.source, document.id)));
+        let Some(next) = page.next else { break };
+        request.cursor = Some(next);
+    }
+    assert_eq!(
+        met.iter().map(|(source, _)| source.as_str()).collect::<Vec<_>>(),
+        sources
+    );
+    let whole = store.documents(&PageRequest::first(7)).await.unwrap();
+    assert_eq!(
+        (whole.items.len(), whole.next),
+        (7, None),
+        "a page that holds all has none after it"
+    );
+    for cursor in ["!", "YQ==", "_w"] {
+        let request = PageRequest {
+            limit: 3,
+            cursor: Some(cursor.to_owned()),
+        };
+        assert!(matches!(
+            store.documents(&request).await.unwrap_err(),
+            StorageError::Invalid { .. }
+        ));
+        assert!(matches!(
+            store.faq_page(&request).await.unwrap_err(),
+            StorageError::Invalid { .. }
+        ));
+    }
+    for (_, id) in met {
+        assert!(store.remove_document(id).await.unwrap());
+    }
+}
+
+async fn faqs(store: &dyn Store) {
+    let before = store.kb_version().await.unwrap().0;
+    let (lost, fee) = (faq("挂失", "请致电 400-000-0000。"), faq("fee", "No fee."));
+    assert_eq!(
+        store
+            .put_faqs(&[lost.clone(), fee.clone()], "import faq.csv")
+            .await
+            .unwrap(),
+        2
+    );
+    assert_eq!(
+        store.kb_version().await.unwrap().0,
+        before + 1,
+        "one version for all of them"
+    );
+    assert_eq!(store.kb_versions(1).await.unwrap()[0].note, "import faq.csv");
+    assert_eq!(store.faq_by_key("挂失").await.unwrap().as_ref(), Some(&lost));
+
+    // Equal in all but id and time: nothing changes.
+    let again = Faq {
+        imported_at: at(99),
+        ..faq("挂失", "请致电 400-000-0000。")
+    };
+    assert_eq!(store.put_faqs(&[again, fee.clone()], "again").await.unwrap(), 0);
+    assert_eq!(store.kb_version().await.unwrap().0, before + 1);
+    assert_eq!(store.faq_by_key("挂失").await.unwrap().as_ref(), Some(&lost));
+
+    // A changed one keeps its id.
+    let changed = Faq {
+        variants: Vec::new(),
+        imported_at: at(100),
+        ..faq("挂失", "App 内挂失。")
+    };
+    assert_eq!(
+        store.put_faqs(&[fee.clone(), changed.clone()], "change").await.unwrap(),
+        1
+    );
+    assert_eq!(store.kb_version().await.unwrap().0, before + 2);
+    let changed = Faq { id: lost.id, ..changed };
+    assert_eq!(store.faq_by_key("挂失").await.unwrap().as_ref(), Some(&changed));
+
+    let ids = [fee.id, FaqId::new(), changed.id];
+    assert_eq!(store.faqs(&ids).await.unwrap(), [fee.clone(), changed.clone()]);
+    assert_eq!(store.knowledge_counts().await.unwrap().faqs, 2);
+
+    // One that cannot be stored (its id is taken) takes the others with it.
+    let clash = Faq {
+        id: fee.id,
+        ..faq("clash", "x")
+    };
+    store.put_faqs(&[faq("new", "x"), clash], "clash").await.unwrap_err();
+    assert_eq!(store.faq_by_key("new").await.unwrap(), None);
+
+    assert!(store.remove_faq(fee.id).await.unwrap());
+    assert!(!store.remove_faq(fee.id).await.unwrap());
+    assert!(store.remove_faq(changed.id).await.unwrap());
+    assert_eq!(store.kb_version().await.unwrap().0, before + 4);
+    assert_eq!(store.kb_versions(1).await.unwrap()[0].note, "remove FAQ 挂失");
+}
+
+async fn faq_pages(store: &dyn Store) {
+    let all: Vec<_> = (0..25).map(|number| faq(&format!("k{number:02}"), "a")).collect();
+    assert_eq!(store.put_faqs(&all, "many").await.unwrap(), 25);
+    let (mut met, mut request) = (Vec::new(), PageRequest::first(10));
+    loop {
+        let page = store.faq_page(&request).await.unwrap();
+        met.extend(page.items);
+        let Some(next) = page.next else { break };
+        request.cursor = Some(next);
+    }
+    assert_eq!(met, all);
+    for faq in all {
+        assert!(store.remove_faq(faq.id).await.unwrap());
+    }
+}
+
+async fn embeddings(store: &dyn Store) {
+    let version = store.kb_version().await.unwrap();
+    let key = |number: u32| {
+        let mut key = [0xff; 32];
+        key[..4].copy_from_slice(&number.to_be_bytes());
+        key
+    };
+    let rows: Vec<_> = (0..1300)
+        .map(|n| (key(n), vec![n as f32 / 3.0, -0.0, f32::MIN_POSITIVE, f32::MAX]))
+        .collect();
+    store.put_embeddings("model-a", &rows).await.unwrap();
+    store
+        .put_embeddings("model-b", &[(key(0), vec![1.0; 384])])
+        .await
+        .unwrap();
+    let mut keys: Vec<_> = rows.iter().rev().map(|(key, _)| *key).collect();
+    keys.push(key(9999));
+    keys.push(key(3));
+    let mut wanted: Vec<_> = rows.iter().rev().map(|(_, vector)| Some(vector.clone())).collect();
+    wanted.extend([None, Some(rows[3].1.clone())]);
+    assert_eq!(store.embeddings("model-a", &keys).await.unwrap(), wanted);
+    assert_eq!(
+        store.embeddings("model-b", &[key(1), key(0)]).await.unwrap(),
+        [None, Some(vec![1.0; 384])]
+    );
+    assert!(store.embeddings("model-a", &[]).await.unwrap().is_empty());
+
+    store.put_embeddings("model-a", &[(key(0), vec![2.0])]).await.unwrap();
+    assert_eq!(store.embeddings("model-a", &[key(0)]).await.unwrap(), [Some(vec![2.0])]);
+    for bad in [Vec::new(), vec![f32::NAN], vec![0.0, f32::INFINITY]] {
+        let error = store
+            .put_embeddings("model-a", &[(key(1), vec![7.0]), (key(2), bad)])
+            .await
+            .unwrap_err();
+        assert!(matches!(
+            error,
+            StorageError::Invalid {
+                table: "embeddings",
+                ..
+            }
+        ));
+    }
+    assert_eq!(
+        store.embeddings("model-a", &[key(1)]).await.unwrap(),
+        [Some(rows[1].1.clone())]
+    );
+    assert_eq!(store.kb_version().await.unwrap(), version, "vectors change no answer");
+}
+
+async fn conversation(store: &dyn Store, channel: Channel) -> Conversation {
+    let conversation = Conversation {
+        id: ConversationId::new(),
+        channel,
+        status: ConversationStatus::Open,
+        token_sha256: "cd".repeat(32),
+        created_at: at(10),
+        updated_at: at(10),
+    };
+    store.create_conversation(&conversation).await.unwrap();
+    conversation
+}
+
+fn message(conversation: ConversationId, role: Role, seconds: i64) -> Message {
+    Message {
+        id: MessageId::new(),
+        conversation_id: conversation,
+        role,
+        text: format!("你好 {seconds}"),
+        route: None,
+        confidence: None,
+        citations: Vec::new(),
+        kb_version: None,
+        model: None,
+        total_ms: None,
+        stopped: false,
+        rating: None,
+        created_at: at(seconds),
+    }
+}
+
+fn reply(conversation: ConversationId, route: Route, seconds: i64) -> Message {
+    let citation = Citation {
+        n: 1,
+        document_id: Uuid::now_v7(),
+        title: "手续费 › 跨行".to_owned(),
+        passage_id: PassageId::new(),
+        quote: "每笔 \"2\" 元".to_owned(),
+        start: 12,
+        end: 27,
+        kb_version: KbVersion(3),
+    };
+    Message {
+        text: "每笔 2 元。[1]".to_owned(),
+        route: Some(route),
+        confidence: Some(0.1),
+        citations: vec![citation.clone(), Citation { n: 2, ..citation }],
+        kb_version: Some(KbVersion(3)),
+        model: Some("qwen 0123456789ab".to_owned()),
+        total_ms: Some(1234),
+        stopped: true,
+        ..message(conversation, Role::Assistant, seconds)
+    }
+}
+
+async fn conversations(store: &dyn Store) {
+    for channel in [Channel::Web, Channel::Api] {
+        let made = conversation(store, channel).await;
+        assert_eq!(store.conversation(made.id).await.unwrap().as_ref(), Some(&made));
+        store.create_conversation(&made).await.unwrap_err();
+        assert!(
+            store
+                .set_conversation_status(made.id, ConversationStatus::Closed, at(20))
+                .await
+                .unwrap()
+        );
+        let closed = Conversation {
+            status: ConversationStatus::Closed,
+            ..made
+        };
+        assert_eq!(store.conversation(closed.id).await.unwrap(), Some(closed));
+    }
+    let nobody = ConversationId::new();
+    assert!(
+        !store
+            .set_conversation_status(nobody, ConversationStatus::Closed, at(20))
+            .await
+            .unwrap()
+    );
+}
+
+async fn messages(store: &dyn Store) {
+    let talk = conversation(store, Channel::Web).await;
+    let other = conversation(store, Channel::Web).await;
+    let mut said = vec![message(talk.id, Role::Visitor, 30)];
+    said.extend(Route::ALL.into_iter().map(|route| reply(talk.id, route, 31)));
+    // The clock may go back; what was said later stands later.
+    said.push(message(talk.id, Role::Agent, 5));
+    said.push(Message {
+        rating: Some(4),
+        ..reply(talk.id, Route::Faq, 40)
+    });
+    said.push(message(talk.id, Role::System, 35));
+    for message in &said {
+        store.add_message(message).await.unwrap();
+    }
+    store.add_message(&message(other.id, Role::Visitor, 33)).await.unwrap();
+    assert_eq!(store.messages(talk.id, 100).await.unwrap(), said);
+    assert_eq!(store.messages(talk.id, 2).await.unwrap(), said[said.len() - 2..]);
+    assert!(store.messages(talk.id, 0).await.unwrap().is_empty());
+    assert!(store.messages(ConversationId::new(), 10).await.unwrap().is_empty());
+    assert_eq!(
+        store.conversation(talk.id).await.unwrap().unwrap().updated_at,
+        at(40),
+        "it never goes back"
+    );
+
+    // Once, even if it is sent twice.
+    store.add_message(&said[0]).await.unwrap();
+    store
+        .add_message(&Message {
+            text: "other".to_owned(),
+            ..said[9].clone()
+        })
+        .await
+        .unwrap();
+    assert_eq!(store.messages(talk.id, 100).await.unwrap(), said);
+
+    let lost = store
+        .add_message(&message(ConversationId::new(), Role::Visitor, 1))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(lost, StorageError::Invalid { table: "messages", .. }),
+        "{lost}"
+    );
+    let unsure = Message {
+        confidence: Some(f32::NAN),
+        ..reply(talk.id, Route::Faq, 50)
+    };
+    assert!(matches!(
+        store.add_message(&unsure).await.unwrap_err(),
+        StorageError::Invalid { .. }
+    ));
+    let endless = Message {
+        total_ms: Some(u64::MAX),
+        ..reply(talk.id, Route::Faq, 50)
+    };
+    assert!(matches!(
+        store.add_message(&endless).await.unwrap_err(),
+        StorageError::Invalid { .. }
+    ));
+    assert_eq!(store.messages(talk.id, 100).await.unwrap(), said);
+    assert_eq!(
+        store.conversation(talk.id).await.unwrap().unwrap().updated_at,
+        at(40),
+        "all or nothing"
+    );
+}
+
+async fn ratings(store: &dyn Store) {
+    let talk = conversation(store, Channel::Web).await;
+    let other = conversation(store, Channel::Web).await;
+    let (question, answer) = (message(talk.id, Role::Visitor, 60), reply(talk.id, Route::Faq, 61));
+    store.add_message(&question).await.unwrap();
+    store.add_message(&answer).await.unwrap();
+    assert!(
+        store
+            .rate_message(talk.id, answer.id, 1, "答非所问", at(62))
+            .await
+            .unwrap()
+    );
+    assert!(
+        store.rate_message(talk.id, answer.id, 5, "", at(63)).await.unwrap(),
+        "the visitor may think again"
+    );
+    assert_eq!(store.messages(talk.id, 1).await.unwrap()[0].rating, Some(5));
+    assert!(
+        !store.rate_message(talk.id, question.id, 5, "", at(63)).await.unwrap(),
+        "only replies are rated"
+    );
+    assert!(
+        !store.rate_message(other.id, answer.id, 1, "", at(63)).await.unwrap(),
+        "not from elsewhere"
+    );
+    assert!(
+        !store
+            .rate_message(talk.id, MessageId::new(), 1, "", at(63))
+            .await
+            .unwrap()
+    );
+    assert_eq!(store.messages(talk.id, 1).await.unwrap()[0].rating, Some(5));
+
+    assert!(store.rate_conversation(talk.id, 4, "还行", at(64)).await.unwrap());
+    assert!(store.rate_conversation(talk.id, 2, "", at(65)).await.unwrap());
+    assert!(
+        !store
+            .rate_conversation(ConversationId::new(), 4, "", at(64))
+            .await
+            .unwrap()
+    );
+    for score in [0, 6, 255] {
+        let error = store
+            .rate_message(talk.id, answer.id, score, "", at(66))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, StorageError::Invalid { table: "ratings", .. }));
+        assert!(store.rate_conversation(talk.id, score, "", at(66)).await.is_err());
+    }
+}
+
+async fn waiting(store: &dyn Store) {
+    let first = conversation(store, Channel::Web).await.id;
+    let second = conversation(store, Channel::Web).await.id;
+    let third = conversation(store, Channel::Web).await.id;
+    let wait = ConversationStatus::Waiting;
+    assert_eq!(store.waiting_position(first).await.unwrap(), 0);
+    // Not in the order in which they began.
+    assert!(store.set_conversation_status(second, wait, at(70)).await.unwrap());
+    assert!(store.set_conversation_status(first, wait, at(71)).await.unwrap());
+    assert_eq!(store.waiting_position(second).await.unwrap(), 0);
+    assert_eq!(store.waiting_position(first).await.unwrap(), 1);
+    assert_eq!(store.waiting_position(third).await.unwrap(), 2, "it does not wait yet");
+    assert_eq!(store.waiting_position(ConversationId::new()).await.unwrap(), 2);
+    assert!(store.set_conversation_status(second, wait, at(80)).await.unwrap());
+    assert_eq!(
+        store.waiting_position(second).await.unwrap(),
+        0,
+        "asking again keeps the place"
+    );
+    assert!(store.set_conversation_status(third, wait, at(71)).await.unwrap());
+    assert_eq!(
+        store.waiting_position(third).await.unwrap(),
+        2,
+        "at the same moment the older one is first"
+    );
+    assert!(
+        store
+            .set_conversation_status(second, ConversationStatus::Open, at(90))
+            .await
+            .unwrap()
+    );
+    assert_eq!(store.waiting_position(first).await.unwrap(), 0);
+    assert_eq!(store.waiting_position(third).await.unwrap(), 1);
+    for id in [first, third] {
+        assert!(
+            store
+                .set_conversation_status(id, ConversationStatus::Closed, at(91))
+                .await
+                .unwrap()
+        );
+    }
+    assert_eq!(store.waiting_position(second).await.unwrap(), 0);
+}
+
+async fn keys(store: &dyn Store) {
+    let key = |name: &str, sha256: &str, seconds| ApiKey {
+        id: ApiKeyId::new(),
+        name: name.to_owned(),
+        sha256: sha256.repeat(32),
+        created_at: at(seconds),
+        revoked_at: None,
+    };
+    let (late, early) = (key("门户", "01", 5), key("batch", "02", 4));
+    store.add_key(&late).await.unwrap();
+    store.add_key(&early).await.unwrap();
+    store
+        .add_key(&ApiKey {
+            id: ApiKeyId::new(),
+            ..late.clone()
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(store.keys().await.unwrap(), [early.clone(), late.clone()]);
+    assert_eq!(store.active_key(&late.sha256).await.unwrap().as_ref(), Some(&late));
+    assert_eq!(store.active_key("").await.unwrap(), None);
+    assert!(store.revoke_key(late.id, at(9)).await.unwrap());
+    assert!(!store.revoke_key(late.id, at(10)).await.unwrap());
+    assert!(!store.revoke_key(ApiKeyId::new(), at(10)).await.unwrap());
+    assert_eq!(store.active_key(&late.sha256).await.unwrap(), None);
+    assert_eq!(store.active_key(&early.sha256).await.unwrap().as_ref(), Some(&early));
+    let revoked = ApiKey {
+        revoked_at: Some(at(9)),
+        ..late
+    };
+    assert_eq!(store.keys().await.unwrap(), [early, revoked]);
+}
