@@ -1,7 +1,17 @@
 //! Finding what the knowledge base says: parse, chunk, ingest; lexical and vector indexes; fusion.
 
+mod chunk;
+mod error;
+pub mod parse;
+mod searchable;
+mod split;
+
 use crate::domain::{Faq, KbVersion, Passage};
 use serde::{Deserialize, Serialize};
+
+pub use chunk::{CountTokens, PassageLimits, chunk};
+pub use error::RetrievalError;
+pub use searchable::{searchable_faq, searchable_passage};
 
 /// Which stages a search uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
