@@ -57,7 +57,10 @@ impl VisitorToken {
     fn parse(word: &str) -> Option<Self> {
         let (id, secret) = word.split_once('.')?;
         let known_form = id.len() == 32 && !secret.is_empty();
-        Some(Self { id: id.parse().ok().filter(|_| known_form)?, secret: secret.to_owned() })
+        Some(Self {
+            id: id.parse().ok().filter(|_| known_form)?,
+            secret: secret.to_owned(),
+        })
     }
 }
 
@@ -151,20 +154,23 @@ async fn visitor(state: &AppState, token: &VisitorToken) -> Result<Conversation,
 async fn visitor_of_path(state: &AppState, parts: &mut Parts) -> Result<Conversation, ApiError> {
     let params = parts.extract::<RawPathParams>().await;
     let id = params.ok().and_then(|params| {
-        let found = params.iter().find(|(name, _)| *name == "id").map(|(_, value)| value.to_owned());
+        let found = params
+            .iter()
+            .find(|(name, _)| *name == "id")
+            .map(|(_, value)| value.to_owned());
         found.and_then(|value| value.parse::<ConversationId>().ok())
     });
-    let token = match bearer(&parts.headers)? {
-        Some(word) => VisitorToken::parse(word),
-        None => {
-            let Some(token) = cookie(&parts.headers, state.config()) else {
-                let message = "a visitor token is needed: Authorization: Bearer TOKEN, as POST /api/v1/conversations gave it";
-                return Err(ApiError::unauthorized("missing_visitor_token", message));
-            };
-            // A browser sends the cookie by itself, whoever wrote the page: the page must be this server's.
-            same_origin(parts, state.config(), true)?;
-            Some(token)
-        }
+    let token = if let Some(word) = bearer(&parts.headers)? {
+        VisitorToken::parse(word)
+    } else {
+        let Some(token) = cookie(&parts.headers, state.config()) else {
+            let message =
+                "a visitor token is needed: Authorization: Bearer TOKEN, as POST /api/v1/conversations gave it";
+            return Err(ApiError::unauthorized("missing_visitor_token", message));
+        };
+        // A browser sends the cookie by itself, whoever wrote the page: the page must be this server's.
+        same_origin(parts, state.config(), true)?;
+        Some(token)
     };
     match (id, token) {
         (Some(id), Some(token)) if token.id == id => visitor(state, &token).await,
@@ -175,7 +181,10 @@ async fn visitor_of_path(state: &AppState, parts: &mut Parts) -> Result<Conversa
 /// The word after `Authorization: Bearer`; `None` where no credential was sent at all.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     if OTHER_SPELLINGS.iter().any(|name| headers.contains_key(*name)) {
-        return Err(ApiError::unauthorized("invalid_credentials", "send the key as Authorization: Bearer KEY"));
+        return Err(ApiError::unauthorized(
+            "invalid_credentials",
+            "send the key as Authorization: Bearer KEY",
+        ));
     }
     let mut sent = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = sent.next() else { return Ok(None) };
@@ -187,14 +196,21 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     });
     match (word, sent.next()) {
         (Some(word), None) => Ok(Some(word)),
-        _ => Err(ApiError::unauthorized("invalid_credentials", "send one header Authorization: Bearer KEY")),
+        _ => Err(ApiError::unauthorized(
+            "invalid_credentials",
+            "send one header Authorization: Bearer KEY",
+        )),
     }
 }
 
 /// The name of the visitor's cookie. The prefix makes browsers insist on TLS and refuse other hosts' cookies
 /// (RFC 6265bis, section 4.1.3.2).
 pub(super) fn cookie_name(config: &HttpConfig) -> &'static str {
-    if config.behind_proxy { "__Host-kefu_visitor" } else { "kefu_visitor" }
+    if config.behind_proxy {
+        "__Host-kefu_visitor"
+    } else {
+        "kefu_visitor"
+    }
 }
 
 /// The cookie that holds a visitor's token.
@@ -202,8 +218,15 @@ pub(super) fn set_cookie(config: &HttpConfig, token: &str) -> Option<HeaderValue
     let name = cookie_name(config);
     let seconds = config.visitor_cookie_seconds;
     // The prefix demands the path "/".
-    let place = if config.behind_proxy { "Path=/; Secure" } else { "Path=/api/v1" };
-    HeaderValue::from_str(&format!("{name}={token}; {place}; HttpOnly; SameSite=Strict; Max-Age={seconds}")).ok()
+    let place = if config.behind_proxy {
+        "Path=/; Secure"
+    } else {
+        "Path=/api/v1"
+    };
+    HeaderValue::from_str(&format!(
+        "{name}={token}; {place}; HttpOnly; SameSite=Strict; Max-Age={seconds}"
+    ))
+    .ok()
 }
 
 fn cookie(headers: &HeaderMap, config: &HttpConfig) -> Option<VisitorToken> {
@@ -234,22 +257,32 @@ fn same_origin(parts: &Parts, config: &HttpConfig, strict: bool) -> Result<(), A
     if proven {
         return Ok(());
     }
-    Err(ApiError::new(StatusCode::FORBIDDEN, "cross_site", "requests from pages of other sites are refused"))
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        "cross_site",
+        "requests from pages of other sites are refused",
+    ))
 }
 
 fn is_own_origin(origin: &HeaderValue, host: Option<&HeaderValue>, config: &HttpConfig) -> bool {
     let scheme = if config.behind_proxy { "https://" } else { "http://" };
-    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), host.map(HeaderValue::to_str)) else { return false };
-    origin.strip_prefix(scheme).is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), host.map(HeaderValue::to_str)) else {
+        return false;
+    };
+    origin
+        .strip_prefix(scheme)
+        .is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
 /// SHA-256 in hexadecimal.
 fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let written = write!(hex, "{byte:02x}");
-        debug_assert!(written.is_ok(), "writing to a String cannot fail");
-        hex
-    })
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            let written = write!(hex, "{byte:02x}");
+            debug_assert!(written.is_ok(), "writing to a String cannot fail");
+            hex
+        })
 }
 
 #[cfg(test)]
@@ -269,7 +302,10 @@ mod tests {
     #[test]
     fn one_spelling_is_read_and_all_others_are_refused() {
         assert_eq!(bearer(&headers(&[])).unwrap(), None);
-        assert_eq!(bearer(&headers(&[("authorization", "bearer abc")])).unwrap(), Some("abc"));
+        assert_eq!(
+            bearer(&headers(&[("authorization", "bearer abc")])).unwrap(),
+            Some("abc")
+        );
         for refused in [
             &[("authorization", "Bearer")][..],
             &[("authorization", "Bearer ")],
@@ -289,7 +325,14 @@ mod tests {
         let id = ConversationId::new();
         let token = VisitorToken::parse(&visitor_token(id, "s3cret")).unwrap();
         assert_eq!((token.id, token.secret.as_str()), (id, "s3cret"));
-        for wrong in ["", ".", "abc.def", "kefu_key", &format!("{id}.x"), &visitor_token(id, "")] {
+        for wrong in [
+            "",
+            ".",
+            "abc.def",
+            "kefu_key",
+            &format!("{id}.x"),
+            &visitor_token(id, ""),
+        ] {
             assert!(VisitorToken::parse(wrong).is_none(), "{wrong}");
         }
     }
@@ -302,6 +345,9 @@ mod tests {
 
     #[test]
     fn hashes_are_written_as_they_are_stored() {
-        assert_eq!(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            sha256("abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
     }
 }

@@ -35,7 +35,10 @@ impl<T: RequestBody> FromRequest<AppState> for JsonBody<T> {
         let config = state.config();
         let (parts, body) = request.into_parts();
         let limit = T::limit(config);
-        let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let declared = parts
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if declared.is_some_and(|bytes| bytes > limit as u64) {
             return Err(too_large(limit));
         }
@@ -73,11 +76,19 @@ async fn collect(body: axum::body::Body, limit: usize) -> Result<Vec<u8>, ApiErr
 }
 
 fn too_large(limit: usize) -> ApiError {
-    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("the body is too large: at most {limit} bytes"))
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "too_large",
+        format!("the body is too large: at most {limit} bytes"),
+    )
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     let mut parts = value.split(';').map(str::trim);
     let kind = parts.next().unwrap_or_default();
     let json = kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"));
@@ -88,7 +99,11 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
         return Ok(());
     }
     let message = "send the body as Content-Type: application/json, in UTF-8";
-    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message))
+    Err(ApiError::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        message,
+    ))
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
@@ -151,10 +166,23 @@ mod tests {
             (error.code(), error.message().to_owned())
         };
         let (code, message) = words("{\"n\":1,}");
-        assert!(code == "malformed_json" && message.contains("line 1 column 8"), "{message}");
+        assert!(
+            code == "malformed_json" && message.contains("line 1 column 8"),
+            "{message}"
+        );
         let (code, message) = words("{\"n\":1,\"m\":2}");
-        assert!(code == "invalid_request" && message.contains("unknown field `m`"), "{message}");
-        for wrong in ["{\"n\":-1}", "{\"n\":1e308}", "{\"n\":9223372036854775808}", "{\"n\":\"1\"}", "{}", "[]"] {
+        assert!(
+            code == "invalid_request" && message.contains("unknown field `m`"),
+            "{message}"
+        );
+        for wrong in [
+            "{\"n\":-1}",
+            "{\"n\":1e308}",
+            "{\"n\":9223372036854775808}",
+            "{\"n\":\"1\"}",
+            "{}",
+            "[]",
+        ] {
             assert_eq!(words(wrong).0, "invalid_request", "{wrong}");
         }
         for wrong in ["", "{\"n\":NaN}", "{\"n\":1}}", "\u{feff}{\"n\":1}"] {
@@ -170,7 +198,11 @@ mod tests {
             check_content_type(&headers).is_ok()
         };
         assert!(check("application/json") && check("Application/JSON; charset=\"UTF-8\""));
-        assert!(!check("text/plain") && !check("application/json; charset=gbk") && !check("application/x-www-form-urlencoded"));
+        assert!(
+            !check("text/plain")
+                && !check("application/json; charset=gbk")
+                && !check("application/x-www-form-urlencoded")
+        );
         assert!(check_content_type(&HeaderMap::new()).is_err());
     }
 }

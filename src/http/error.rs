@@ -103,6 +103,7 @@ impl ApiError {
     pub fn of_event(code: &'static str, message: &str) -> Self {
         let status = match code {
             "overloaded" | "server_shutdown" => StatusCode::SERVICE_UNAVAILABLE,
+            "storage_full" => StatusCode::INSUFFICIENT_STORAGE,
             "deadline" => StatusCode::GATEWAY_TIMEOUT,
             "invalid_question" => StatusCode::BAD_REQUEST,
             "conversation_closed" => StatusCode::CONFLICT,
@@ -116,9 +117,10 @@ impl ApiError {
     pub fn of_status(status: StatusCode) -> Self {
         let (code, message) = match status {
             StatusCode::NOT_FOUND => ("not_found", "there is no such address; /api/docs lists those there are"),
-            StatusCode::METHOD_NOT_ALLOWED => {
-                ("method_not_allowed", "this address knows other methods; the Allow header names them")
-            }
+            StatusCode::METHOD_NOT_ALLOWED => (
+                "method_not_allowed",
+                "this address knows other methods; the Allow header names them",
+            ),
             StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "the body is too large"),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported_media_type", "send application/json"),
             _ if status.is_server_error() => ("internal", INTERNAL),
@@ -251,7 +253,11 @@ impl Dialect {
     /// The form for a path.
     #[must_use]
     pub fn of_path(path: &str) -> Self {
-        if path == "/v1" || path.starts_with("/v1/") { Self::OpenAi } else { Self::Kefu }
+        if path == "/v1" || path.starts_with("/v1/") {
+            Self::OpenAi
+        } else {
+            Self::Kefu
+        }
     }
 }
 
@@ -320,10 +326,18 @@ impl From<StorageError> for ApiError {
                 full.0.source = Some(Arc::new(error));
                 full
             }
-            StorageError::Busy => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_busy", "the database is busy; try again")
-            }
-            _ => Self::internal(error),
+            StorageError::Busy => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "database_busy",
+                "the database is busy; try again",
+            ),
+            StorageError::Invalid { .. }
+            | StorageError::Damaged { .. }
+            | StorageError::Newer { .. }
+            | StorageError::Io { .. }
+            | StorageError::OldLibrary { .. }
+            | StorageError::Corrupt { .. }
+            | StorageError::Database(_) => Self::internal(error),
         }
     }
 }
@@ -332,7 +346,8 @@ impl From<InferenceError> for ApiError {
     fn from(error: InferenceError) -> Self {
         match error {
             InferenceError::Overloaded { retry_after, .. } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error.to_string()).with_retry_after(retry_after)
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error.to_string())
+                    .with_retry_after(retry_after)
             }
             InferenceError::TooLong { .. } => Self::bad_request("context_length_exceeded", error.to_string()),
             InferenceError::BadParameter { name, .. } => Self::parameter(name, error.to_string()),
@@ -353,11 +368,24 @@ impl From<RetrievalError> for ApiError {
         match error {
             RetrievalError::Storage(error) => error.into(),
             RetrievalError::Inference(error) => error.into(),
-            RetrievalError::Overloaded { .. } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many questions at once; try again")
-            }
-            // The others concern imports and the index: nothing a client can change.
-            _ => Self::internal(error),
+            RetrievalError::Overloaded { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "too many questions at once; try again",
+            ),
+            RetrievalError::Io { .. }
+            | RetrievalError::NotAFile { .. }
+            | RetrievalError::TooMany { .. }
+            | RetrievalError::TooLarge { .. }
+            | RetrievalError::UnsupportedFormat { .. }
+            | RetrievalError::NotText(_)
+            | RetrievalError::BadMarkup { .. }
+            | RetrievalError::Empty
+            | RetrievalError::FaqHeader { .. }
+            | RetrievalError::Dimension { .. }
+            | RetrievalError::Cancelled
+            | RetrievalError::Internal { .. }
+            | RetrievalError::Lexical(_) => Self::internal(error),
         }
     }
 }
@@ -373,18 +401,30 @@ mod tests {
 
     #[test]
     fn a_failure_within_tells_the_client_nothing() {
-        let error = ApiError::from(StorageError::Corrupt { table: "messages", detail: "secret".to_owned() });
+        let error = ApiError::from(StorageError::Corrupt {
+            table: "messages",
+            detail: "secret".to_owned(),
+        });
         assert_eq!(error.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!error.message().contains("secret") && !error.message().contains("messages"));
         assert!(error.source().is_some());
-        assert_eq!(ApiError::from(StorageError::Full).status(), StatusCode::INSUFFICIENT_STORAGE);
+        assert_eq!(
+            ApiError::from(StorageError::Full).status(),
+            StatusCode::INSUFFICIENT_STORAGE
+        );
     }
 
     #[test]
     fn a_wait_is_rounded_up_to_whole_seconds() {
-        let error = InferenceError::Overloaded { queued: 3, retry_after: Duration::from_millis(1200) };
+        let error = InferenceError::Overloaded {
+            queued: 3,
+            retry_after: Duration::from_millis(1200),
+        };
         let response = ApiError::from(error).render(Dialect::OpenAi, "id");
-        assert_eq!((response.status(), &response.headers()[RETRY_AFTER]), (StatusCode::SERVICE_UNAVAILABLE, &"2".parse().unwrap()));
+        assert_eq!(
+            (response.status(), &response.headers()[RETRY_AFTER]),
+            (StatusCode::SERVICE_UNAVAILABLE, &"2".parse().unwrap())
+        );
     }
 
     #[test]

@@ -11,7 +11,9 @@ use prometheus_client::registry::Registry;
 use std::time::Duration;
 
 /// Seconds, from an approved answer to a long one on a slow machine.
-const BUCKETS: [f64; 14] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
+const BUCKETS: [f64; 14] = [
+    0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
+];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -88,21 +90,55 @@ impl Metrics {
     fn registered(mut self) -> Self {
         let r = &mut self.registry;
         r.register("http_requests", "Requests by route and status", self.requests.clone());
-        r.register("http_request_seconds", "From request to first byte", self.request_seconds.clone());
+        r.register(
+            "http_request_seconds",
+            "From request to first byte",
+            self.request_seconds.clone(),
+        );
         r.register("replies", "Replies by route", self.replies.clone());
-        r.register("reply_errors", "Replies that ended in an error", self.reply_errors.clone());
-        r.register("reply_first_token_seconds", "From question to first words", self.first_token_seconds.clone());
-        r.register("reply_seconds", "From question to last word", self.reply_seconds.clone());
-        r.register("rejections", "Requests refused for want of room", self.rejections.clone());
+        r.register(
+            "reply_errors",
+            "Replies that ended in an error",
+            self.reply_errors.clone(),
+        );
+        r.register(
+            "reply_first_token_seconds",
+            "From question to first words",
+            self.first_token_seconds.clone(),
+        );
+        r.register(
+            "reply_seconds",
+            "From question to last word",
+            self.reply_seconds.clone(),
+        );
+        r.register(
+            "rejections",
+            "Requests refused for want of room",
+            self.rejections.clone(),
+        );
         r.register("connections", "Open connections", self.connections.clone());
         r.register("knowledge", "What the knowledge base holds", self.index.clone());
-        r.register("knowledge_version", "Version of the knowledge base", self.kb_version.clone());
+        r.register(
+            "knowledge_version",
+            "Version of the knowledge base",
+            self.kb_version.clone(),
+        );
         self
     }
 
     pub(super) fn request(&self, method: &'static str, route: &str, status: u16, took: Duration) {
-        self.requests.get_or_create(&RequestLabels { method, route: route.to_owned(), status }).inc();
-        self.request_seconds.get_or_create(&RouteLabel { route: route.to_owned() }).observe(took.as_secs_f64());
+        self.requests
+            .get_or_create(&RequestLabels {
+                method,
+                route: route.to_owned(),
+                status,
+            })
+            .inc();
+        self.request_seconds
+            .get_or_create(&RouteLabel {
+                route: route.to_owned(),
+            })
+            .observe(took.as_secs_f64());
     }
 
     pub(super) fn reply(&self, route: &'static str) {
@@ -114,8 +150,10 @@ impl Metrics {
     }
 
     pub(super) fn reply_took(&self, first_token_ms: u64, total_ms: u64) {
-        self.first_token_seconds.observe(Duration::from_millis(first_token_ms).as_secs_f64());
-        self.reply_seconds.observe(Duration::from_millis(total_ms).as_secs_f64());
+        self.first_token_seconds
+            .observe(Duration::from_millis(first_token_ms).as_secs_f64());
+        self.reply_seconds
+            .observe(Duration::from_millis(total_ms).as_secs_f64());
     }
 
     pub(super) fn rejected(&self, code: &'static str) {
@@ -128,8 +166,14 @@ impl Metrics {
     }
 
     pub(super) fn knowledge(&self, counts: crate::storage::KnowledgeCounts, version: u64) {
-        for (kind, count) in [("documents", counts.documents), ("passages", counts.passages), ("faqs", counts.faqs)] {
-            self.index.get_or_create(&KindLabel { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        for (kind, count) in [
+            ("documents", counts.documents),
+            ("passages", counts.passages),
+            ("faqs", counts.faqs),
+        ] {
+            self.index
+                .get_or_create(&KindLabel { kind })
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         self.kb_version.set(i64::try_from(version).unwrap_or(i64::MAX));
     }

@@ -48,7 +48,10 @@ pub(super) async fn envelope(
     // The client's own identifier is not taken over: it would let it write into the log.
     let id = Uuid::now_v7().to_string();
     let method = known_method(request.method());
-    let route = matched.as_ref().map_or("unmatched", |matched| matched.as_str()).to_owned();
+    let route = matched
+        .as_ref()
+        .map_or("unmatched", |matched| matched.as_str())
+        .to_owned();
     let dialect = Dialect::of_path(request.uri().path());
 
     let mut response = match admit(&request, &state) {
@@ -69,7 +72,9 @@ pub(super) async fn envelope(
         headers.insert(REQUEST_ID, value);
     }
     let took = began.elapsed();
-    state.metrics().request(method, &route, response.status().as_u16(), took);
+    state
+        .metrics()
+        .request(method, &route, response.status().as_u16(), took);
     let elapsed_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(request.id = %id, method, route, status = response.status().as_u16(), elapsed_ms, "request");
     response
@@ -85,7 +90,10 @@ fn explain(response: Response, dialect: Dialect, id: &str, state: &AppState) -> 
     if let Some(cause) = error.source() {
         tracing::error!(request.id = %id, code = error.code(), error = cause as &dyn std::error::Error, "request failed");
     }
-    if matches!(parts.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+    if matches!(
+        parts.status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    ) {
         state.metrics().rejected(error.code());
     }
     let mut rendered = error.render(dialect, id);
@@ -124,7 +132,11 @@ fn check_host(headers: &HeaderMap, uri: &Uri, allowed: &[String]) -> Result<(), 
     let host = host.to_str().ok().and_then(host_name);
     // A request line with a whole address overrides the header (RFC 9112, section 3.2.2): both must be allowed.
     let target = uri.authority().map(|authority| host_name(authority.as_str()));
-    let known = |name: &str| allowed.iter().any(|one| one.trim_matches(['[', ']']).eq_ignore_ascii_case(name));
+    let known = |name: &str| {
+        allowed
+            .iter()
+            .any(|one| one.trim_matches(['[', ']']).eq_ignore_ascii_case(name))
+    };
     let Some(host) = host.filter(|_| target != Some(None)) else {
         return Err(ApiError::bad_request("bad_host", "the Host header is no host and port"));
     };
@@ -189,6 +201,11 @@ mod tests {
         assert_eq!(check("localhost.evil.example", "/"), Err(421));
         assert_eq!(check("localhost", "http://evil.example/"), Err(421));
         assert_eq!(check("a b", "/"), Err(400));
-        assert_eq!(check_host(&HeaderMap::new(), &Uri::from_static("/"), &allowed).unwrap_err().status(), 400);
+        assert_eq!(
+            check_host(&HeaderMap::new(), &Uri::from_static("/"), &allowed)
+                .unwrap_err()
+                .status(),
+            400
+        );
     }
 }

@@ -56,28 +56,51 @@ impl Routes {
         for (path, item) in &mut paths.paths {
             for (method, operation) in operations(item) {
                 operation.security = security(policy);
-                self.table.push(RoutePolicy { method, path: path.clone(), policy });
+                self.table.push(RoutePolicy {
+                    method,
+                    path: path.clone(),
+                    policy,
+                });
             }
         }
         let methods = self.guarded(policy, patience, methods);
-        Self { router: self.router.routes((schemas, paths, methods)), ..self }
+        Self {
+            router: self.router.routes((schemas, paths, methods)),
+            ..self
+        }
     }
 
     /// A page to look at, which the document leaves out.
     fn page(mut self, policy: Policy, path: &str, methods: MethodRouter<AppState>) -> Self {
-        self.table.push(RoutePolicy { method: Method::GET, path: path.to_owned(), policy });
+        self.table.push(RoutePolicy {
+            method: Method::GET,
+            path: path.to_owned(),
+            policy,
+        });
         let methods = self.guarded(policy, Patience::Short, methods);
-        Self { router: self.router.route(path, methods), ..self }
+        Self {
+            router: self.router.route(path, methods),
+            ..self
+        }
     }
 
     fn guarded(&self, policy: Policy, patience: Patience, methods: MethodRouter<AppState>) -> MethodRouter<AppState> {
-        let guarding = Guard { state: self.state.clone(), policy };
+        let guarding = Guard {
+            state: self.state.clone(),
+            policy,
+        };
         let methods = match patience {
             Patience::Answer => methods,
             Patience::Short => methods.route_layer(from_fn(|request, next: axum::middleware::Next| async {
-                tokio::time::timeout(SHORT, next.run(request)).await.map_err(|_elapsed| {
-                    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "this took too long; try again")
-                })
+                tokio::time::timeout(SHORT, next.run(request))
+                    .await
+                    .map_err(|_elapsed| {
+                        ApiError::new(
+                            StatusCode::SERVICE_UNAVAILABLE,
+                            "timeout",
+                            "this took too long; try again",
+                        )
+                    })
             })),
         };
         methods.route_layer(from_fn_with_state(guarding, guard))
@@ -85,9 +108,13 @@ impl Routes {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
-    [(Method::GET, item.get.as_mut()), (Method::POST, item.post.as_mut()), (Method::DELETE, item.delete.as_mut())]
-        .into_iter()
-        .filter_map(|(method, operation)| operation.map(|operation| (method, operation)))
+    [
+        (Method::GET, item.get.as_mut()),
+        (Method::POST, item.post.as_mut()),
+        (Method::DELETE, item.delete.as_mut()),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| operation.map(|operation| (method, operation)))
 }
 
 fn security(policy: Policy) -> Option<Vec<SecurityRequirement>> {
@@ -96,12 +123,15 @@ fn security(policy: Policy) -> Option<Vec<SecurityRequirement>> {
         Policy::Public | Policy::LocalOnly => None,
         Policy::Visitor => Some(vec![scheme("visitor_token"), scheme("visitor_cookie")]),
         Policy::ApiKey => Some(vec![scheme("api_key")]),
-        Policy::Reader => Some(vec![scheme("visitor_token"), scheme("visitor_cookie"), scheme("api_key")]),
+        Policy::Reader => Some(vec![
+            scheme("visitor_token"),
+            scheme("visitor_cookie"),
+            scheme("api_key"),
+        ]),
     }
 }
 
 /// All routes of the server, and the table of who may use which.
-#[must_use]
 pub fn build(state: &AppState) -> (Router, Vec<RoutePolicy>) {
     use Patience::{Answer, Short};
     use Policy::{ApiKey, LocalOnly, Public, Reader, Visitor};

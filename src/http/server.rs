@@ -53,7 +53,9 @@ pub enum ServeError {
         address: SocketAddr,
     },
     /// The system does not allow it.
-    #[error("cannot listen on {address}: {source}. Ports below 1024 need a privilege, and the address must be this machine's")]
+    #[error(
+        "cannot listen on {address}: {source}. Ports below 1024 need a privilege, and the address must be this machine's"
+    )]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -76,8 +78,9 @@ fn bracketed(address: &SocketAddr) -> String {
 /// # Errors
 /// [`ServeError`], in words that name the remedy.
 pub async fn bind(listen: &str) -> Result<TcpListener, ServeError> {
-    let address: SocketAddr =
-        listen.parse().map_err(|_| ServeError::Address { listen: listen.to_owned() })?;
+    let address: SocketAddr = listen.parse().map_err(|_| ServeError::Address {
+        listen: listen.to_owned(),
+    })?;
     TcpListener::bind(address).await.map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => ServeError::PortTaken { address },
         _ => ServeError::Bind { address, source },
@@ -142,13 +145,7 @@ async fn drain(state: &AppState, tracker: &TaskTracker, abort: &CancellationToke
 }
 
 /// One connection, from its first request to its last.
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    state: AppState,
-    shutdown: CancellationToken,
-) {
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, state: AppState, shutdown: CancellationToken) {
     let config = state.config();
     // Small events must not wait for each other (Nagle's algorithm).
     if let Err(error) = stream.set_nodelay(true) {
@@ -192,7 +189,16 @@ mod tests {
         let error = bind(&address.to_string()).await.unwrap_err();
         assert!(matches!(error, ServeError::PortTaken { .. }));
         let words = error.to_string();
-        assert!(words.contains(&address.port().to_string()) && words.contains("--listen"), "{words}");
-        assert!(bind("nowhere").await.unwrap_err().to_string().contains("127.0.0.1:8787"));
+        assert!(
+            words.contains(&address.port().to_string()) && words.contains("--listen"),
+            "{words}"
+        );
+        assert!(
+            bind("nowhere")
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("127.0.0.1:8787")
+        );
     }
 }

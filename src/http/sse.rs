@@ -68,10 +68,7 @@ fn count(state: &AppState, event: &ReplyEvent) {
         ReplyEvent::Route { route, .. } => metrics.reply(route.name()),
         ReplyEvent::Done(done) => metrics.reply_took(done.timings.first_token, done.timings.total),
         ReplyEvent::Error { code, .. } => metrics.reply_error(code),
-        ReplyEvent::Citation(_)
-        | ReplyEvent::Token { .. }
-        | ReplyEvent::Queue { .. }
-        | ReplyEvent::Handoff { .. } => {}
+        ReplyEvent::Citation(_) | ReplyEvent::Token { .. } | ReplyEvent::Queue { .. } | ReplyEvent::Handoff { .. } => {}
     }
 }
 
@@ -82,11 +79,16 @@ pub(super) fn respond(events: Events) -> Response {
 
 /// A stream of events as a response, with comments that keep it alive.
 pub(super) fn stream(events: impl Stream<Item = Result<Event, axum::Error>> + Send + 'static) -> Response {
-    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
+    let mut response = Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+        .into_response();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Proxies of the nginx family hold a response back without this.
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    headers.insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
     response
 }
 
@@ -101,13 +103,14 @@ fn encode(event: &ReplyEvent) -> Result<Event, axum::Error> {
         }),
         ReplyEvent::Citation(citation) => Event::default().event("citation").json_data(Citation::from(citation)),
         ReplyEvent::Token { text } => Event::default().event("token").json_data(TokenEvent { text }),
-        ReplyEvent::Queue { position } => Event::default().event("queue").json_data(QueueEvent { position: *position }),
-        ReplyEvent::Handoff { reason, position } => {
-            Event::default().event("handoff").json_data(HandoffEvent { reason, position: *position })
-        }
+        ReplyEvent::Queue { position } => Event::default()
+            .event("queue")
+            .json_data(QueueEvent { position: *position }),
+        ReplyEvent::Handoff { reason, position } => Event::default().event("handoff").json_data(HandoffEvent {
+            reason,
+            position: *position,
+        }),
         ReplyEvent::Done(done) => Event::default().event("done").json_data(DoneEvent::from(done)),
-        ReplyEvent::Error { code, message } => {
-            Event::default().event("error").json_data(ErrorEvent { code, message })
-        }
+        ReplyEvent::Error { code, message } => Event::default().event("error").json_data(ErrorEvent { code, message }),
     }
 }

@@ -16,7 +16,11 @@ pub(super) struct StallGuard<S> {
 
 impl<S> StallGuard<S> {
     pub(super) fn new(inner: S, limit: Duration) -> Self {
-        Self { inner, limit, waiting: None }
+        Self {
+            inner,
+            limit,
+            waiting: None,
+        }
     }
 }
 
@@ -61,11 +65,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch(cx, |inner, cx| inner.poll_flush(cx))
+        self.watch(cx, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch(cx, |inner, cx| inner.poll_shutdown(cx))
+        self.watch(cx, AsyncWrite::poll_shutdown)
     }
 }
 

@@ -61,7 +61,9 @@ impl Readiness {
     /// Whether every part works.
     #[must_use]
     pub fn all_ok(&self) -> bool {
-        [&self.model, &self.database, &self.index].into_iter().all(|part| *part == PartState::Ok)
+        [&self.model, &self.database, &self.index]
+            .into_iter()
+            .all(|part| *part == PartState::Ok)
     }
 }
 
@@ -85,8 +87,11 @@ impl AppState {
     /// [`AppState::set`] say otherwise.
     #[must_use]
     pub fn new(config: Arc<HttpConfig>, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        let readiness =
-            Readiness { model: PartState::Loading, database: PartState::Ok, index: PartState::Loading };
+        let readiness = Readiness {
+            model: PartState::Loading,
+            database: PartState::Ok,
+            index: PartState::Loading,
+        };
         Self(Arc::new(Inner {
             config,
             store,

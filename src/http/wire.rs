@@ -93,7 +93,9 @@ impl From<TokenUsage> for UsageBody {
             prompt_tokens: from.prompt_tokens,
             completion_tokens: from.completion_tokens,
             total_tokens: from.total_tokens,
-            prompt_tokens_details: PromptTokens { cached_tokens: from.cached_tokens },
+            prompt_tokens_details: PromptTokens {
+                cached_tokens: from.cached_tokens,
+            },
         }
     }
 }

@@ -66,7 +66,8 @@ impl RequestBody for AskBody {}
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Answer {
     /// The words; `[n]` points to a citation.
-    pub(crate) answer: String,
+    #[serde(rename = "answer")]
+    pub(crate) words: String,
     /// `faq`, `flow`, `passages`, `smalltalk`, `clarify`, `refuse` or `handoff`.
     pub(crate) route: &'static str,
     /// How sure, 0 to 1.
@@ -114,9 +115,15 @@ impl AskBody {
         if let Some(top_k) = self.top_k
             && !(1..=MAX_TOP_K).contains(&top_k)
         {
-            return Err(ApiError::parameter("top_k", format!("top_k must lie between 1 and {MAX_TOP_K}")));
+            return Err(ApiError::parameter(
+                "top_k",
+                format!("top_k must lie between 1 and {MAX_TOP_K}"),
+            ));
         }
-        check_history(self.history.len(), self.history.iter().map(|turn| turn.content.as_str()))?;
+        check_history(
+            self.history.len(),
+            self.history.iter().map(|turn| turn.content.as_str()),
+        )?;
         Ok(Ask {
             question: self.question,
             history: self.history.into_iter().map(Turn::from).collect(),
@@ -129,7 +136,10 @@ impl AskBody {
 /// Bounds what a question brings along.
 pub(crate) fn check_history<'a>(turns: usize, texts: impl Iterator<Item = &'a str>) -> Result<(), ApiError> {
     if turns > MAX_HISTORY {
-        return Err(ApiError::parameter("history", format!("history may have at most {MAX_HISTORY} turns")));
+        return Err(ApiError::parameter(
+            "history",
+            format!("history may have at most {MAX_HISTORY} turns"),
+        ));
     }
     let chars: usize = texts.map(|text| text.chars().count()).sum();
     if chars > MAX_HISTORY_CHARS {
@@ -145,7 +155,10 @@ impl From<HistoryTurn> for Turn {
             HistoryRole::User => Role::Visitor,
             HistoryRole::Assistant => Role::Assistant,
         };
-        Self { role, text: turn.content }
+        Self {
+            role,
+            text: turn.content,
+        }
     }
 }
 
@@ -162,7 +175,7 @@ pub(crate) async fn collect(mut events: Events) -> Result<Answer, ApiError> {
                 answer.confidence = confidence;
             }
             ReplyEvent::Citation(citation) => answer.citations.push(Citation::from(&citation)),
-            ReplyEvent::Token { text } => answer.answer.push_str(&text),
+            ReplyEvent::Token { text } => answer.words.push_str(&text),
             ReplyEvent::Queue { .. } | ReplyEvent::Handoff { .. } => {}
             ReplyEvent::Done(done) => {
                 answer.timings_ms = done.timings.into();

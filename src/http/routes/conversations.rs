@@ -29,7 +29,10 @@ pub(crate) struct CreateBody {
     channel: ChannelName,
     /// The language of the page. Replies follow the language of each message.
     #[serde(default)]
-    #[allow(dead_code, reason = "accepted for the pages; replies follow the message's own language")]
+    #[allow(
+        dead_code,
+        reason = "accepted for the pages; replies follow the message's own language"
+    )]
     language: Option<LanguageName>,
 }
 
@@ -169,7 +172,10 @@ pub(crate) async fn create(
     if let Ok(place) = HeaderValue::from_str(&format!("/api/v1/conversations/{}", conversation.id)) {
         headers.insert(LOCATION, place);
     }
-    let body = Created { id: conversation.id.to_string(), visitor_token: token };
+    let body = Created {
+        id: conversation.id.to_string(),
+        visitor_token: token,
+    };
     Ok((StatusCode::CREATED, headers, Json(body)).into_response())
 }
 
@@ -272,7 +278,11 @@ pub(crate) async fn rate(
         return Err(ApiError::parameter("comment", message));
     }
     let message = body.message_id.map(MessageId);
-    if state.conversations()?.rate(conversation.id, message, body.score, &comment).await? {
+    if state
+        .conversations()?
+        .rate(conversation.id, message, body.score, &comment)
+        .await?
+    {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(ApiError::not_found("reply in this conversation"))
@@ -315,24 +325,39 @@ pub(crate) async fn handoff(
     JsonBody(body): JsonBody<HandoffBody>,
 ) -> Result<Json<HandoffResult>, ApiError> {
     let conversations = state.conversations()?;
-    let language = match body.language {
-        Some(language) => language.into(),
-        None => {
-            let said = conversations.transcript(conversation.id).await?;
-            said.iter()
-                .rev()
-                .find(|message| message.role == Role::Visitor)
-                .map_or_else(|| accepted_language(&headers), |message| Language::detect(&message.text))
-        }
+    let language = if let Some(language) = body.language {
+        language.into()
+    } else {
+        let said = conversations.transcript(conversation.id).await?;
+        let last = said.iter().rev().find(|message| message.role == Role::Visitor);
+        last.map_or_else(
+            || accepted_language(&headers),
+            |message| Language::detect(&message.text),
+        )
     };
     let ticket = conversations.handoff(&conversation, language).await?;
-    Ok(Json(HandoffResult { status: "waiting", position: ticket.position, message: ticket.message }))
+    Ok(Json(HandoffResult {
+        status: "waiting",
+        position: ticket.position,
+        message: ticket.message,
+    }))
 }
 
 /// English where the browser names it first, else Chinese.
 fn accepted_language(headers: &HeaderMap) -> Language {
-    let first = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if first.trim_start().get(..2).is_some_and(|tag| tag.eq_ignore_ascii_case("en")) { Language::En } else { Language::Zh }
+    let first = headers
+        .get(ACCEPT_LANGUAGE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if first
+        .trim_start()
+        .get(..2)
+        .is_some_and(|tag| tag.eq_ignore_ascii_case("en"))
+    {
+        Language::En
+    } else {
+        Language::Zh
+    }
 }
 
 /// Ends a conversation.

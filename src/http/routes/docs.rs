@@ -1,4 +1,4 @@
-//! The OpenAPI document, generated from the handlers, and a page to read it in.
+//! The `OpenAPI` document, generated from the handlers, and a page to read it in.
 
 use crate::http::error::ApiError;
 use crate::http::state::AppState;
@@ -28,13 +28,26 @@ pub(crate) fn document(state: &AppState) -> OpenApi {
     license.identifier = Some("Apache-2.0".to_owned());
     info.license = Some(license);
     let bearer = |words: &str| {
-        SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(words)).build())
+        SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some(words))
+                .build(),
+        )
     };
-    let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(crate::http::auth::cookie_name(state.config()))));
+    let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(crate::http::auth::cookie_name(
+        state.config(),
+    ))));
     let mut components = Components::new();
     for (name, scheme) in [
-        ("api_key", bearer("A key of `kefu key new NAME`. Clients on the server's own machine need none by default.")),
-        ("visitor_token", bearer("The token that POST /api/v1/conversations returned.")),
+        (
+            "api_key",
+            bearer("A key of `kefu key new NAME`. Clients on the server's own machine need none by default."),
+        ),
+        (
+            "visitor_token",
+            bearer("The token that POST /api/v1/conversations returned."),
+        ),
         ("visitor_cookie", cookie),
     ] {
         components.add_security_scheme(name, scheme);

@@ -89,7 +89,9 @@ pub(crate) async fn readyz(State(state): State<AppState>, request: Request) -> R
 #[utoipa::path(get, path = "/metrics", tag = "machine", responses((status = 200, body = String, content_type = "text/plain")))]
 pub(crate) async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
     let store = state.store();
-    state.metrics().knowledge(store.knowledge_counts().await?, store.kb_version().await?.0);
+    state
+        .metrics()
+        .knowledge(store.knowledge_counts().await?, store.kb_version().await?.0);
     let text = state.metrics().text().map_err(ApiError::internal)?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, kind)], text).into_response())

@@ -38,11 +38,18 @@ pub(crate) fn asset() -> MethodRouter<AppState> {
     get(async |Path(file): Path<String>| -> Result<Response, ApiError> {
         let found = Dist::get(&format!("assets/{file}")).ok_or_else(|| ApiError::not_found("file"))?;
         let kind = text_in_utf8(found.metadata.mimetype());
-        let headers = [(CONTENT_TYPE, kind.as_str()), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
+        let headers = [
+            (CONTENT_TYPE, kind.as_str()),
+            (CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        ];
         Ok((headers, found.data.into_owned()).into_response())
     })
 }
 
 fn text_in_utf8(kind: &str) -> String {
-    if kind.starts_with("text/") && !kind.contains("charset") { format!("{kind}; charset=utf-8") } else { kind.to_owned() }
+    if kind.starts_with("text/") && !kind.contains("charset") {
+        format!("{kind}; charset=utf-8")
+    } else {
+        kind.to_owned()
+    }
 }

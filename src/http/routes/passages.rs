@@ -49,7 +49,9 @@ pub(crate) async fn passage(
     let kb_version = store.kb_version().await?;
     if let Some(passage) = store.passages(&[PassageId(id)]).await?.pop() {
         let document = store.document(passage.document_id).await?;
-        let (title, source) = document.map(|document| (document.title, document.source)).unwrap_or_default();
+        let (title, source) = document
+            .map(|document| (document.title, document.source))
+            .unwrap_or_default();
         return Ok(Json(PassageBody::of_passage(passage, title, source, kb_version)));
     }
     match store.faqs(&[FaqId(id)]).await?.pop() {

@@ -5,7 +5,6 @@ use crate::http::body::{JsonBody, RequestBody};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::state::AppState;
 use crate::retrieval::{Found, Hit, Query, SearchMode, Source};
-use crate::understanding::standalone;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -153,12 +152,15 @@ pub(crate) async fn search(
 ) -> Result<Json<SearchResult>, ApiError> {
     let top_k = body.top_k.unwrap_or(DEFAULT_TOP_K);
     if !(1..=MAX_TOP_K).contains(&top_k) {
-        return Err(ApiError::parameter("top_k", format!("top_k must lie between 1 and {MAX_TOP_K}")));
+        return Err(ApiError::parameter(
+            "top_k",
+            format!("top_k must lie between 1 and {MAX_TOP_K}"),
+        ));
     }
     let assistant = state.assistant()?;
     assistant.check(&body.query)?;
     let query = Query {
-        text: standalone(&body.query, &[]),
+        text: body.query,
         mode: body.mode.into(),
         top_k: top_k as usize,
         faq_top_k: FAQS,
@@ -182,7 +184,10 @@ impl From<Found> for SearchResult {
             faqs: faqs.collect(),
             passages: found.hits.into_iter().map(FoundPassage::from).collect(),
             kb_version,
-            timings_ms: SearchTimings { embed: found.embed_ms, search: found.search_ms },
+            timings_ms: SearchTimings {
+                embed: found.embed_ms,
+                search: found.search_ms,
+            },
         }
     }
 }

@@ -95,11 +95,14 @@ pub(crate) async fn embed(
     let request = EmbedRequest::read(fields)?;
     let embedder = &state.services()?.embedder;
     request.check(embedder.info())?;
-    let embeddings = embedder.embed(request.input_type, request.input).await.map_err(|error| {
-        let too_long = matches!(error, InferenceError::TooLong { .. });
-        let error = ApiError::from(error);
-        if too_long { error.with_param("input") } else { error }
-    })?;
+    let embeddings = embedder
+        .embed(request.input_type, request.input)
+        .await
+        .map_err(|error| {
+            let too_long = matches!(error, InferenceError::TooLong { .. });
+            let error = ApiError::from(error);
+            if too_long { error.with_param("input") } else { error }
+        })?;
     let data = embeddings.rows().enumerate().map(|(index, row)| EmbeddingRow {
         object: "embedding",
         index,
@@ -109,7 +112,10 @@ pub(crate) async fn embed(
         object: "list",
         data: data.collect(),
         model: request.model,
-        usage: EmbeddingUsage { prompt_tokens: embeddings.tokens, total_tokens: embeddings.tokens },
+        usage: EmbeddingUsage {
+            prompt_tokens: embeddings.tokens,
+            total_tokens: embeddings.tokens,
+        },
     }))
 }
 
@@ -130,27 +136,47 @@ impl EmbedRequest {
         let model = model_name(&mut fields)?;
         let input = fields.strings("input")?;
         if input.is_empty() || input.iter().any(String::is_empty) {
-            return Err(ApiError::parameter("input", "'input' must hold at least one text, and no empty one"));
+            return Err(ApiError::parameter(
+                "input",
+                "'input' must hold at least one text, and no empty one",
+            ));
         }
         if input.len() > MAX_INPUTS {
-            return Err(ApiError::parameter("input", format!("'input' may hold at most {MAX_INPUTS} texts")));
+            return Err(ApiError::parameter(
+                "input",
+                format!("'input' may hold at most {MAX_INPUTS} texts"),
+            ));
         }
         let encoding_format = match fields.string("encoding_format")?.as_deref() {
             None | Some("float") => Format::Float,
             Some("base64") => Format::Base64,
             Some(_) => {
-                return Err(ApiError::parameter("encoding_format", "'encoding_format' must be 'float' or 'base64'"));
+                return Err(ApiError::parameter(
+                    "encoding_format",
+                    "'encoding_format' must be 'float' or 'base64'",
+                ));
             }
         };
         let input_type = match fields.string("input_type")?.as_deref() {
             None | Some("query") => TextKind::Query,
             Some("passage") => TextKind::Passage,
-            Some(_) => return Err(ApiError::parameter("input_type", "'input_type' must be 'query' or 'passage'")),
+            Some(_) => {
+                return Err(ApiError::parameter(
+                    "input_type",
+                    "'input_type' must be 'query' or 'passage'",
+                ));
+            }
         };
         let dimensions = fields.integer("dimensions", 1..=i64::from(u16::MAX))?;
         fields.ignore(&["user"]);
         fields.finish()?;
-        Ok(Self { model, input, encoding_format, dimensions, input_type })
+        Ok(Self {
+            model,
+            input,
+            encoding_format,
+            dimensions,
+            input_type,
+        })
     }
 
     fn check(&self, info: &EmbedderInfo) -> Result<(), ApiError> {

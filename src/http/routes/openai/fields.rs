@@ -53,7 +53,9 @@ impl Fields {
 
     pub(super) fn integer(&mut self, param: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, ApiError> {
         let Some(value) = self.take(param) else { return Ok(None) };
-        let Value::Number(number) = &value else { return Err(wrong_type(param, "an integer")) };
+        let Value::Number(number) = &value else {
+            return Err(wrong_type(param, "an integer"));
+        };
         // 2^63 and above is an integer, but none that lies in any range here.
         match number.as_i64() {
             Some(integer) if range.contains(&integer) => Ok(Some(integer)),
@@ -86,7 +88,13 @@ impl Fields {
             Some(Value::String(one)) => Ok(vec![one]),
             Some(Value::Array(several)) => several
                 .into_iter()
-                .map(|value| if let Value::String(text) = value { Ok(text) } else { Err(wrong()) })
+                .map(|value| {
+                    if let Value::String(text) = value {
+                        Ok(text)
+                    } else {
+                        Err(wrong())
+                    }
+                })
                 .collect(),
             Some(_) => Err(wrong()),
         }

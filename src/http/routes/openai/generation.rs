@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 /// The longest a generation may take, waiting included.
-const DEADLINE: Duration = Duration::from_secs(600);
+const DEADLINE: Duration = Duration::from_mins(10);
 
 /// How long the status line waits for the first event: what fails at once gets a status code of its own.
 const FIRST_EVENT_WAIT: Duration = Duration::from_secs(2);
@@ -33,15 +33,29 @@ pub(super) async fn complete(
     if let Some(asked) = request.max_completion_tokens
         && asked > info.context_tokens
     {
-        let message = format!("the model's context has {} tokens, {asked} were asked for", info.context_tokens);
+        let message = format!(
+            "the model's context has {} tokens, {asked} were asked for",
+            info.context_tokens
+        );
         return Err(ApiError::parameter("max_completion_tokens", message));
     }
     let fingerprint = info.sha256.get(..12).map(|short| format!("fp_{short}"));
-    let head = Head::new(&info.name, state.now(), fingerprint, request.stream_options.include_usage);
+    let head = Head::new(
+        &info.name,
+        state.now(),
+        fingerprint,
+        request.stream_options.include_usage,
+    );
     let streaming = request.stream;
-    let generation = model.generate(to_generate(request, info.context_tokens)).map_err(in_openai_terms)?;
+    let generation = model
+        .generate(to_generate(request, info.context_tokens))
+        .map_err(in_openai_terms)?;
     let generation = begun(watched(state.clone(), generation)).await?;
-    if streaming { Ok(sse::stream(chunks(head, generation))) } else { whole(head, generation).await }
+    if streaming {
+        Ok(sse::stream(chunks(head, generation)))
+    } else {
+        whole(head, generation).await
+    }
 }
 
 fn to_generate(request: ChatRequest, context_tokens: usize) -> GenerateRequest {
@@ -128,7 +142,12 @@ async fn whole(head: Head, mut generation: Generation) -> Result<Response, ApiEr
             GenerationEvent::Done { reason, usage } => {
                 let choice = Choice {
                     index: 0,
-                    message: MessageOut { role: "assistant", content, refusal: None, citations: None },
+                    message: MessageOut {
+                        role: "assistant",
+                        content,
+                        refusal: None,
+                        citations: None,
+                    },
                     logprobs: (!tokens.is_empty()).then(|| Logprobs::from(tokens)),
                     finish_reason: finish_reason(reason),
                 };

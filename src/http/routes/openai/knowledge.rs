@@ -24,19 +24,25 @@ pub(super) async fn complete(
 ) -> Result<Response, ApiError> {
     let head = Head::new(KEFU, state.now(), None, request.stream_options.include_usage);
     let streaming = request.stream;
-    let replies = assistant.reply(question(request)?).map_err(|error| ApiError::from(error).with_param("messages"))?;
+    let replies = assistant
+        .reply(question(request)?)
+        .map_err(|error| ApiError::from(error).with_param("messages"))?;
     let events = sse::follow(state, replies).await?;
     if streaming {
         return Ok(sse::stream(chunks(head, events)));
     }
     let answer = collect(events).await?;
-    let kefu =
-        Kefu { route: answer.route, confidence: answer.confidence, kb_version: answer.kb_version, model: answer.model };
+    let kefu = Kefu {
+        route: answer.route,
+        confidence: answer.confidence,
+        kb_version: answer.kb_version,
+        model: answer.model,
+    };
     let choice = Choice {
         index: 0,
         message: MessageOut {
             role: "assistant",
-            content: answer.answer,
+            content: answer.words,
             refusal: None,
             citations: Some(answer.citations),
         },
@@ -57,7 +63,10 @@ fn question(request: ChatRequest) -> Result<Ask, ApiError> {
     }
     let mut messages = request.messages;
     let Some(last) = messages.pop().filter(|message| message.role == ChatRole::User) else {
-        return Err(ApiError::parameter("messages", "the last message must be the user's question"));
+        return Err(ApiError::parameter(
+            "messages",
+            "the last message must be the user's question",
+        ));
     };
     check_history(messages.len(), messages.iter().map(|message| message.content.as_str()))
         .map_err(|error| error.with_param("messages"))?;
@@ -67,9 +76,17 @@ fn question(request: ChatRequest) -> Result<Ask, ApiError> {
             ChatRole::Assistant => Role::Assistant,
             ChatRole::System => return None,
         };
-        Some(Turn { role, text: message.content })
+        Some(Turn {
+            role,
+            text: message.content,
+        })
     });
-    Ok(Ask { question: last.content, history: history.collect(), top_k: None, past_routes: Vec::new() })
+    Ok(Ask {
+        question: last.content,
+        history: history.collect(),
+        top_k: None,
+        past_routes: Vec::new(),
+    })
 }
 
 fn chunks(head: Head, mut events: Events) -> impl Stream<Item = Result<Event, axum::Error>> + Send {

@@ -29,7 +29,10 @@ pub(in crate::http) struct ModelBody {
 /// Lists `kefu`, the language model and the embedding model.
 #[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, body = ModelList)))]
 pub(crate) async fn list(State(state): State<AppState>) -> Result<Json<ModelList>, ApiError> {
-    Ok(Json(ModelList { object: "list", data: models(&state)? }))
+    Ok(Json(ModelList {
+        object: "list",
+        data: models(&state)?,
+    }))
 }
 
 /// Shows one model.
@@ -37,10 +40,7 @@ pub(crate) async fn list(State(state): State<AppState>) -> Result<Json<ModelList
     get, path = "/v1/models/{model}", tag = "openai", params(("model" = String, Path)),
     responses((status = 200, body = ModelBody), (status = 404, body = OpenAiErrorBody, description = "There is none"))
 )]
-pub(crate) async fn show(
-    State(state): State<AppState>,
-    Path(name): Path<String>,
-) -> Result<Json<ModelBody>, ApiError> {
+pub(crate) async fn show(State(state): State<AppState>, Path(name): Path<String>) -> Result<Json<ModelBody>, ApiError> {
     let found = models(&state)?.into_iter().find(|model| model.id == name);
     found.map(Json).ok_or_else(|| model_not_found(&name))
 }
@@ -50,6 +50,15 @@ fn models(state: &AppState) -> Result<Vec<ModelBody>, ApiError> {
     let language_model = services.assistant.model().map(|model| model.info().name.clone());
     let embedder = services.embedder.info().name.clone();
     let created = state.started().as_second();
-    let names = std::iter::once(KEFU.to_owned()).chain(language_model).chain(std::iter::once(embedder));
-    Ok(names.map(|id| ModelBody { id, object: "model", created, owned_by: KEFU }).collect())
+    let names = std::iter::once(KEFU.to_owned())
+        .chain(language_model)
+        .chain(std::iter::once(embedder));
+    Ok(names
+        .map(|id| ModelBody {
+            id,
+            object: "model",
+            created,
+            owned_by: KEFU,
+        })
+        .collect())
 }

@@ -101,7 +101,10 @@ impl ChatRequest {
         let logprobs = fields.boolean("logprobs")?;
         let top_logprobs = fields.integer("top_logprobs", 0..=MAX_TOP_LOGPROBS)?;
         if top_logprobs.is_some() && !logprobs {
-            return Err(ApiError::parameter("top_logprobs", "'top_logprobs' needs 'logprobs' to be true"));
+            return Err(ApiError::parameter(
+                "top_logprobs",
+                "'top_logprobs' needs 'logprobs' to be true",
+            ));
         }
         let old_name = fields.integer("max_tokens", 1..=MAX_TOKENS)?;
         let max_tokens = fields.integer("max_completion_tokens", 1..=MAX_TOKENS)?.or(old_name);
@@ -144,9 +147,15 @@ pub(super) fn model_name(fields: &mut Fields) -> Result<String, ApiError> {
 fn stops(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
     let stop = fields.strings("stop")?;
     if stop.len() > MAX_STOPS {
-        return Err(ApiError::parameter("stop", format!("'stop' may hold at most {MAX_STOPS} texts")));
+        return Err(ApiError::parameter(
+            "stop",
+            format!("'stop' may hold at most {MAX_STOPS} texts"),
+        ));
     }
-    if stop.iter().any(|text| text.is_empty() || text.chars().count() > MAX_STOP_CHARS) {
+    if stop
+        .iter()
+        .any(|text| text.is_empty() || text.chars().count() > MAX_STOP_CHARS)
+    {
         let message = format!("each text of 'stop' must have 1 to {MAX_STOP_CHARS} characters");
         return Err(ApiError::parameter("stop", message));
     }
@@ -154,9 +163,14 @@ fn stops(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
 }
 
 fn stream_options(fields: &mut Fields, stream: bool) -> Result<StreamOptions, ApiError> {
-    let Some(value) = fields.take("stream_options") else { return Ok(StreamOptions::default()) };
+    let Some(value) = fields.take("stream_options") else {
+        return Ok(StreamOptions::default());
+    };
     if !stream {
-        return Err(ApiError::parameter("stream_options", "'stream_options' needs 'stream' to be true"));
+        return Err(ApiError::parameter(
+            "stream_options",
+            "'stream_options' needs 'stream' to be true",
+        ));
     }
     let mut options = Fields::of("stream_options", value)?;
     let include_usage = options.boolean("include_usage")?;
@@ -172,25 +186,45 @@ fn refuse_what_is_not_there(fields: &mut Fields) -> Result<(), ApiError> {
         match Fields::of("response_format", format)?.string("type")?.as_deref() {
             Some("text") => {}
             Some("json_object" | "json_schema") => {
-                return Err(unsupported("response_format", "only the response format 'text' is supported"));
+                return Err(unsupported(
+                    "response_format",
+                    "only the response format 'text' is supported",
+                ));
             }
-            _ => return Err(ApiError::parameter("response_format", "'response_format.type' must be 'text'")),
+            _ => {
+                return Err(ApiError::parameter(
+                    "response_format",
+                    "'response_format.type' must be 'text'",
+                ));
+            }
         }
     }
     for param in ["tools", "functions"] {
-        if fields.take(param).is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty())) {
+        if fields
+            .take(param)
+            .is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()))
+        {
             return Err(unsupported(param, "tools are not supported"));
         }
     }
     for param in ["tool_choice", "function_call"] {
-        if fields.take(param).is_some_and(|value| !matches!(value.as_str(), Some("none" | "auto"))) {
+        if fields
+            .take(param)
+            .is_some_and(|value| !matches!(value.as_str(), Some("none" | "auto")))
+        {
             return Err(unsupported(param, "tools are not supported"));
         }
     }
-    if fields.take("logit_bias").is_some_and(|value| value.as_object().is_none_or(|bias| !bias.is_empty())) {
+    if fields
+        .take("logit_bias")
+        .is_some_and(|value| value.as_object().is_none_or(|bias| !bias.is_empty()))
+    {
         return Err(unsupported("logit_bias", "'logit_bias' is not supported"));
     }
-    if fields.take("modalities").is_some_and(|value| value != serde_json::json!(["text"])) {
+    if fields
+        .take("modalities")
+        .is_some_and(|value| value != serde_json::json!(["text"]))
+    {
         return Err(unsupported("modalities", "only text is supported"));
     }
     Ok(())
@@ -199,15 +233,26 @@ fn refuse_what_is_not_there(fields: &mut Fields) -> Result<(), ApiError> {
 fn messages(fields: &mut Fields) -> Result<Vec<ChatMessage>, ApiError> {
     let values = fields.array("messages")?;
     if values.is_empty() {
-        return Err(ApiError::parameter("messages", "'messages' must hold at least one message"));
+        return Err(ApiError::parameter(
+            "messages",
+            "'messages' must hold at least one message",
+        ));
     }
-    values.into_iter().enumerate().map(|(at, value)| message(at, value)).collect()
+    values
+        .into_iter()
+        .enumerate()
+        .map(|(at, value)| message(at, value))
+        .collect()
 }
 
 fn message(at: usize, value: Value) -> Result<ChatMessage, ApiError> {
     let param = |name: &str| format!("messages[{at}].{name}");
     let mut fields = Fields::of(&format!("messages[{at}]"), value)?;
-    let role = match fields.string("role").map_err(|error| error.with_param(param("role")))?.as_deref() {
+    let role = match fields
+        .string("role")
+        .map_err(|error| error.with_param(param("role")))?
+        .as_deref()
+    {
         Some("system" | "developer") => ChatRole::System,
         Some("user") => ChatRole::User,
         Some("assistant") => ChatRole::Assistant,
@@ -221,7 +266,9 @@ fn message(at: usize, value: Value) -> Result<ChatMessage, ApiError> {
         Some(Value::String(text)) => text,
         Some(Value::Array(parts)) => parts
             .into_iter()
-            .map(|part| text_of(part).ok_or_else(|| unsupported(&param("content"), "only parts of type 'text' are read")))
+            .map(|part| {
+                text_of(part).ok_or_else(|| unsupported(&param("content"), "only parts of type 'text' are read"))
+            })
             .collect::<Result<Vec<_>, _>>()?
             .join("\n"),
         _ => {
@@ -229,12 +276,17 @@ fn message(at: usize, value: Value) -> Result<ChatMessage, ApiError> {
             return Err(ApiError::parameter(param("content"), message).with_code("invalid_type"));
         }
     };
-    if ["tool_calls", "function_call", "audio"].iter().any(|name| fields.take(name).is_some()) {
+    if ["tool_calls", "function_call", "audio"]
+        .iter()
+        .any(|name| fields.take(name).is_some())
+    {
         return Err(unsupported(&param("tool_calls"), "tools and audio are not supported"));
     }
     // What this server added to its own answers comes back when a client sends them as history.
     fields.ignore(&["name", "refusal", "annotations", "citations"]);
-    fields.finish().map_err(|error| error.with_param(format!("messages[{at}]")))?;
+    fields
+        .finish()
+        .map_err(|error| error.with_param(format!("messages[{at}]")))?;
     Ok(ChatMessage { role, content })
 }
 
@@ -275,8 +327,14 @@ mod tests {
             "response_format": {"type": "text"}, "stream": true, "stream_options": {"include_usage": true}, "seed": -1,
         }))
         .unwrap();
-        assert_eq!((request.messages[0].role, request.messages[1].content.as_str()), (ChatRole::System, "a\nb"));
-        assert_eq!((request.stop.len(), request.max_completion_tokens, request.temperature), (1, Some(5), Some(0.0)));
+        assert_eq!(
+            (request.messages[0].role, request.messages[1].content.as_str()),
+            (ChatRole::System, "a\nb")
+        );
+        assert_eq!(
+            (request.stop.len(), request.max_completion_tokens, request.temperature),
+            (1, Some(5), Some(0.0))
+        );
         assert!(request.stream_options.include_usage);
     }
 
@@ -286,24 +344,56 @@ mod tests {
             (json!({"temperature": 2.1}), "temperature", "invalid_value"),
             (json!({"temperature": "hot"}), "temperature", "invalid_type"),
             (json!({"top_k": 1.5}), "top_k", "invalid_type"),
-            (json!({"max_tokens": 9_223_372_036_854_775_808_u64}), "max_tokens", "invalid_value"),
+            (
+                json!({"max_tokens": 9_223_372_036_854_775_808_u64}),
+                "max_tokens",
+                "invalid_value",
+            ),
             (json!({"n": 2}), "n", "invalid_value"),
             (json!({"best_of": 2}), "best_of", "unknown_parameter"),
             (json!({"model": null}), "model", "missing_required_parameter"),
             (json!({"messages": []}), "messages", "invalid_parameter"),
-            (json!({"messages": [{"role": "root", "content": "x"}]}), "messages[0].role", "invalid_value"),
-            (json!({"messages": [{"role": "user"}]}), "messages[0].content", "invalid_type"),
-            (json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}), "messages[0].content", "unsupported_parameter"),
+            (
+                json!({"messages": [{"role": "root", "content": "x"}]}),
+                "messages[0].role",
+                "invalid_value",
+            ),
+            (
+                json!({"messages": [{"role": "user"}]}),
+                "messages[0].content",
+                "invalid_type",
+            ),
+            (
+                json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}),
+                "messages[0].content",
+                "unsupported_parameter",
+            ),
             (json!({"tools": [{}]}), "tools", "unsupported_parameter"),
-            (json!({"tool_choice": "required"}), "tool_choice", "unsupported_parameter"),
-            (json!({"response_format": {"type": "json_object"}}), "response_format", "unsupported_parameter"),
+            (
+                json!({"tool_choice": "required"}),
+                "tool_choice",
+                "unsupported_parameter",
+            ),
+            (
+                json!({"response_format": {"type": "json_object"}}),
+                "response_format",
+                "unsupported_parameter",
+            ),
             (json!({"logit_bias": {"5": 1}}), "logit_bias", "unsupported_parameter"),
             (json!({"stop": ["a", "b", "c", "d", "e"]}), "stop", "invalid_parameter"),
             (json!({"stop": ""}), "stop", "invalid_parameter"),
             (json!({"top_logprobs": 2}), "top_logprobs", "invalid_parameter"),
-            (json!({"stream_options": {"include_usage": true}}), "stream_options", "invalid_parameter"),
+            (
+                json!({"stream_options": {"include_usage": true}}),
+                "stream_options",
+                "invalid_parameter",
+            ),
         ] {
-            assert_eq!(read(&extra).unwrap_err(), (param.to_owned(), code.to_owned()), "{extra}");
+            assert_eq!(
+                read(&extra).unwrap_err(),
+                (param.to_owned(), code.to_owned()),
+                "{extra}"
+            );
         }
     }
 }

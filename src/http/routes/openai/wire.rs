@@ -44,20 +44,24 @@ impl Head {
 
     /// A chunk that says something.
     pub(super) fn chunk(&self, choice: ChunkChoice, kefu: Option<Kefu>) -> Result<Event, axum::Error> {
-        self.event(vec![choice], self.include_usage.then_some(None), kefu)
+        self.event(
+            vec![choice],
+            if self.include_usage {
+                ChunkUsage::ToCome
+            } else {
+                ChunkUsage::LeftOut
+            },
+            kefu,
+        )
     }
 
     /// The chunk after the last that says something, where it was asked for.
     pub(super) fn usage(&self, usage: UsageBody) -> Option<Result<Event, axum::Error>> {
-        self.include_usage.then(|| self.event(Vec::new(), Some(Some(usage)), None))
+        self.include_usage
+            .then(|| self.event(Vec::new(), ChunkUsage::Cost(usage), None))
     }
 
-    fn event(
-        &self,
-        choices: Vec<ChunkChoice>,
-        usage: Option<Option<UsageBody>>,
-        kefu: Option<Kefu>,
-    ) -> Result<Event, axum::Error> {
+    fn event(&self, choices: Vec<ChunkChoice>, usage: ChunkUsage, kefu: Option<Kefu>) -> Result<Event, axum::Error> {
         Event::default().json_data(Chunk {
             id: &self.id,
             object: "chat.completion.chunk",
@@ -132,11 +136,28 @@ struct Chunk<'a> {
     model: &'a str,
     system_fingerprint: Option<&'a str>,
     choices: Vec<ChunkChoice>,
-    /// Left out, null, or there: as `stream_options.include_usage` asks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<UsageBody>>,
+    #[serde(skip_serializing_if = "ChunkUsage::is_left_out")]
+    usage: ChunkUsage,
     #[serde(skip_serializing_if = "Option::is_none")]
     kefu: Option<Kefu>,
+}
+
+/// The field `usage` of a chunk, as `stream_options.include_usage` asks for it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum ChunkUsage {
+    /// Not asked for.
+    LeftOut,
+    /// `null`: the last chunk has it.
+    ToCome,
+    /// What the answer cost.
+    Cost(UsageBody),
+}
+
+impl ChunkUsage {
+    fn is_left_out(&self) -> bool {
+        matches!(self, Self::LeftOut)
+    }
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -160,18 +181,39 @@ struct Delta {
 impl ChunkChoice {
     /// The first chunk: who speaks.
     pub(super) fn role() -> Self {
-        let delta = Delta { role: Some("assistant"), content: Some(String::new()), citations: None };
-        Self { delta, ..Self::default() }
+        let delta = Delta {
+            role: Some("assistant"),
+            content: Some(String::new()),
+            citations: None,
+        };
+        Self {
+            delta,
+            ..Self::default()
+        }
     }
 
     /// The next words.
     pub(super) fn words(text: String, logprobs: Option<Logprobs>) -> Self {
-        Self { delta: Delta { content: Some(text), ..Delta::default() }, logprobs, ..Self::default() }
+        Self {
+            delta: Delta {
+                content: Some(text),
+                ..Delta::default()
+            },
+            logprobs,
+            ..Self::default()
+        }
     }
 
     /// The last chunk.
     pub(super) fn finish(reason: &'static str, citations: Option<Vec<Citation>>) -> Self {
-        Self { delta: Delta { citations, ..Delta::default() }, finish_reason: Some(reason), ..Self::default() }
+        Self {
+            delta: Delta {
+                citations,
+                ..Delta::default()
+            },
+            finish_reason: Some(reason),
+            ..Self::default()
+        }
     }
 }
 
@@ -213,10 +255,17 @@ impl From<Vec<TokenLogprob>> for Logprobs {
             top_logprobs: token
                 .top
                 .into_iter()
-                .map(|(token, bytes, logprob)| TopLogprob { token, logprob: finite(logprob), bytes })
+                .map(|(token, bytes, logprob)| TopLogprob {
+                    token,
+                    logprob: finite(logprob),
+                    bytes,
+                })
                 .collect(),
         });
-        Self { content: content.collect(), refusal: None }
+        Self {
+            content: content.collect(),
+            refusal: None,
+        }
     }
 }
 
