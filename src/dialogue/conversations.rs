@@ -216,7 +216,7 @@ impl Conversations {
         let message = replies::failure_reply(language).to_owned();
         let _ = reader
             .send(ReplyEvent::Error {
-                code: "internal",
+                code: super::assistant::code_of(error),
                 message,
             })
             .await;
