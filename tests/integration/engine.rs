@@ -142,7 +142,7 @@ fn ask(engine: &Engine, request: GenerateRequest) -> Answer {
 #[test]
 fn smollm2_answers_a_question_in_a_stream() {
     let answer = ask(&SMOLLM_ENGINE, chat("Why is the sky blue?", 32));
-    assert!(answer.text().contains("light"), "{}", answer.text());
+    assert!(answer.text().contains("sky"), "{}", answer.text());
     assert!(answer.pieces.len() > 3, "{:?}", answer.pieces);
     assert!(answer.usage.completion_tokens >= answer.pieces.len());
     assert!(answer.usage.prompt_tokens > 20);
