@@ -44,49 +44,13 @@ pub fn smalltalk(text: &str) -> Option<Smalltalk> {
     let key = match_key(text);
     let key = key.trim_end_matches(['啊', '呀', '哈', '哦', '吗', '呢', '了', '啦', '的']);
     let is = |words: &[&str]| words.contains(&key);
-    if is(&[
-        "你好",
-        "您好",
-        "hi",
-        "hello",
-        "hey",
-        "在",
-        "有人",
-        "早上好",
-        "下午好",
-        "晚上好",
-        "goodmorning",
-        "hellothere",
-    ]) {
+    if is(&["你好", "您好", "hi", "hello", "hey", "在", "有人", "早上好", "下午好", "晚上好", "goodmorning", "hellothere"]) {
         Some(Smalltalk::Greeting)
-    } else if is(&[
-        "谢谢",
-        "谢谢你",
-        "谢谢您",
-        "多谢",
-        "感谢",
-        "好的谢谢",
-        "thanks",
-        "thankyou",
-        "thankyouverymuch",
-        "thx",
-        "明白",
-        "知道",
-        "好",
-    ]) {
+    } else if is(&["谢谢", "谢谢你", "谢谢您", "多谢", "感谢", "好的谢谢", "thanks", "thankyou", "thankyouverymuch", "thx", "明白", "知道", "好"]) {
         Some(Smalltalk::Thanks)
     } else if is(&["再见", "拜拜", "bye", "goodbye", "没有问题", "没别的问题"]) {
         Some(Smalltalk::Farewell)
-    } else if is(&[
-        "你是谁",
-        "你是机器人",
-        "你是人还是机器人",
-        "你是真人",
-        "whoareyou",
-        "areyouarobot",
-        "areyouabot",
-        "areyouhuman",
-    ]) {
+    } else if is(&["你是谁", "你是机器人", "你是人还是机器人", "你是真人", "whoareyou", "areyouarobot", "areyouabot", "areyouhuman"]) {
         Some(Smalltalk::Identity)
     } else {
         None
@@ -98,35 +62,14 @@ pub fn smalltalk(text: &str) -> Option<Smalltalk> {
 pub fn wants_person(text: &str) -> bool {
     let key = match_key(text);
     const ZH: [&str; 12] = [
-        "转人工",
-        "人工客服",
-        "人工服务",
-        "找人工",
-        "要人工",
-        "接人工",
-        "真人客服",
-        "转客服",
-        "换人工",
-        "叫人工",
-        "找真人",
-        "跟人说",
+        "转人工", "人工客服", "人工服务", "找人工", "要人工", "接人工", "真人客服", "转客服", "换人工", "叫人工", "找真人", "跟人说",
     ];
     const EN: [&str; 10] = [
-        "talktoahuman",
-        "speaktoahuman",
-        "talktoaperson",
-        "speaktoaperson",
-        "humanagent",
-        "liveagent",
-        "realperson",
-        "talktoanagent",
-        "speaktoanagent",
-        "speaktosomeone",
+        "talktoahuman", "speaktoahuman", "talktoaperson", "speaktoaperson", "humanagent", "liveagent", "realperson",
+        "talktoanagent", "speaktoanagent", "speaktosomeone",
     ];
     // "人工服务几点下班" asks about the service: a longer question with an asking word stays a question.
-    let asks = ["几点", "时间", "电话", "多少", "怎么收费", "when", "hours", "number"]
-        .iter()
-        .any(|word| key.contains(word));
+    let asks = ["几点", "时间", "电话", "多少", "怎么收费", "when", "hours", "number"].iter().any(|word| key.contains(word));
     matches!(key.as_str(), "人工" | "agent" | "human" | "operator" | "representative")
         || (!asks && ZH.iter().chain(&EN).any(|phrase| key.contains(phrase)))
 }
@@ -145,13 +88,7 @@ mod tests {
 
     #[test]
     fn the_wish_for_a_person_is_heard() {
-        for text in [
-            "转人工",
-            "我要人工客服！！",
-            "请转人工谢谢",
-            "I want to talk to a human",
-            "agent",
-        ] {
+        for text in ["转人工", "我要人工客服！！", "请转人工谢谢", "I want to talk to a human", "agent"] {
             assert!(wants_person(text), "{text}");
         }
         for text in ["人工服务几点下班", "人工智能存款", "信用卡年费"] {
