@@ -45,9 +45,15 @@ fn embed(criterion: &mut Criterion) {
         }
         let passage = text(&embedder, TextKind::Passage, 150);
         let passages = vec![passage; 64];
-        group.sample_size(10).throughput(Throughput::Elements(passages.len() as u64));
+        group
+            .sample_size(10)
+            .throughput(Throughput::Elements(passages.len() as u64));
         group.bench_function("64-passages-of-150-tokens", |bencher| {
-            bencher.iter(|| runtime.block_on(embedder.embed(TextKind::Passage, black_box(passages.clone()))).unwrap());
+            bencher.iter(|| {
+                runtime
+                    .block_on(embedder.embed(TextKind::Passage, black_box(passages.clone())))
+                    .unwrap()
+            });
         });
         group.finish();
     }

@@ -50,7 +50,9 @@ pub fn load(overrides: &Overrides) -> Result<Config, ConfigError> {
 /// Whether the environment names a proxy for outgoing requests, as the usual clients read it.
 #[must_use]
 pub fn proxied() -> bool {
-    ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].iter().any(|name| std::env::var_os(name).is_some())
+    ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some())
 }
 
 fn load_from(

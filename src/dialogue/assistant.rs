@@ -441,11 +441,18 @@ impl Assistant {
     }
 }
 
-fn code_of(error: &DialogueError) -> &'static str {
+/// The stable name of a failure, as the event `error` has it. What the search passes on keeps its meaning.
+pub(super) fn code_of(error: &DialogueError) -> &'static str {
     use crate::inference::InferenceError as I;
+    use crate::retrieval::RetrievalError as R;
+    use crate::storage::StorageError as S;
     match error {
-        DialogueError::Inference(I::Overloaded { .. }) | DialogueError::Busy { .. } => "overloaded",
-        DialogueError::Inference(I::Deadline) => "deadline",
+        DialogueError::Inference(I::Overloaded { .. })
+        | DialogueError::Retrieval(R::Overloaded { .. } | R::Inference(I::Overloaded { .. }) | R::Storage(S::Busy))
+        | DialogueError::Storage(S::Busy)
+        | DialogueError::Busy { .. } => "overloaded",
+        DialogueError::Inference(I::Deadline) | DialogueError::Retrieval(R::Inference(I::Deadline)) => "deadline",
+        DialogueError::Storage(S::Full) | DialogueError::Retrieval(R::Storage(S::Full)) => "storage_full",
         DialogueError::Empty | DialogueError::TooLong { .. } => "invalid_question",
         DialogueError::Closed => "conversation_closed",
         _ => "internal",

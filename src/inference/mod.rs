@@ -16,6 +16,9 @@ pub mod stop;
 pub mod tokenizer;
 mod weights;
 
+pub use embedder::E5Embedder;
+pub use engine::load_language_model;
+
 use async_trait::async_trait;
 use futures::Stream;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,7 @@
 //! Tests that need more than one room: real models, files, sockets, in one binary.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
 mod embedder;
 mod engine;
 mod language_model;

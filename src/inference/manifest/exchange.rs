@@ -20,21 +20,44 @@ impl Manifest {
             place(file, &entry.path(models), &sha256)?;
             return Ok(entry.name.clone());
         }
-        let refused = |detail: String| ManifestError::NotAModel { path: file.to_owned(), detail };
+        let refused = |detail: String| ManifestError::NotAModel {
+            path: file.to_owned(),
+            detail,
+        };
         let gguf = Gguf::open(file).map_err(|error| refused(error.to_string()))?;
         let Some(name) = name else {
-            return Err(refused("it is none of the manifest's models; give it a name with --name NAME".to_owned()));
+            return Err(refused(
+                "it is none of the manifest's models; give it a name with --name NAME".to_owned(),
+            ));
         };
-        let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        let plain = !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
         if !plain || name.starts_with('.') {
-            return Err(refused("a name is made of letters, digits, '-', '_' and '.'".to_owned()));
+            return Err(refused(
+                "a name is made of letters, digits, '-', '_' and '.'".to_owned(),
+            ));
         }
         if self.entries.iter().any(|entry| entry.name == name) {
-            return Err(refused(format!("there is a model {name} already, with another hash; choose another name")));
+            return Err(refused(format!(
+                "there is a model {name} already, with another hash; choose another name"
+            )));
         }
-        let architecture = gguf.metadata().str("general.architecture").unwrap_or("unknown").to_owned();
-        let context = gguf.metadata().u64(&format!("{architecture}.context_length")).unwrap_or(UNTOLD_CONTEXT);
-        let licence = gguf.metadata().str("general.license").unwrap_or("not stated in the file").to_owned();
+        let architecture = gguf
+            .metadata()
+            .str("general.architecture")
+            .unwrap_or("unknown")
+            .to_owned();
+        let context = gguf
+            .metadata()
+            .u64(&format!("{architecture}.context_length"))
+            .unwrap_or(UNTOLD_CONTEXT);
+        let licence = gguf
+            .metadata()
+            .str("general.license")
+            .unwrap_or("not stated in the file")
+            .to_owned();
         let entry = Entry {
             name: name.to_owned(),
             kind: ModelKind::Language,
@@ -44,11 +67,16 @@ impl Manifest {
             file: format!("{name}.gguf"),
             size,
             sha256: sha256.clone(),
-            note: format!("imported from {}", file.file_name().unwrap_or_default().to_string_lossy()),
+            note: format!(
+                "imported from {}",
+                file.file_name().unwrap_or_default().to_string_lossy()
+            ),
             sources: Vec::new(),
         };
         place(file, &entry.path(models), &sha256)?;
-        let mut local = ManifestFile { model: Self::local(models)? };
+        let mut local = ManifestFile {
+            model: Self::local(models)?,
+        };
         local.model.push(entry);
         let path = models.join(LOCAL);
         let text = toml::to_string(&local).map_err(|error| refused(error.to_string()))?;

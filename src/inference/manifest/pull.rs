@@ -41,7 +41,12 @@ pub struct PullSettings {
 
 impl Default for PullSettings {
     fn default() -> Self {
-        Self { endpoint: None, proxied: false, python: PathBuf::from("python3"), pip_arguments: Vec::new() }
+        Self {
+            endpoint: None,
+            proxied: false,
+            python: PathBuf::from("python3"),
+            pip_arguments: Vec::new(),
+        }
     }
 }
 
@@ -63,7 +68,9 @@ pub(super) struct Workshop {
 
 impl Workshop {
     fn of(models: &Path, entry: &Entry) -> Self {
-        Self { directory: models.join(".part").join(&entry.name) }
+        Self {
+            directory: models.join(".part").join(&entry.name),
+        }
     }
 
     pub fn directory(&self) -> &Path {
@@ -85,7 +92,10 @@ impl Workshop {
             .and_then(|text| serde_json::from_slice::<Journal>(&text).ok())
             .filter(|journal| journal.source == source)
             .filter(|journal| std::fs::metadata(self.data()).is_ok_and(|data| data.len() >= journal.bytes))
-            .unwrap_or_else(|| Journal { source: source.to_owned(), ..Journal::default() })
+            .unwrap_or_else(|| Journal {
+                source: source.to_owned(),
+                ..Journal::default()
+            })
     }
 
     /// Notes how far the pull came. The bytes must be on the disk already.
@@ -121,7 +131,10 @@ impl Workshop {
 
 /// The bytes that an interrupted pull left.
 pub(super) fn partial_bytes(models: &Path, entry: &Entry) -> Option<u64> {
-    std::fs::metadata(Workshop::of(models, entry).data()).ok().map(|data| data.len()).filter(|bytes| *bytes > 0)
+    std::fs::metadata(Workshop::of(models, entry).data())
+        .ok()
+        .map(|data| data.len())
+        .filter(|bytes| *bytes > 0)
 }
 
 impl Manifest {
@@ -151,11 +164,18 @@ impl Manifest {
         for source in &entry.sources {
             let description = describe(source);
             progress.source(&description);
-            let fetch = Fetch { entry, workshop: &workshop, settings, progress, source: &description };
+            let fetch = Fetch {
+                entry,
+                workshop: &workshop,
+                settings,
+                progress,
+                source: &description,
+            };
             match fetch.run(source).and_then(|()| finish(entry, &workshop, models)) {
                 Ok(()) => return Ok(true),
                 Err(error) => {
-                    if matches!(&error, ManifestError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull) {
+                    if matches!(&error, ManifestError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
+                    {
                         // No other source helps, and what is there is kept.
                         return Err(error);
                     }
@@ -168,7 +188,10 @@ impl Manifest {
         if entry.sources.is_empty() {
             reasons.push("it was imported here and has no other source".to_owned());
         }
-        Err(ManifestError::AllFailed { name: name.to_owned(), reasons })
+        Err(ManifestError::AllFailed {
+            name: name.to_owned(),
+            reasons,
+        })
     }
 }
 
@@ -178,7 +201,9 @@ fn lock(models: &Path, entry: &Entry) -> Result<File, ManifestError> {
     let file = File::create(&path).map_err(io(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(ManifestError::Locked { name: entry.name.clone() }),
+        Err(TryLockError::WouldBlock) => Err(ManifestError::Locked {
+            name: entry.name.clone(),
+        }),
         Err(TryLockError::Error(error)) => Err(io(&path)(error)),
     }
 }

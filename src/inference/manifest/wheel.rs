@@ -18,9 +18,18 @@ impl CopyError {
     /// As an error about the wheel or about the file written.
     pub fn at(self, wheel: &Path, written: &Path) -> ManifestError {
         match self {
-            Self::Archive(detail) => ManifestError::NotAModel { path: wheel.to_owned(), detail },
-            Self::Read(source) => ManifestError::Io { path: wheel.to_owned(), source },
-            Self::Write(source) => ManifestError::Io { path: written.to_owned(), source },
+            Self::Archive(detail) => ManifestError::NotAModel {
+                path: wheel.to_owned(),
+                detail,
+            },
+            Self::Read(source) => ManifestError::Io {
+                path: wheel.to_owned(),
+                source,
+            },
+            Self::Write(source) => ManifestError::Io {
+                path: written.to_owned(),
+                source,
+            },
         }
     }
 }
@@ -30,7 +39,9 @@ impl CopyError {
 pub(super) fn copy_member(wheel: &Path, member: &str, limit: u64, to: &mut File) -> Result<u64, CopyError> {
     let file = File::open(wheel).map_err(CopyError::Read)?;
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| CopyError::Archive(error.to_string()))?;
-    let mut from = archive.by_name(member).map_err(|error| CopyError::Archive(format!("{member}: {error}")))?;
+    let mut from = archive
+        .by_name(member)
+        .map_err(|error| CopyError::Archive(format!("{member}: {error}")))?;
     let mut buffer = vec![0_u8; 1 << 20];
     let mut copied = 0;
     loop {

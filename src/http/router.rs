@@ -1,0 +1,176 @@
+//! All routes, each with its policy: [`Routes::add`] and [`Routes::page`] are the only ways to a route, and neither
+//! works without one.
+
+use super::auth::{Guard, Policy, guard};
+use super::error::ApiError;
+use super::middleware::envelope;
+use super::routes::{ask, conversations, docs, health, openai, pages, passages, search};
+use super::state::AppState;
+use axum::Router;
+use axum::http::{Method, StatusCode};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::MethodRouter;
+use std::time::Duration;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::routes;
+
+/// For everything that writes no answer.
+const SHORT: Duration = Duration::from_secs(30);
+
+/// A route with who may use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutePolicy {
+    /// The method.
+    pub method: Method,
+    /// The path, with `{name}` for what varies.
+    pub path: String,
+    /// Who may use it.
+    pub policy: Policy,
+}
+
+/// How long a handler may take until its answer begins.
+#[derive(Clone, Copy)]
+enum Patience {
+    /// Half a minute.
+    Short,
+    /// As long as an answer is written: it has a deadline of its own.
+    Answer,
+}
+
+struct Routes {
+    state: AppState,
+    router: OpenApiRouter<AppState>,
+    table: Vec<RoutePolicy>,
+}
+
+impl Routes {
+    /// Routes that the document describes.
+    fn add(
+        mut self,
+        policy: Policy,
+        patience: Patience,
+        (schemas, mut paths, methods): UtoipaMethodRouter<AppState>,
+    ) -> Self {
+        for (path, item) in &mut paths.paths {
+            for (method, operation) in operations(item) {
+                operation.security = security(policy);
+                self.table.push(RoutePolicy {
+                    method,
+                    path: path.clone(),
+                    policy,
+                });
+            }
+        }
+        let methods = self.guarded(policy, patience, methods);
+        Self {
+            router: self.router.routes((schemas, paths, methods)),
+            ..self
+        }
+    }
+
+    /// A page to look at, which the document leaves out.
+    fn page(mut self, policy: Policy, path: &str, methods: MethodRouter<AppState>) -> Self {
+        self.table.push(RoutePolicy {
+            method: Method::GET,
+            path: path.to_owned(),
+            policy,
+        });
+        let methods = self.guarded(policy, Patience::Short, methods);
+        Self {
+            router: self.router.route(path, methods),
+            ..self
+        }
+    }
+
+    fn guarded(&self, policy: Policy, patience: Patience, methods: MethodRouter<AppState>) -> MethodRouter<AppState> {
+        let guarding = Guard {
+            state: self.state.clone(),
+            policy,
+        };
+        let methods = match patience {
+            Patience::Answer => methods,
+            Patience::Short => methods.route_layer(from_fn(|request, next: axum::middleware::Next| async {
+                tokio::time::timeout(SHORT, next.run(request))
+                    .await
+                    .map_err(|_elapsed| {
+                        ApiError::new(
+                            StatusCode::SERVICE_UNAVAILABLE,
+                            "timeout",
+                            "this took too long; try again",
+                        )
+                    })
+            })),
+        };
+        methods.route_layer(from_fn_with_state(guarding, guard))
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    [
+        (Method::GET, item.get.as_mut()),
+        (Method::POST, item.post.as_mut()),
+        (Method::DELETE, item.delete.as_mut()),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| operation.map(|operation| (method, operation)))
+}
+
+fn security(policy: Policy) -> Option<Vec<SecurityRequirement>> {
+    let scheme = |name: &str| SecurityRequirement::new::<_, [String; 0], String>(name, []);
+    match policy {
+        Policy::Public | Policy::LocalOnly => None,
+        Policy::Visitor => Some(vec![scheme("visitor_token"), scheme("visitor_cookie")]),
+        Policy::ApiKey => Some(vec![scheme("api_key")]),
+        Policy::Reader => Some(vec![
+            scheme("visitor_token"),
+            scheme("visitor_cookie"),
+            scheme("api_key"),
+        ]),
+    }
+}
+
+/// All routes of the server, and the table of who may use which.
+pub fn build(state: &AppState) -> (Router, Vec<RoutePolicy>) {
+    use Patience::{Answer, Short};
+    use Policy::{ApiKey, LocalOnly, Public, Reader, Visitor};
+    let routes = Routes {
+        state: state.clone(),
+        router: OpenApiRouter::with_openapi(docs::document(state)),
+        table: Vec::new(),
+    };
+    let routes = routes
+        .add(ApiKey, Answer, routes!(ask::ask))
+        .add(ApiKey, Short, routes!(search::search))
+        .add(Reader, Short, routes!(passages::passage))
+        .add(Public, Short, routes!(conversations::create))
+        .add(Visitor, Short, routes!(conversations::show))
+        .add(Visitor, Answer, routes!(conversations::say))
+        .add(Visitor, Short, routes!(conversations::rate))
+        .add(Visitor, Short, routes!(conversations::handoff))
+        .add(Visitor, Short, routes!(conversations::close))
+        .add(ApiKey, Answer, routes!(openai::chat::complete))
+        .add(ApiKey, Answer, routes!(openai::embeddings::embed))
+        .add(ApiKey, Short, routes!(openai::models::list))
+        .add(ApiKey, Short, routes!(openai::models::show))
+        .add(Public, Short, routes!(health::healthz))
+        .add(Public, Short, routes!(health::readyz))
+        .add(LocalOnly, Short, routes!(health::metrics));
+    let document = docs::Document::of(routes.router.get_openapi());
+    let routes = routes
+        .page(LocalOnly, "/api/openapi.json", docs::json(document))
+        .page(LocalOnly, "/api/docs", docs::redirect())
+        .page(LocalOnly, "/api/docs/", docs::index())
+        .page(LocalOnly, "/api/docs/{*file}", docs::asset())
+        .page(Public, "/", pages::index())
+        .page(Public, "/assets/{*file}", pages::asset());
+    let Routes { router, table, .. } = routes;
+    let (router, _document) = router.split_for_parts();
+    let router = router
+        .method_not_allowed_fallback(async || ApiError::of_status(StatusCode::METHOD_NOT_ALLOWED))
+        .fallback(async || ApiError::of_status(StatusCode::NOT_FOUND))
+        .layer(from_fn_with_state(state.clone(), envelope))
+        .with_state(state.clone());
+    (router, table)
+}

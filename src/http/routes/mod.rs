@@ -1,0 +1,10 @@
+//! The routes, one noun a file.
+
+pub(super) mod ask;
+pub(super) mod conversations;
+pub(super) mod docs;
+pub(super) mod health;
+pub(super) mod openai;
+pub(super) mod pages;
+pub(super) mod passages;
+pub(super) mod search;
