@@ -6,6 +6,7 @@ mod embedder;
 mod engine;
 mod language_model;
 mod layering;
+mod retrieval;
 mod store_contract;
 mod store_crash;
 mod store_sqlite;
