@@ -15,7 +15,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub struct Calibrate {
     /// Questions with `answerable` and `sources`, one JSON object a line. Never the ones that are evaluated
-    #[arg(long, value_name = "FILE", default_value = "kb/calibration.jsonl")]
+    #[arg(long, value_name = "FILE", default_value = "kb/questions-calibration.jsonl")]
     questions: PathBuf,
     /// Write every question's features and labels there, for a closer look
     #[arg(long, value_name = "FILE")]
