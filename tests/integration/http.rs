@@ -1,0 +1,9 @@
+//! The server over real sockets, a real database and a real index; the two models are scripted.
+
+mod connections;
+mod errors;
+mod openai;
+mod policies;
+mod routes;
+mod streams;
+mod support;
