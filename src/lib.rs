@@ -3,6 +3,7 @@
 pub mod config;
 pub mod domain;
 pub mod inference;
+pub mod kernels;
 pub mod retrieval;
 pub mod storage;
 pub mod understanding;

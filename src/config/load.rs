@@ -47,6 +47,14 @@ pub fn load(overrides: &Overrides) -> Result<Config, ConfigError> {
     load_from(overrides, std::env::vars())
 }
 
+/// Whether the environment names a proxy for outgoing requests, as the usual clients read it.
+#[must_use]
+pub fn proxied() -> bool {
+    ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some())
+}
+
 fn load_from(
     overrides: &Overrides,
     environment: impl Iterator<Item = (String, String)>,

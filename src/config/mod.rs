@@ -6,7 +6,7 @@ mod validate;
 
 use serde::{Deserialize, Serialize};
 
-pub use load::{ConfigError, Overrides, load};
+pub use load::{ConfigError, Overrides, load, proxied};
 
 /// The documented defaults, as `kefu doctor --print-config` shows them.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");

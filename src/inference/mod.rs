@@ -1,6 +1,24 @@
 //! Language and embedding models. The ports [`LanguageModel`] and [`Embedder`] stand here; the rest of the program
 //! knows nothing else of this room.
 
+pub mod embedder;
+pub mod engine;
+pub mod gguf;
+pub mod kv_cache;
+mod layers;
+pub mod manifest;
+mod mapped;
+pub mod models;
+pub mod prompt;
+mod repack;
+pub mod sampler;
+pub mod stop;
+pub mod tokenizer;
+mod weights;
+
+pub use embedder::E5Embedder;
+pub use engine::load_language_model;
+
 use async_trait::async_trait;
 use futures::Stream;
 use serde::{Deserialize, Serialize};

@@ -1,17 +1,34 @@
 //! Finding what the knowledge base says: parse, chunk, ingest; lexical and vector indexes; fusion.
 
 mod chunk;
+mod corpus;
 mod error;
+mod fuse;
+pub mod index;
+mod ingest;
+mod lexical;
 pub mod parse;
+mod query_cache;
+mod retriever;
 mod searchable;
+mod snapshot;
 mod split;
+mod state;
+mod terms;
+#[cfg(test)]
+mod testing;
+mod vectors;
+mod walk;
 
 use crate::domain::{Faq, KbVersion, Passage};
 use serde::{Deserialize, Serialize};
 
 pub use chunk::{CountTokens, PassageLimits, chunk};
 pub use error::RetrievalError;
+pub use ingest::{FileOutcome, FileReport, ImportProgress, ImportReport, Ingester};
+pub use retriever::{IndexStatus, Query, Retriever};
 pub use searchable::{searchable_faq, searchable_passage};
+pub use vectors::{Embedded, embedding_key};
 
 /// Which stages a search uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,9 +81,10 @@ pub struct FaqHit {
     pub faq: Faq,
     /// Which of its wordings is nearest, from 0 (the standard one).
     pub wording: usize,
-    /// Cosine of question and wording.
+    /// Cosine of question and wording; 0 in a search by words alone.
     pub similarity: f32,
-    /// Share of the rarer words that question and wording have in common, 0 to 1.
+    /// Share of the words that question and wording have in common, weighted by their rarity, 0 to 1 (Dice: what
+    /// either has and the other lacks counts against it).
     pub overlap: f32,
     /// Whether question and wording are the same after normalising.
     pub exact: bool,

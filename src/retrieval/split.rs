@@ -136,7 +136,7 @@ fn is_number_before(text: &str, at: usize) -> bool {
 mod tests {
     use super::*;
 
-    fn parts<'a>(text: &'a str, grain: Grain) -> Vec<&'a str> {
+    fn parts(text: &str, grain: Grain) -> Vec<&str> {
         split(text, 0..text.len(), grain, 0)
             .into_iter()
             .map(|range| &text[range])

@@ -13,11 +13,44 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("understanding", &["domain"]),
     ("storage", &["domain"]),
     ("inference", &["config", "kernels"]),
-    ("retrieval", &["config", "domain", "inference", "kernels", "storage", "understanding"]),
-    ("dialogue", &["config", "domain", "inference", "retrieval", "storage", "understanding"]),
-    ("http", &["config", "dialogue", "domain", "inference", "retrieval", "storage"]),
-    ("app", &["config", "dialogue", "domain", "http", "inference", "retrieval", "storage"]),
-    ("cli", &["app", "config", "dialogue", "domain", "http", "inference", "retrieval", "storage", "understanding"]),
+    (
+        "retrieval",
+        &["config", "domain", "inference", "kernels", "storage", "understanding"],
+    ),
+    (
+        "dialogue",
+        &["config", "domain", "inference", "retrieval", "storage", "understanding"],
+    ),
+    (
+        "http",
+        &["config", "dialogue", "domain", "inference", "retrieval", "storage"],
+    ),
+    (
+        "app",
+        &[
+            "config",
+            "dialogue",
+            "domain",
+            "http",
+            "inference",
+            "retrieval",
+            "storage",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "app",
+            "config",
+            "dialogue",
+            "domain",
+            "http",
+            "inference",
+            "retrieval",
+            "storage",
+            "understanding",
+        ],
+    ),
 ];
 
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
@@ -92,7 +125,10 @@ fn no_room_imports_a_room_above_it() {
         for import in imports(&fs::read_to_string(&path).unwrap()) {
             let is_room = ARROWS.iter().any(|(name, _)| *name == import);
             if is_room && import != room && !allowed.contains(&import.as_str()) {
-                faults.push(format!("{}: {room} -> {import}", path.strip_prefix(&src).unwrap().display()));
+                faults.push(format!(
+                    "{}: {room} -> {import}",
+                    path.strip_prefix(&src).unwrap().display()
+                ));
             }
         }
     }
@@ -112,6 +148,9 @@ fn the_map_names_every_room() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let map = fs::read_to_string(root.join("src/ARCHITECTURE.md")).unwrap();
     for (room, _) in ARROWS {
-        assert!(map.contains(&format!("`{room}")), "src/ARCHITECTURE.md does not name {room}");
+        assert!(
+            map.contains(&format!("`{room}")),
+            "src/ARCHITECTURE.md does not name {room}"
+        );
     }
 }

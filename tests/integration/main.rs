@@ -1,6 +1,12 @@
-//! Tests of rooms together, in one binary.
+//! Tests that need more than one room: real models, files, sockets, in one binary.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+mod embedder;
+mod engine;
 mod http;
+mod language_model;
+mod layering;
 mod store_contract;
 mod store_crash;
 mod store_sqlite;

@@ -8,6 +8,7 @@ const LIMITS: PassageLimits = PassageLimits { target: 60, max: 120 };
 
 /// Counts as the real tokenizer does on average: one for a Han character, one for four other characters, and two
 /// special tokens.
+#[allow(clippy::unnecessary_wraps, reason = "it stands for a tokenizer")]
 fn count(text: &str) -> Result<usize, InferenceError> {
     let (mut wide, mut narrow) = (0, 0);
     for c in text.chars().filter(|c| !c.is_whitespace()) {
@@ -86,7 +87,10 @@ fn sentences_stay_whole_where_they_fit() {
 
 #[test]
 fn a_long_table_takes_its_header_along() {
-    let rows: String = (0..60).map(|n| format!("| 地区{n} | {n} 元 | 三日 |\n")).collect();
+    let rows: String = (0..60)
+        .map(|n| format!("| 地区{n} | {n} 元 | 三日 |\n"))
+        .collect::<Vec<_>>()
+        .concat();
     let parsed = parse_markdown(format!("# 运费\n\n| 地区 | 运费 | 时效 |\n|---|---|---|\n{rows}"));
     let passages = cut(&parsed, LIMITS);
     assert_sound(&parsed, &passages, LIMITS);
@@ -113,7 +117,8 @@ fn hostile_shapes_keep_the_limits() {
         "#".to_owned() + &" x".repeat(3_000),
         (1..7)
             .map(|level| format!("{} {}\n\n", "#".repeat(level), "层层标题".repeat(30)))
-            .collect::<String>()
+            .collect::<Vec<_>>()
+            .concat()
             + "正文",
         "| a |".repeat(3_000),
         "\u{3000}\n".repeat(2_000) + "尾",
@@ -181,7 +186,7 @@ fn any_markdown_is_covered_in_order_and_within_limits() {
         assert_sound(&parsed, &cut(&parsed, limits), limits);
         let parsed = parse_text(source.clone());
         assert_sound(&parsed, &cut(&parsed, limits), limits);
-        let parsed = parse_html(&source.replace("# ", "<h2>").replace("- ", "<li>").replace("|", "<td>")).unwrap();
+        let parsed = parse_html(&source.replace("# ", "<h2>").replace("- ", "<li>").replace('|', "<td>")).unwrap();
         assert_sound(&parsed, &cut(&parsed, limits), limits);
     }
 }

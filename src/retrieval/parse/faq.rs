@@ -118,9 +118,8 @@ pub fn parse_csv(bytes: &[u8]) -> Result<ParsedFaqs, RetrievalError> {
         .has_headers(false)
         .from_reader(text.as_bytes());
     let mut records = reader.records();
-    let header = match records.next() {
-        Some(Ok(header)) => header,
-        _ => return Err(RetrievalError::FaqHeader { missing: "question" }),
+    let Some(Ok(header)) = records.next() else {
+        return Err(RetrievalError::FaqHeader { missing: "question" });
     };
     let position = |column: &Column| header.iter().position(|name| column.is(name));
     let question = position(&QUESTION).ok_or(RetrievalError::FaqHeader { missing: "question" })?;

@@ -265,7 +265,8 @@ impl Writer {
         self.line.push_str(&"  ".repeat(depth));
         match self.lists.last_mut() {
             Some(Some(number)) => {
-                self.line.push_str(&format!("{number}. "));
+                self.line.push_str(&number.to_string());
+                self.line.push_str(". ");
                 *number = number.saturating_add(1);
             }
             _ => self.line.push_str("- "),

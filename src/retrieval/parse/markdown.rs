@@ -2,7 +2,7 @@
 //! into what the author wrote; markup is taken out only where text is embedded or indexed.
 
 use super::{Block, BlockKind, ParsedDocument, fill_gaps, title_line, trim};
-use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{Event, Options, Parser, Tag};
 use std::ops::Range;
 
 /// Parses Markdown. Never fails: what is no markup is a paragraph.
@@ -23,12 +23,12 @@ pub fn parse_markdown(text: String) -> ParsedDocument {
                 }
                 depth += 1;
             }
-            Event::End(end) => {
+            Event::End(_) => {
                 depth = depth.saturating_sub(1);
                 if depth == 0
                     && let Some(open) = open.take()
                 {
-                    blocks.extend(open.close(&end, body, body_start));
+                    blocks.extend(open.close(body, body_start));
                 }
             }
             Event::Text(piece) | Event::Code(piece) => {
@@ -79,7 +79,7 @@ impl Open {
         Self { kind, range, heading }
     }
 
-    fn close(self, _end: &TagEnd, body: &str, offset: usize) -> Option<Block> {
+    fn close(self, body: &str, offset: usize) -> Option<Block> {
         let range = trim(body, self.range)?;
         let range = range.start + offset..range.end + offset;
         let kind = match self.heading {
@@ -121,9 +121,8 @@ fn first_heading(blocks: &[Block]) -> Option<String> {
 /// The title in the YAML (`---`) or TOML (`+++`) block at the top, and where the text behind it begins (0 if there is
 /// none). It describes the document and is not part of what customers may be told.
 fn front_matter(text: &str) -> (Option<String>, usize) {
-    let fence = match text.lines().next().map(str::trim_end) {
-        Some(fence @ ("---" | "+++")) => fence,
-        _ => return (None, 0),
+    let Some(fence @ ("---" | "+++")) = text.lines().next().map(str::trim_end) else {
+        return (None, 0);
     };
     let mut title = None;
     let mut at = 0;

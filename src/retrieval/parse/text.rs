@@ -96,8 +96,8 @@ fn heading_level(line: &str, next: &str, previous: Line) -> Option<u8> {
     let cue = |line: &str| NUMBERING.iter().position(|(_, regex)| regex.is_match(line));
     let own = cue(line)?;
     // "1." is the commonest bullet of all: only where a paragraph of its own begins may it be a heading.
-    let is_list = cue(next) == Some(own) || (own >= 3 && previous == Line::Text);
-    (!is_list && !(own == 3 && next.is_empty() && previous == Line::Text)).then(|| NUMBERING[own].0)
+    let is_item = cue(next) == Some(own) || (own >= 3 && previous == Line::Text);
+    (!is_item).then(|| NUMBERING[own].0)
 }
 
 /// Whether a line is short and does not end like a sentence.

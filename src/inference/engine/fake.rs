@@ -1,0 +1,139 @@
+//! A model for tests that computes nothing: it repeats the prompt up to the first `>` and ends, reading what it knows
+//! from the cache alone, as a real one does.
+
+use crate::inference::InferenceError;
+use crate::inference::kv_cache::KvCache;
+use crate::inference::models::CausalModel;
+use candle_core::{Device, Tensor};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// Its vocabulary is that of the small tokenizer.
+pub(super) const VOCABULARY: usize = 264;
+/// `<|im_end|>`.
+pub(super) const END: u32 = 262;
+/// The prompt from which on it answers.
+pub(super) const ANSWER: u32 = b'>' as u32;
+/// A prompt with this byte makes it panic.
+pub(super) const PANIC: &str = "\u{1}";
+/// A prompt with this byte makes it fail.
+pub(super) const FAIL: &str = "\u{2}";
+
+/// What the model is about to compute: tokens before, and tokens now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) before: usize,
+    pub(super) tokens: Vec<u32>,
+}
+
+/// The test's end of a model that stops before each call.
+pub(super) struct Gate {
+    calls: Receiver<Call>,
+    permits: Sender<()>,
+}
+
+impl Gate {
+    /// Waits until the model is about to compute.
+    pub(super) fn wait(&self) -> Call {
+        self.calls.recv().expect("the engine runs")
+    }
+
+    /// Lets it.
+    pub(super) fn pass(&self) {
+        self.permits.send(()).expect("the engine runs");
+    }
+
+    /// Both.
+    pub(super) fn step(&self) -> Call {
+        let call = self.wait();
+        self.pass();
+        call
+    }
+
+    /// Lets the model run freely; what it computed meanwhile can be asked for at the end.
+    pub(super) fn open(self) -> Receiver<Call> {
+        self.calls
+    }
+}
+
+pub(super) struct FakeModel {
+    context: usize,
+    gate: Option<(Sender<Call>, Receiver<()>)>,
+}
+
+impl FakeModel {
+    /// A model that never waits.
+    pub(super) fn free(context: usize) -> Box<Self> {
+        Box::new(Self { context, gate: None })
+    }
+
+    /// A model that waits before each call for its gate to let it pass.
+    pub(super) fn gated(context: usize) -> (Box<Self>, Gate) {
+        let (entered, calls) = channel();
+        let (permits, permitted) = channel();
+        (
+            Box::new(Self {
+                context,
+                gate: Some((entered, permitted)),
+            }),
+            Gate { calls, permits },
+        )
+    }
+
+    /// Writes `tokens` into the cache and returns all it holds.
+    fn append(tokens: &[u32], cache: &mut KvCache) -> Result<Vec<u32>, InferenceError> {
+        let rows: Vec<f32> = tokens.iter().map(|&token| token as f32).collect();
+        let rows = Tensor::from_vec(rows, (1, tokens.len(), 1), &Device::Cpu)?;
+        let (keys, _) = cache.append(0, &rows, &rows)?;
+        cache.advance(tokens.len());
+        let held = keys.narrow(1, 0, cache.len())?.flatten_all()?.to_vec1::<f32>()?;
+        Ok(held.into_iter().map(|token| token as u32).collect())
+    }
+}
+
+impl CausalModel for FakeModel {
+    fn vocabulary(&self) -> usize {
+        VOCABULARY
+    }
+
+    fn context_tokens(&self) -> usize {
+        self.context
+    }
+
+    fn new_cache(&self, max_tokens: usize) -> KvCache {
+        KvCache::new(1, max_tokens)
+    }
+
+    fn forward(&mut self, tokens: &[u32], cache: &mut KvCache) -> Result<Vec<f32>, InferenceError> {
+        if let Some((entered, permitted)) = &self.gate {
+            let _ = entered.send(Call {
+                before: cache.len(),
+                tokens: tokens.to_vec(),
+            });
+            // Once the test has let go of the gate, nothing waits any more.
+            let _ = permitted.recv();
+        }
+        assert!(!tokens.contains(&u32::from(PANIC.as_bytes()[0])), "told to panic");
+        if tokens.contains(&u32::from(FAIL.as_bytes()[0])) {
+            return Err(InferenceError::Compute(candle_core::Error::Msg(
+                "told to fail".to_owned(),
+            )));
+        }
+        let held = Self::append(tokens, cache)?;
+        let next = match held.iter().position(|&token| token == ANSWER) {
+            Some(mark) => {
+                let said = held.len() - mark - 1;
+                if said < mark { held[said] } else { END }
+            }
+            None => END,
+        };
+        // Second comes a tilde, far less likely.
+        let mut logits = vec![-20.0; VOCABULARY];
+        logits[usize::from(b'~')] = 0.0;
+        logits[next as usize] = 10.0;
+        Ok(logits)
+    }
+
+    fn forward_all(&mut self, _: &[u32], _: &mut KvCache) -> Result<Vec<f32>, InferenceError> {
+        unreachable!("the engine asks for the last token only")
+    }
+}

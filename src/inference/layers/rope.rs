@@ -1,0 +1,133 @@
+//! Rotary position embedding (Su et al., arXiv:2104.09864).
+
+use candle_core::{D, Device, Result, Tensor};
+
+/// Which two numbers of a head make a pair that is rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RopeStyle {
+    /// `i` and `i + dim / 2` (GPT-NeoX).
+    Halves,
+    /// `2 i` and `2 i + 1` (the paper). llama.cpp's converter permutes the weights of llama models to it.
+    Neighbours,
+}
+
+/// The rotation of queries and keys by their positions. Angles are computed for the tokens at hand, in `f64`: a table
+/// for the whole context would be larger and no faster.
+#[derive(Clone, Debug)]
+pub(crate) struct Rope {
+    style: RopeStyle,
+    /// Radians by which each pair turns from one token to the next.
+    frequencies: Vec<f64>,
+}
+
+/// Cosines and sines of some tokens, `[tokens, pairs]` each.
+#[derive(Clone, Debug)]
+pub(crate) struct Rotation {
+    cos: Tensor,
+    sin: Tensor,
+}
+
+impl Rope {
+    /// Rotation of the first `dim` numbers of a head (an even number). `stretch` divides positions (linear scaling;
+    /// Chen et al., arXiv:2306.15595), `factors` divides the frequency of each pair (Llama 3.1).
+    pub(crate) fn new(style: RopeStyle, dim: usize, base: f32, stretch: f32, factors: Option<&[f32]>) -> Self {
+        let frequency = |pair: usize| {
+            let factor = factors.map_or(1.0, |factors| f64::from(factors[pair]));
+            f64::from(base).powf(-2.0 * pair as f64 / dim as f64) / (factor * f64::from(stretch))
+        };
+        Self {
+            style,
+            frequencies: (0..dim / 2).map(frequency).collect(),
+        }
+    }
+
+    /// The rotation of `tokens` tokens from position `first`.
+    pub(crate) fn rotation(&self, first: usize, tokens: usize) -> Result<Rotation> {
+        let pairs = self.frequencies.len();
+        let mut cos = Vec::with_capacity(tokens * pairs);
+        let mut sin = Vec::with_capacity(tokens * pairs);
+        for position in first..first + tokens {
+            for frequency in &self.frequencies {
+                let (s, c) = (position as f64 * frequency).sin_cos();
+                cos.push(c as f32);
+                sin.push(s as f32);
+            }
+        }
+        Ok(Rotation {
+            cos: Tensor::from_vec(cos, (tokens, pairs), &Device::Cpu)?,
+            sin: Tensor::from_vec(sin, (tokens, pairs), &Device::Cpu)?,
+        })
+    }
+
+    /// Rotates `[heads, tokens, head_dim]`; contiguous in, contiguous out.
+    pub(crate) fn apply(&self, x: &Tensor, rotation: &Rotation) -> Result<Tensor> {
+        let (_, _, head_dim) = x.dims3()?;
+        let dim = 2 * self.frequencies.len();
+        if dim == head_dim {
+            return self.rotate(x, rotation);
+        }
+        let turned = self.rotate(&x.narrow(D::Minus1, 0, dim)?.contiguous()?, rotation)?;
+        Tensor::cat(&[&turned, &x.narrow(D::Minus1, dim, head_dim - dim)?], 2)
+    }
+
+    fn rotate(&self, x: &Tensor, Rotation { cos, sin }: &Rotation) -> Result<Tensor> {
+        let x = x.unsqueeze(0)?;
+        match self.style {
+            RopeStyle::Halves => candle_nn::rotary_emb::rope(&x, cos, sin),
+            RopeStyle::Neighbours => candle_nn::rotary_emb::rope_i(&x, cos, sin),
+        }?
+        .squeeze(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn turned(rope: &Rope, head: &[f32], position: usize) -> Vec<f32> {
+        let x = Tensor::from_slice(head, (1, 1, head.len()), &Device::Cpu).unwrap();
+        let rotation = rope.rotation(position, 1).unwrap();
+        rope.apply(&x, &rotation)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap()
+    }
+
+    fn close(got: &[f32], want: &[f32]) {
+        assert!(
+            got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-5),
+            "{got:?} {want:?}"
+        );
+    }
+
+    #[test]
+    fn pairs_are_neighbours_or_halves() {
+        // Base 100 and four numbers: pair 0 turns by 1 a token, pair 1 by a tenth.
+        let (s0, c0) = 3f32.sin_cos();
+        let (s1, c1) = 0.3f32.sin_cos();
+        let halves = Rope::new(RopeStyle::Halves, 4, 100.0, 1.0, None);
+        close(&turned(&halves, &[1.0, 1.0, 0.0, 0.0], 3), &[c0, c1, s0, s1]);
+        let neighbours = Rope::new(RopeStyle::Neighbours, 4, 100.0, 1.0, None);
+        close(&turned(&neighbours, &[1.0, 0.0, 1.0, 0.0], 3), &[c0, s0, c1, s1]);
+    }
+
+    #[test]
+    fn scaling_divides_angles() {
+        let plain = Rope::new(RopeStyle::Halves, 4, 100.0, 1.0, None);
+        let stretched = Rope::new(RopeStyle::Halves, 4, 100.0, 8.0, None);
+        let head = [0.3, -1.0, 2.0, 0.7];
+        close(&turned(&stretched, &head, 40), &turned(&plain, &head, 5));
+        let factored = Rope::new(RopeStyle::Halves, 4, 100.0, 1.0, Some(&[4.0, 4.0]));
+        close(&turned(&factored, &head, 20), &turned(&plain, &head, 5));
+    }
+
+    #[test]
+    fn numbers_beyond_the_rotated_ones_stay() {
+        let rope = Rope::new(RopeStyle::Halves, 2, 100.0, 1.0, None);
+        let (s, c) = 2f32.sin_cos();
+        close(&turned(&rope, &[1.0, 0.0, 5.0, 6.0], 2), &[c, s, 5.0, 6.0]);
+    }
+}

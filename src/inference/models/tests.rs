@@ -1,0 +1,246 @@
+//! Every architecture against golden logits, with tiny models of random weights.
+//!
+//! `logits_f32` in the fixtures are those of an independent forward pass in `f32` over dequantised weights; `logits`
+//! are llama.cpp's, which rounds activations to 8 bits and so is itself off by `max_diff` from the former.
+
+#![allow(clippy::unwrap_used)]
+use super::*;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const NAMES: [&str; 4] = ["qwen2", "llama", "qwen3", "gemma3"];
+
+#[derive(Deserialize)]
+struct Golden {
+    tokens: Vec<u32>,
+    logits: BTreeMap<usize, Vec<f32>>,
+    argmax: Vec<usize>,
+    top2_gap: Vec<f32>,
+    logits_f32: BTreeMap<usize, Vec<f32>>,
+    argmax_f32: Vec<usize>,
+    max_diff: f32,
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/models")
+        .join(name)
+}
+
+fn golden(architecture: &str) -> Golden {
+    let path = fixture(&format!("golden_{architecture}.json"));
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn tiny(architecture: &str) -> Box<dyn CausalModel> {
+    let gguf = Gguf::open(fixture(&format!("tiny_{architecture}.gguf"))).unwrap();
+    load(&gguf, 0).unwrap()
+}
+
+fn argmax(row: &[f32]) -> usize {
+    (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap()
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn prefill_agrees_with_the_reference_in_f32() {
+    for name in NAMES {
+        let golden = golden(name);
+        let mut model = tiny(name);
+        // Enough rows that products are in `f32` throughout: what remains is the order of sums over seven layers.
+        let mut cache = model.new_cache(64);
+        let logits = model.forward_all(&golden.tokens, &mut cache).unwrap();
+        let rows: Vec<&[f32]> = logits.chunks(model.vocabulary()).collect();
+        for (&position, want) in &golden.logits_f32 {
+            let off = distance(rows[position], want);
+            assert!(off < 2e-3, "{name} at {position}: {off}");
+        }
+        let got: Vec<usize> = rows.iter().map(|row| argmax(row)).collect();
+        assert_eq!(got, golden.argmax_f32, "{name}");
+    }
+}
+
+#[test]
+fn decoding_agrees_with_llama_cpp() {
+    for name in NAMES {
+        let golden = golden(name);
+        let mut model = tiny(name);
+        let mut cache = model.new_cache(64);
+        for (position, &token) in golden.tokens.iter().enumerate() {
+            let row = model.forward(&[token], &mut cache).unwrap();
+            // Both round activations to 8 bits, each in its own way: the errors may add up.
+            let tolerance = 2.0 * golden.max_diff;
+            if let Some(want) = golden.logits.get(&position) {
+                let off = distance(&row, want);
+                assert!(off < tolerance, "{name} at {position}: {off} of {tolerance}");
+            }
+            if golden.top2_gap[position] > tolerance {
+                assert_eq!(argmax(&row), golden.argmax[position], "{name} at {position}");
+            }
+        }
+        assert_eq!(cache.len(), golden.tokens.len());
+    }
+}
+
+#[test]
+fn the_last_row_is_that_of_all_rows() {
+    for name in NAMES {
+        let golden = golden(name);
+        let mut model = tiny(name);
+        let (mut one, mut all) = (model.new_cache(64), model.new_cache(64));
+        let last = model.forward(&golden.tokens, &mut one).unwrap();
+        let rows = model.forward_all(&golden.tokens, &mut all).unwrap();
+        // The head multiplies one row by another kernel, with 8-bit activations.
+        let off = distance(&last, &rows[rows.len() - model.vocabulary()..]);
+        assert!(off < 0.1, "{name}: {off}");
+    }
+}
+
+#[test]
+fn chunks_give_what_the_whole_gives() {
+    let mut rng = StdRng::seed_from_u64(5);
+    for name in NAMES {
+        let mut model = tiny(name);
+        let tokens: Vec<u32> = (0..200).map(|_| rng.random_range(4..300)).collect();
+        let mut cache = model.new_cache(256);
+        let whole = model.forward_all(&tokens, &mut cache).unwrap();
+        // Chunks of 25 and more use the same kernels; window, masks and cache are what differs.
+        let mut cache = model.new_cache(256);
+        let mut parts = Vec::new();
+        for chunk in tokens.chunks(25) {
+            parts.extend(model.forward_all(chunk, &mut cache).unwrap());
+        }
+        let off = distance(&whole, &parts);
+        assert!(off < 2e-3, "{name}: {off}");
+    }
+}
+
+#[test]
+fn a_truncated_cache_continues_as_a_fresh_one() {
+    for name in NAMES {
+        let golden = golden(name);
+        let mut model = tiny(name);
+        let (front, back) = golden.tokens.split_at(14);
+        let mut cache = model.new_cache(64);
+        model.forward(front, &mut cache).unwrap();
+        let fork = cache.prefix(14);
+        model.forward(&[7, 8, 9, 10, 11], &mut cache).unwrap();
+        cache.truncate(14);
+        let continued = model.forward(back, &mut cache).unwrap();
+        let mut forked = fork.prefix(100);
+        let forked = model.forward(back, &mut forked).unwrap();
+        let mut fresh = model.new_cache(64);
+        model.forward(front, &mut fresh).unwrap();
+        let fresh = model.forward(back, &mut fresh).unwrap();
+        // The same kernels on the same numbers: equal to the bit.
+        assert_eq!(continued, fresh, "{name}");
+        assert_eq!(forked, fresh, "{name}");
+        assert_eq!(fork.len(), 14);
+    }
+}
+
+#[test]
+fn bad_calls_are_refused_and_leave_the_cache() {
+    let mut model = tiny("qwen2");
+    let mut cache = model.new_cache(4);
+    let vocabulary = model.vocabulary() as u32;
+    assert!(matches!(
+        model.forward(&[], &mut cache),
+        Err(InferenceError::BadParameter { name: "tokens", .. })
+    ));
+    assert!(matches!(
+        model.forward(&[vocabulary], &mut cache),
+        Err(InferenceError::BadParameter { name: "tokens", .. })
+    ));
+    assert!(matches!(
+        model.forward(&[1, 2, 3, 4, 5], &mut cache),
+        Err(InferenceError::TooLong { tokens: 5, limit: 4 })
+    ));
+    let mut others = tiny("gemma3").new_cache(4);
+    assert!(matches!(
+        model.forward(&[1], &mut others),
+        Err(InferenceError::BadParameter { name: "cache", .. })
+    ));
+    assert!(cache.is_empty());
+    model.forward(&[1, 2, 3, 4], &mut cache).unwrap();
+    assert_eq!(cache.len(), 4);
+}
+
+#[test]
+fn the_context_bounds_caches() {
+    let gguf = Gguf::open(fixture("tiny_llama.gguf")).unwrap();
+    assert_eq!(load(&gguf, 0).unwrap().context_tokens(), 256);
+    assert_eq!(load(&gguf, 10_000).unwrap().context_tokens(), 256);
+    let model = load(&gguf, 100).unwrap();
+    assert_eq!(model.context_tokens(), 100);
+    assert_eq!(model.new_cache(usize::MAX).max_tokens(), 100);
+}
+
+/// The file of an architecture with one text in it replaced by another of the same length.
+fn patched(architecture: &str, from: &str, to: &str) -> Gguf {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = std::fs::read(fixture(&format!("tiny_{architecture}.gguf"))).unwrap();
+    let at: Vec<usize> = (0..bytes.len() - from.len())
+        .filter(|&at| bytes[at..].starts_with(from.as_bytes()))
+        .collect();
+    assert!(!at.is_empty(), "{from}");
+    for at in at {
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    Gguf::from_bytes("patched.gguf", &bytes).unwrap()
+}
+
+fn refusal(gguf: &Gguf) -> String {
+    match load(gguf, 0) {
+        Err(error @ InferenceError::BadModel { .. }) => error.to_string(),
+        Err(error) => panic!("{error:?}"),
+        Ok(_) => panic!("loaded"),
+    }
+}
+
+#[test]
+fn what_is_not_a_known_model_is_refused_by_name() {
+    let error = refusal(&patched("qwen2", "qwen2", "mamba"));
+    assert!(
+        error.contains("\"mamba\"") && error.contains("gemma3, llama, qwen2, qwen3"),
+        "{error}"
+    );
+    let error = refusal(&patched("llama", "blk.1.ffn_up.weight", "blk.1.ffn_xx.weight"));
+    assert!(error.contains("\"blk.1.ffn_up.weight\" is missing"), "{error}");
+    // A qwen3 file read as llama: its head norms would be ignored.
+    let error = refusal(&patched("qwen3", "qwen3", "llama"));
+    assert!(
+        error.contains("_norm.weight\" is not known in a llama model"),
+        "{error}"
+    );
+    let error = refusal(&patched("llama", "llama.embedding_length", "llama.embedding_lengtH"));
+    assert!(error.contains("\"llama.embedding_length\" is missing"), "{error}");
+}
+
+#[test]
+fn flipped_metadata_never_panics() {
+    let bytes = std::fs::read(fixture("tiny_gemma3.gguf")).unwrap();
+    let mut rng = StdRng::seed_from_u64(11);
+    let mut loaded = 0;
+    for _ in 0..40 {
+        let mut bytes = bytes.clone();
+        // The sizes stand in the first part of the header.
+        let at = rng.random_range(24..900);
+        bytes[at] ^= 1 << rng.random_range(0..8);
+        let Ok(gguf) = Gguf::from_bytes("flipped.gguf", &bytes) else {
+            continue;
+        };
+        if let Ok(mut model) = load(&gguf, 0) {
+            loaded += 1;
+            let mut cache = model.new_cache(8);
+            let _ = model.forward(&[5, 6, 7], &mut cache);
+        }
+    }
+    assert!(loaded > 0);
+}

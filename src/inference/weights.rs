@@ -1,0 +1,144 @@
+//! From the tensors of a file to the weights of layers.
+
+use super::InferenceError;
+use super::gguf::{Fault, Gguf, TensorType, TensorView};
+use super::layers::{BlockMatrix, Embedding, Linear, RmsNorm, Weight};
+use super::repack::{self, Arena};
+use candle_core::quantized::GgmlDType;
+use candle_core::{CpuStorage, Device, Tensor};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+/// The tensors of a file, which notes what was taken from it.
+#[derive(Debug)]
+pub(super) struct Weights<'a> {
+    gguf: &'a Gguf,
+    arena: Arena,
+    taken: RefCell<HashSet<String>>,
+}
+
+impl<'a> Weights<'a> {
+    /// The tensors of `gguf`. Those whose format is slow to multiply are rewritten now; `lookup_only` names one that is
+    /// never multiplied.
+    pub(super) fn new(gguf: &'a Gguf, lookup_only: Option<&str>) -> Result<Self, InferenceError> {
+        let mut views: Vec<_> = gguf
+            .tensor_names()
+            .filter(|name| Some(*name) != lookup_only)
+            .filter_map(|name| gguf.optional_tensor(name))
+            .filter(|view| view.shape.len() == 2)
+            .collect();
+        views.sort_by_key(|view| view.bytes.as_ptr());
+        let arena = Arena::build(&views).map_err(|source| InferenceError::Io {
+            path: gguf.path().to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            gguf,
+            arena,
+            taken: RefCell::default(),
+        })
+    }
+
+    /// Whether there is such a tensor.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.gguf.optional_tensor(name).is_some()
+    }
+
+    /// A vector of `len` numbers as `f32`.
+    pub(super) fn vector(&self, name: &str, len: usize) -> Result<Tensor, InferenceError> {
+        Ok(Tensor::from_vec(self.numbers(name, len)?, len, &Device::Cpu)?)
+    }
+
+    /// The same as plain numbers.
+    pub(super) fn numbers(&self, name: &str, len: usize) -> Result<Vec<f32>, InferenceError> {
+        let view = self.take(name, &[len])?;
+        dequantised(&view)
+    }
+
+    /// A normalisation over `len` numbers.
+    pub(super) fn norm(&self, name: &str, len: usize, epsilon: f32) -> Result<RmsNorm, InferenceError> {
+        Ok(RmsNorm::new(self.vector(name, len)?, epsilon))
+    }
+
+    /// A product with the matrix `name` of `rows` by `columns`, plus the vector `bias`.
+    pub(super) fn linear(
+        &self,
+        name: &str,
+        (rows, columns): (usize, usize),
+        bias: Option<&str>,
+    ) -> Result<Linear, InferenceError> {
+        let view = self.take(name, &[rows, columns])?;
+        let weight = self.weight(&view, (rows, columns))?;
+        let bias = bias.map(|bias| self.vector(bias, rows)).transpose()?;
+        Ok(Linear::new(weight, bias))
+    }
+
+    /// The embedding table `name`, with as many rows as it has.
+    pub(super) fn embedding(&self, name: &str, width: usize, scale: Option<f64>) -> Result<Embedding, InferenceError> {
+        let rows = self.gguf.tensor(name)?.shape[0];
+        let dtype = self.take(name, &[rows, width])?.dtype.ggml();
+        let table = self.gguf.shared_bytes(name)?;
+        Ok(Embedding::new(table, dtype, (rows, width), scale))
+    }
+
+    /// Checks that nothing in the file was left: a tensor that is not used is part of a model that is not this one.
+    pub(super) fn finish(&self, architecture: &str) -> Result<(), InferenceError> {
+        let taken = self.taken.borrow();
+        let left = self.gguf.tensor_names().filter(|name| !taken.contains(*name)).min();
+        match left {
+            None => Ok(()),
+            Some(name) => Err(self
+                .gguf
+                .error(Fault::UnusedTensor {
+                    name: name.to_owned(),
+                    architecture: architecture.to_owned(),
+                })
+                .into()),
+        }
+    }
+
+    fn take(&self, name: &str, shape: &[usize]) -> Result<TensorView<'a>, InferenceError> {
+        let view = self.gguf.tensor(name)?;
+        if view.shape != shape {
+            let fault = Fault::TensorShape {
+                name: name.to_owned(),
+                found: view.shape.to_owned(),
+                want: shape.to_owned(),
+            };
+            return Err(self.gguf.error(fault).into());
+        }
+        self.taken.borrow_mut().insert(name.to_owned());
+        Ok(view)
+    }
+
+    fn weight(&self, view: &TensorView<'_>, shape: (usize, usize)) -> Result<Weight, InferenceError> {
+        if view.dtype == TensorType::F32 {
+            let numbers = dequantised(view)?;
+            return Ok(Weight::Dense(Tensor::from_vec(numbers, shape, &Device::Cpu)?));
+        }
+        let matrix = match self.arena.matrix(view.name) {
+            Some((bytes, offsets)) => {
+                let by_block = (shape.0, shape.1 / repack::BLOCK);
+                let offsets = offsets.map(|offsets| Tensor::from_slice(offsets, by_block, &Device::Cpu));
+                BlockMatrix::new(bytes, GgmlDType::Q8_0, shape, offsets.transpose()?)?
+            }
+            None => BlockMatrix::new(self.gguf.shared_bytes(view.name)?, view.dtype.ggml(), shape, None)?,
+        };
+        Ok(Weight::Blocks(matrix))
+    }
+}
+
+/// All numbers of a tensor.
+fn dequantised(view: &TensorView<'_>) -> Result<Vec<f32>, InferenceError> {
+    let count = view.shape.iter().product();
+    match view
+        .dtype
+        .ggml()
+        .from_data(Cow::Borrowed(view.bytes))
+        .dequantize(count)?
+    {
+        CpuStorage::F32(numbers) => Ok(numbers),
+        _ => Err(candle_core::Error::Msg(format!("{} does not dequantise to f32", view.dtype)).into()),
+    }
+}

@@ -1,0 +1,4 @@
+//! Safe functions over quantised blocks and vectors, one folder a subject: the scalar file is the specification, one
+//! file an instruction set beside it, chosen at run time. The only room besides memory mapping where `unsafe` is allowed.
+
+pub mod panel;

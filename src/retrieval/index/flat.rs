@@ -1,0 +1,70 @@
+//! Exact search: the query is compared with every vector.
+
+use super::{Matrix, Neighbour, VectorIndex, dot};
+
+/// Compares with all. Cost: one inner product a row.
+#[derive(Clone, Debug)]
+pub struct FlatIndex(Matrix);
+
+impl FlatIndex {
+    /// An index over the rows of `matrix`.
+    #[must_use]
+    pub fn new(matrix: Matrix) -> Self {
+        Self(matrix)
+    }
+
+    /// The vectors.
+    #[must_use]
+    pub fn matrix(&self) -> &Matrix {
+        &self.0
+    }
+}
+
+impl VectorIndex for FlatIndex {
+    fn len(&self) -> usize {
+        self.0.rows()
+    }
+
+    fn search(&self, query: &[f32], k: usize) -> Vec<Neighbour> {
+        if k == 0 || self.is_empty() {
+            return Vec::new();
+        }
+        let mut best: Vec<Neighbour> = Vec::with_capacity(k.min(self.len()) + 1);
+        for row in 0..self.len() {
+            let similarity = dot(query, self.0.row(row));
+            if best.len() == k && best.last().is_some_and(|worst| similarity <= worst.similarity) {
+                continue;
+            }
+            let place = best.partition_point(|other| other.similarity >= similarity);
+            best.insert(
+                place,
+                Neighbour {
+                    row: row as u32,
+                    similarity,
+                },
+            );
+            best.truncate(k);
+        }
+        best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_come_first_and_equals_in_order() {
+        let rows = vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8, 0.0, 1.0];
+        let index = FlatIndex::new(Matrix::new(2, rows));
+        let found: Vec<u32> = index.search(&[0.0, 1.0], 3).iter().map(|n| n.row).collect();
+        assert_eq!(found, [1, 3, 2]);
+        assert_eq!(index.search(&[0.0, 1.0], 9).len(), 4);
+        assert!(index.search(&[0.0, 1.0], 0).is_empty());
+        assert!(
+            FlatIndex::new(Matrix::new(2, Vec::new()))
+                .search(&[0.0, 1.0], 3)
+                .is_empty()
+        );
+    }
+}

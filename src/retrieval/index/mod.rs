@@ -1,0 +1,134 @@
+//! Vector indexes. The port [`VectorIndex`] has two adapters: [`FlatIndex`] compares with every vector and is exact;
+//! [`HnswIndex`] walks a graph and is fast on many.
+
+mod flat;
+mod hnsw;
+
+use std::sync::Arc;
+
+pub use flat::FlatIndex;
+pub use hnsw::{GraphSettings, HnswIndex};
+
+/// A vector that was found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Neighbour {
+    /// Its row.
+    pub row: u32,
+    /// Its cosine with the query, -1 to 1.
+    pub similarity: f32,
+}
+
+/// Finds the vectors nearest to a query.
+pub trait VectorIndex: Send + Sync {
+    /// How many vectors there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Up to `k` vectors of greatest cosine with `query`, greatest first, equal ones in order of their row. `query`
+    /// must have the index's dimension and norm 1.
+    fn search(&self, query: &[f32], k: usize) -> Vec<Neighbour>;
+}
+
+/// Vectors of norm 1, row by row. Clones share the memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    dim: usize,
+    data: Arc<[f32]>,
+}
+
+impl Matrix {
+    /// A matrix of rows of `dim` numbers. A rest that is no whole row is cut off.
+    #[must_use]
+    pub fn new(dim: usize, mut data: Vec<f32>) -> Self {
+        data.truncate(data.len() / dim.max(1) * dim.max(1));
+        Self {
+            dim: dim.max(1),
+            data: data.into(),
+        }
+    }
+
+    /// Rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.data.len() / self.dim
+    }
+
+    /// Numbers in a row.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The row of that number.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.data[row * self.dim..(row + 1) * self.dim]
+    }
+
+    /// All numbers, row by row.
+    #[must_use]
+    pub fn as_slice(&self) -> &[f32] {
+        &self.data
+    }
+}
+
+/// The inner product; of vectors of norm 1 it is their cosine. Vectors of different length: that of their beginnings.
+#[must_use]
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    // Sixteen sums that do not wait for each other: the compiler keeps them in vector registers.
+    const LANES: usize = 16;
+    let (a_lanes, a_rest) = a.as_chunks::<LANES>();
+    let (b_lanes, b_rest) = b.as_chunks::<LANES>();
+    let mut sums = [0.0_f32; LANES];
+    for (a, b) in a_lanes.iter().zip(b_lanes) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    /// Vectors of norm 1 in clusters, as the vectors of real texts are.
+    pub(crate) fn clustered(rows: usize, dim: usize, clusters: usize, seed: u64) -> Vec<f32> {
+        let mut random = StdRng::seed_from_u64(seed);
+        let centres: Vec<f32> = (0..clusters * dim).map(|_| random.random_range(-1.0..1.0)).collect();
+        let mut data = Vec::with_capacity(rows * dim);
+        for _ in 0..rows {
+            let cluster = random.random_range(0..clusters);
+            let mut row: Vec<f32> = centres[cluster * dim..(cluster + 1) * dim]
+                .iter()
+                .map(|x| x + random.random_range(-0.7..0.7))
+                .collect();
+            let norm = dot(&row, &row).sqrt();
+            for x in &mut row {
+                *x /= norm;
+            }
+            data.extend(row);
+        }
+        data
+    }
+
+    #[test]
+    fn dot_is_the_sum_of_products_at_any_length() {
+        for length in [0, 1, 15, 16, 17, 31, 384, 385] {
+            let a: Vec<f32> = (0..length).map(|i| (i % 7) as f32 - 3.0).collect();
+            let b: Vec<f32> = (0..length).map(|i| (i % 5) as f32).collect();
+            let expected: f32 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
+            // Sums of small whole numbers are exact in any order.
+            assert!((dot(&a, &b) - expected).abs() < f32::EPSILON, "{length}");
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The indexes of one version of the knowledge base. Once made they do not change.
+
+use super::RetrievalError;
+use super::corpus::{self, Corpus, Rows};
+use super::fuse::fuse;
+use super::index::{FlatIndex, GraphSettings, HnswIndex, Matrix, Neighbour, VectorIndex};
+use super::lexical::LexicalIndex;
+use super::snapshot::{Snapshot, Snapshots};
+use super::terms::{Haystack, words};
+use super::vectors::Vectors;
+use super::{FaqHit, Scores, SearchMode};
+use crate::domain::KbVersion;
+use crate::inference::TextKind;
+use crate::understanding::match_key;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+
+/// How much a full overlap of words counts beside the cosine when FAQs are ordered. The cosines of the embedding
+/// model all lie between 0.7 and 1, those of good candidates within 0.1 of each other.
+const OVERLAP_WEIGHT: f32 = 0.05;
+
+/// The vectors of one kind, with the graph over them once that is built.
+pub(super) struct VectorSet {
+    pub(super) flat: FlatIndex,
+    pub(super) graph: OnceLock<HnswIndex>,
+}
+
+impl VectorSet {
+    fn new(matrix: Matrix) -> Self {
+        Self {
+            flat: FlatIndex::new(matrix),
+            graph: OnceLock::new(),
+        }
+    }
+
+    fn search(&self, query: &[f32], k: usize) -> Vec<Neighbour> {
+        match self.graph.get() {
+            Some(graph) => graph.search(query, k),
+            None => self.flat.search(query, k),
+        }
+    }
+}
+
+/// All indexes of one version.
+pub(super) struct State {
+    pub(super) rows: Rows,
+    pub(super) texts: VectorSet,
+    pub(super) wordings: VectorSet,
+    wording_of: Vec<(u32, u32)>,
+    /// For each FAQ the first of its wordings' vectors.
+    first_wording: Vec<usize>,
+    exact: HashMap<String, (u32, u32)>,
+    lexical: LexicalIndex,
+    pub(super) from_snapshot: bool,
+    pub(super) build_ms: u64,
+}
+
+/// How much is to be found.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) mode: SearchMode,
+    pub(super) candidates: usize,
+    pub(super) faqs: usize,
+    pub(super) fusion_k: f32,
+}
+
+/// What a search in the indexes found: rows with their scores (coverage not yet), and FAQs.
+pub(super) struct Searched {
+    pub(super) rows: Vec<(u32, Scores)>,
+    pub(super) faqs: Vec<FaqHit>,
+    pub(super) words: Weighted,
+}
+
+/// The informative words of a text with their rarity.
+pub(super) struct Weighted(Vec<(String, f32)>);
+
+impl Weighted {
+    /// The share of them that `text` contains, by weight, 0 to 1; 0 if there are none.
+    pub(super) fn coverage(&self, text: &str) -> f32 {
+        let (found, all) = self.found_in(&Haystack::new(text));
+        if all > 0.0 { found / all } else { 0.0 }
+    }
+
+    fn found_in(&self, text: &Haystack) -> (f32, f32) {
+        self.0.iter().fold((0.0, 0.0), |(found, all), (word, weight)| {
+            (found + weight * text.contains(word), all + weight)
+        })
+    }
+}
+
+impl State {
+    fn new(rows: Rows, texts: Matrix, wordings: Matrix, lexical: LexicalIndex) -> Self {
+        let wording_of = rows.wordings();
+        let mut first_wording = Vec::with_capacity(rows.faqs.len());
+        for (place, (faq, _)) in wording_of.iter().enumerate() {
+            if *faq as usize == first_wording.len() {
+                first_wording.push(place);
+            }
+        }
+        Self {
+            exact: rows.exact(),
+            rows,
+            texts: VectorSet::new(texts),
+            wordings: VectorSet::new(wordings),
+            wording_of,
+            first_wording,
+            lexical,
+            from_snapshot: false,
+            build_ms: 0,
+        }
+    }
+
+    /// The state of `version` from its snapshot; `None` if there is none that fits.
+    pub(super) async fn load(
+        vectors: &Vectors,
+        snapshots: &Arc<Snapshots>,
+        version: KbVersion,
+    ) -> Result<Option<Self>, RetrievalError> {
+        let store = vectors.store.as_ref();
+        let lineage = corpus::lineage(store).await?;
+        let faqs = corpus::read_faqs(store).await?;
+        if store.kb_version().await? != version {
+            return Ok(None);
+        }
+        let snapshots = snapshots.clone();
+        let loaded = tokio::task::spawn_blocking(move || {
+            let Snapshot {
+                passages,
+                lineage,
+                faqs: count,
+                texts,
+                wordings,
+                lexical,
+                ..
+            } = snapshots.load(version, &lineage)?;
+            let rows = Rows {
+                version,
+                lineage,
+                passages,
+                faqs,
+            };
+            if rows.faqs.len() != count || rows.wordings().len() != wordings.rows() {
+                return Err("its FAQs are others".to_owned());
+            }
+            let lexical = LexicalIndex::open(lexical).map_err(|error| error.to_string())?;
+            Ok(Self {
+                from_snapshot: true,
+                ..Self::new(rows, texts, wordings, lexical)
+            })
+        })
+        .await
+        .map_err(|error| internal("loading the index", &error))?;
+        match loaded {
+            Ok(state) => Ok(Some(state)),
+            Err(reason) => {
+                tracing::info!(kb_version = version.0, reason, "the index is built from the database");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The state of the present version, built from the store, and saved as a snapshot.
+    pub(super) async fn build(
+        vectors: &Vectors,
+        snapshots: &Arc<Snapshots>,
+        pool: &Arc<rayon::ThreadPool>,
+    ) -> Result<Self, RetrievalError> {
+        let Corpus {
+            rows,
+            texts,
+            wordings,
+            entries,
+        } = corpus::read(vectors.store.as_ref()).await?;
+        let dim = vectors.embedder.info().dim;
+        let texts = Matrix::new(dim, vectors.rows(TextKind::Passage, &texts).await?);
+        let wordings = Matrix::new(dim, vectors.rows(TextKind::Query, &wordings).await?);
+        let (snapshots, pool) = (snapshots.clone(), pool.clone());
+        tokio::task::spawn_blocking(move || {
+            let lexical = pool.install(|| LexicalIndex::build(&entries))?;
+            let state = Self::new(rows, texts, wordings, lexical);
+            // Without a snapshot the next start takes longer, and nothing else.
+            if let Err(error) = state
+                .snapshot()
+                .and_then(|snapshot| snapshots.save(&snapshot).map_err(io))
+            {
+                tracing::warn!(%error, "the index could not be saved; it will be built again at the next start");
+            }
+            Ok(state)
+        })
+        .await
+        .map_err(|error| internal("building the index", &error))?
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, RetrievalError> {
+        Ok(Snapshot {
+            version: self.rows.version,
+            lineage: self.rows.lineage.clone(),
+            passages: self.rows.passages.clone(),
+            faqs: self.rows.faqs.len(),
+            texts: self.texts.flat.matrix().clone(),
+            wordings: self.wordings.flat.matrix().clone(),
+            lexical: self.lexical.files()?,
+        })
+    }
+
+    /// The FAQ one of whose wordings has the same key as `text`.
+    pub(super) fn exact(&self, text: &str) -> Option<FaqHit> {
+        let (faq, wording) = self.exact.get(&match_key(text))?;
+        let faq = self.rows.faqs.get(*faq as usize)?;
+        Some(FaqHit {
+            faq: faq.as_ref().clone(),
+            wording: *wording as usize,
+            similarity: 1.0,
+            overlap: 1.0,
+            exact: true,
+        })
+    }
+
+    /// Searches all indexes that the mode asks for.
+    pub(super) fn search(
+        &self,
+        text: &str,
+        vector: Option<&[f32]>,
+        limits: Limits,
+    ) -> Result<Searched, RetrievalError> {
+        let dense = vector.map(|vector| self.texts.search(vector, limits.candidates));
+        let lexical = match limits.mode {
+            SearchMode::Dense => None,
+            SearchMode::Hybrid | SearchMode::Lexical => Some(self.lexical.search(text, limits.candidates)?),
+        };
+        let words = self.weighted(text)?;
+        let faqs = self.faqs(text, vector, lexical.as_deref().unwrap_or_default(), &words, limits)?;
+
+        let dense_rows: Option<Vec<u32>> = dense.as_ref().map(|found| found.iter().map(|n| n.row).collect());
+        let lexical_rows: Option<Vec<u32>> = lexical
+            .as_ref()
+            .map(|found| found.iter().map(|(row, _)| *row).collect());
+        let rankings: Vec<&[u32]> = [&dense_rows, &lexical_rows]
+            .into_iter()
+            .flatten()
+            .map(Vec::as_slice)
+            .collect();
+        let similarity: HashMap<u32, f32> = dense
+            .into_iter()
+            .flatten()
+            .map(|found| (found.row, found.similarity))
+            .collect();
+        let bm25: HashMap<u32, f32> = lexical.into_iter().flatten().collect();
+        let rows = fuse(&rankings, limits.fusion_k)
+            .into_iter()
+            .map(|(row, fused)| {
+                let scores = Scores {
+                    dense: similarity.get(&row).copied(),
+                    lexical: bm25.get(&row).copied(),
+                    fused,
+                    coverage: 0.0,
+                };
+                (row, scores)
+            })
+            .collect();
+        Ok(Searched { rows, faqs, words })
+    }
+
+    /// The FAQs nearest to the question. Candidates come from the vectors of the wordings and from the words; each is
+    /// then judged by its nearest wording.
+    fn faqs(
+        &self,
+        text: &str,
+        vector: Option<&[f32]>,
+        lexical: &[(u32, f32)],
+        words: &Weighted,
+        limits: Limits,
+    ) -> Result<Vec<FaqHit>, RetrievalError> {
+        if limits.faqs == 0 {
+            return Ok(Vec::new());
+        }
+        let mut candidates: Vec<usize> = Vec::new();
+        if let Some(vector) = vector {
+            // A FAQ may take several of the places with its wordings.
+            let near = self.wordings.search(vector, (limits.faqs * 8).max(limits.candidates));
+            candidates.extend(
+                near.iter()
+                    .filter_map(|n| self.wording_of.get(n.row as usize))
+                    .map(|(faq, _)| *faq as usize),
+            );
+        }
+        candidates.extend(lexical.iter().filter_map(|(row, _)| self.rows.faq_of(*row)));
+        let mut seen = HashSet::new();
+        candidates.retain(|faq| seen.insert(*faq));
+        candidates.truncate(limits.faqs * 4);
+
+        let question = Haystack::new(text);
+        let mut hits = Vec::with_capacity(candidates.len());
+        for faq in candidates {
+            hits.push(self.judge(faq, vector, words, &question)?);
+        }
+        let order = |hit: &FaqHit| hit.similarity + OVERLAP_WEIGHT * hit.overlap;
+        hits.sort_by(|a, b| order(b).total_cmp(&order(a)).then_with(|| a.faq.key.cmp(&b.faq.key)));
+        if let Some(exact) = self.exact(text) {
+            hits.retain(|hit| hit.faq.id != exact.faq.id);
+            hits.insert(0, exact);
+        }
+        hits.truncate(limits.faqs);
+        Ok(hits)
+    }
+
+    /// The FAQ with its nearest wording: by cosine where there is a vector, else by words in common.
+    fn judge(
+        &self,
+        faq: usize,
+        vector: Option<&[f32]>,
+        words: &Weighted,
+        question: &Haystack,
+    ) -> Result<FaqHit, RetrievalError> {
+        let entry = &self.rows.faqs[faq];
+        let mut best = (0, 0.0_f32, 0.0_f32);
+        let matrix = self.wordings.flat.matrix();
+        for (number, wording) in entry.wordings().enumerate() {
+            let similarity = vector.map_or(0.0, |vector| {
+                super::index::dot(vector, matrix.row(self.first_wording[faq] + number))
+            });
+            if vector.is_none() {
+                let overlap = self.overlap(wording, words, question)?;
+                if number == 0 || overlap > best.2 {
+                    best = (number, similarity, overlap);
+                }
+            } else if number == 0 || similarity > best.1 {
+                best = (number, similarity, 0.0);
+            }
+        }
+        if vector.is_some() {
+            let wording = entry.wordings().nth(best.0).unwrap_or_default();
+            best.2 = self.overlap(wording, words, question)?;
+        }
+        Ok(FaqHit {
+            faq: entry.as_ref().clone(),
+            wording: best.0,
+            similarity: best.1.clamp(-1.0, 1.0),
+            overlap: best.2,
+            exact: false,
+        })
+    }
+
+    /// What question and wording have in common, by weight (Dice): a wording that asks for more than the question does
+    /// is another question, and so is one that asks for less.
+    fn overlap(&self, wording: &str, words: &Weighted, question: &Haystack) -> Result<f32, RetrievalError> {
+        let (ours, all) = words.found_in(&Haystack::new(wording));
+        let (theirs, all_theirs) = self.weighted(wording)?.found_in(question);
+        let sum = all + all_theirs;
+        Ok(if sum > 0.0 { (ours + theirs) / sum } else { 0.0 })
+    }
+
+    fn weighted(&self, text: &str) -> Result<Weighted, RetrievalError> {
+        let weigh = |word: String| self.lexical.rarity(&word).map(|rarity| (word, rarity));
+        words(text)
+            .into_iter()
+            .map(weigh)
+            .collect::<Result<_, _>>()
+            .map(Weighted)
+    }
+
+    /// Builds the graph over a set of vectors.
+    pub(super) fn graph(
+        matrix: &Matrix,
+        settings: GraphSettings,
+        pool: &rayon::ThreadPool,
+        wanted: &(dyn Fn() -> bool + Sync),
+    ) -> Option<HnswIndex> {
+        pool.install(|| HnswIndex::build(matrix, settings, wanted))
+    }
+}
+
+fn io(source: std::io::Error) -> RetrievalError {
+    RetrievalError::Io {
+        path: "index".into(),
+        source,
+    }
+}
+
+pub(super) fn internal(task: &'static str, error: &tokio::task::JoinError) -> RetrievalError {
+    RetrievalError::Internal {
+        task,
+        detail: error.to_string(),
+    }
+}
