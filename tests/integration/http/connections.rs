@@ -11,7 +11,10 @@ async fn half_a_request_is_not_waited_for() {
     let mut half = Vec::new();
     for _ in 0..20 {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow").await.unwrap();
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow")
+            .await
+            .unwrap();
         half.push(stream);
     }
     assert_eq!(server.get("/healthz").await.status, 200, "others are served meanwhile");
@@ -26,7 +29,9 @@ async fn half_a_request_is_not_waited_for() {
 async fn half_a_body_is_not_waited_for() {
     let server = Server::start_with(|config| config.http.body_timeout_ms = 40).await;
     let headers = [("Content-Type", "application/json"), ("Content-Length", "50")];
-    let mut stream = server.open("POST", "/api/v1/ask", &headers, Some(b"{\"question\"")).await;
+    let mut stream = server
+        .open("POST", "/api/v1/ask", &headers, Some(b"{\"question\""))
+        .await;
     let reply = read_reply(&mut stream).await;
     assert_eq!((reply.status, reply.code()), (408, "body_timeout".to_owned()));
 }
@@ -35,11 +40,26 @@ async fn half_a_body_is_not_waited_for() {
 async fn headers_and_addresses_have_a_limit() {
     let server = Server::start_with(|config| config.http.max_header_bytes = 8192).await;
     let fits = "x".repeat(6000);
-    assert_eq!(server.request("GET", "/healthz", &[("X-Long", &fits)], None).await.status, 200);
+    assert_eq!(
+        server
+            .request("GET", "/healthz", &[("X-Long", &fits)], None)
+            .await
+            .status,
+        200
+    );
     let long = "x".repeat(9000);
-    assert_eq!(server.request("GET", "/healthz", &[("X-Long", &long)], None).await.status, 431);
+    assert_eq!(
+        server
+            .request("GET", "/healthz", &[("X-Long", &long)], None)
+            .await
+            .status,
+        431
+    );
     let many: Vec<(String, String)> = (0..120).map(|n| (format!("X-{n}"), "y".to_owned())).collect();
-    let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let many: Vec<(&str, &str)> = many
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     assert_eq!(server.request("GET", "/healthz", &many, None).await.status, 431);
     let address = server.request("GET", &format!("/{long}"), &[], None).await;
     assert!((414..=431).contains(&address.status), "{}", address.status);
@@ -95,7 +115,12 @@ async fn no_more_connections_than_allowed_are_served() {
 #[tokio::test]
 async fn what_is_no_http_ends_the_connection_alone() {
     let server = Server::start().await;
-    for garbage in [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(), b"\0\0\0\0\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+    for garbage in [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(),
+        b"\0\0\0\0\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(garbage).await.unwrap();
         let mut rest = Vec::new();

@@ -12,7 +12,10 @@ fn bodies() -> Vec<(&'static str, Value)> {
         ("/api/v1/conversations/{c}/messages", json!({"text": QUESTION})),
         ("/api/v1/conversations/{c}/rating", json!({"score": 3})),
         ("/api/v1/conversations/{c}/handoff", json!({"language": "zh"})),
-        ("/v1/chat/completions", json!({"model": MODEL, "messages": [{"role": "user", "content": "x"}]})),
+        (
+            "/v1/chat/completions",
+            json!({"model": MODEL, "messages": [{"role": "user", "content": "x"}]}),
+        ),
         ("/v1/embeddings", json!({"model": EMBEDDER, "input": "x"})),
     ]
 }
@@ -31,7 +34,11 @@ impl Visit {
         })
         .await;
         let (id, token) = server.visitor().await;
-        Self { server, id, bearer: format!("Bearer {token}") }
+        Self {
+            server,
+            id,
+            bearer: format!("Bearer {token}"),
+        }
     }
 
     async fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
@@ -48,12 +55,22 @@ impl Visit {
 /// The form of an error: a code, words, and (outside `/v1`) the request's id.
 fn check_form(path: &str, reply: &Reply) {
     let error = &reply.json()["error"];
-    assert!(error["code"].is_string() && error["message"].is_string(), "{path}: {error}");
+    assert!(
+        error["code"].is_string() && error["message"].is_string(),
+        "{path}: {error}"
+    );
     assert_eq!(reply.header("content-type"), Some("application/json"), "{path}");
     if path.starts_with("/v1") {
-        assert!(error["type"].is_string() && error.get("param").is_some(), "{path}: {error}");
+        assert!(
+            error["type"].is_string() && error.get("param").is_some(),
+            "{path}: {error}"
+        );
     } else {
-        assert_eq!(error["request_id"].as_str(), reply.header("x-request-id"), "{path}: {error}");
+        assert_eq!(
+            error["request_id"].as_str(),
+            reply.header("x-request-id"),
+            "{path}: {error}"
+        );
     }
 }
 
@@ -88,9 +105,18 @@ async fn every_body_is_checked_on_every_route() {
             assert_eq!(reply.status, status, "{path}, {name}: {}", reply.text());
             check_form(path, &reply);
         }
-        for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=gbk", ""] {
+        for kind in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/json; charset=gbk",
+            "",
+        ] {
             let reply = visit.post(path, &[("Content-Type", kind)], good.as_bytes()).await;
-            assert_eq!((reply.status, reply.code()), (415, "unsupported_media_type".to_owned()), "{path}, {kind}");
+            assert_eq!(
+                (reply.status, reply.code()),
+                (415, "unsupported_media_type".to_owned()),
+                "{path}, {kind}"
+            );
         }
     }
 }
@@ -99,19 +125,59 @@ async fn every_body_is_checked_on_every_route() {
 async fn a_fault_is_named_with_its_place() {
     let visit = Visit::begin().await;
     for (path, body, code, words) in [
-        ("/api/v1/ask", "{\"question\": \"x\",}", "malformed_json", "line 1 column 18"),
+        (
+            "/api/v1/ask",
+            "{\"question\": \"x\",}",
+            "malformed_json",
+            "line 1 column 18",
+        ),
         ("/api/v1/ask", "{}", "invalid_request", "missing field `question`"),
         ("/api/v1/ask", "{\"question\":1}", "invalid_request", "line 1 column 13"),
         ("/api/v1/ask", "{\"question\":\"  \"}", "empty_question", "empty"),
-        ("/api/v1/ask", "{\"question\":\"x\",\"history\":[{\"role\":\"root\",\"content\":\"\"}]}", "invalid_request", "unknown variant `root`"),
-        ("/api/v1/ask", "{\"question\":\"x\",\"question\":\"y\"}", "invalid_request", "duplicate field"),
-        ("/api/v1/search", "{\"query\":\"x\",\"mode\":\"magic\"}", "invalid_request", "unknown variant `magic`"),
-        ("/api/v1/conversations/{c}/messages", "{\"text\":\"\"}", "empty_question", "empty"),
-        ("/api/v1/conversations/{c}/rating", "{\"score\":6}", "invalid_parameter", "between 1 and 5"),
-        ("/api/v1/conversations/{c}/rating", "{\"score\":5,\"message_id\":\"x\"}", "invalid_request", "UUID"),
+        (
+            "/api/v1/ask",
+            "{\"question\":\"x\",\"history\":[{\"role\":\"root\",\"content\":\"\"}]}",
+            "invalid_request",
+            "unknown variant `root`",
+        ),
+        (
+            "/api/v1/ask",
+            "{\"question\":\"x\",\"question\":\"y\"}",
+            "invalid_request",
+            "duplicate field",
+        ),
+        (
+            "/api/v1/search",
+            "{\"query\":\"x\",\"mode\":\"magic\"}",
+            "invalid_request",
+            "unknown variant `magic`",
+        ),
+        (
+            "/api/v1/conversations/{c}/messages",
+            "{\"text\":\"\"}",
+            "empty_question",
+            "empty",
+        ),
+        (
+            "/api/v1/conversations/{c}/rating",
+            "{\"score\":6}",
+            "invalid_parameter",
+            "between 1 and 5",
+        ),
+        (
+            "/api/v1/conversations/{c}/rating",
+            "{\"score\":5,\"message_id\":\"x\"}",
+            "invalid_request",
+            "UUID",
+        ),
     ] {
         let reply = visit.post(path, &[], body.as_bytes()).await;
-        assert_eq!((reply.status, reply.code()), (400, code.to_owned()), "{body}: {}", reply.text());
+        assert_eq!(
+            (reply.status, reply.code()),
+            (400, code.to_owned()),
+            "{body}: {}",
+            reply.text()
+        );
         assert!(reply.text().contains(words), "{body}: {}", reply.text());
     }
     let long = json!({"question": "长".repeat(2001)}).to_string();
@@ -119,21 +185,37 @@ async fn a_fault_is_named_with_its_place() {
     let reply = server.request("POST", "/api/v1/ask", &[], Some(&long)).await;
     assert_eq!((reply.status, reply.code()), (400, "question_too_long".to_owned()));
     let turns: Vec<Value> = (0..51).map(|_| json!({"role": "user", "content": "x"})).collect();
-    let reply = server.post("/api/v1/ask", &json!({"question": "x", "history": turns})).await;
+    let reply = server
+        .post("/api/v1/ask", &json!({"question": "x", "history": turns}))
+        .await;
     assert_eq!((reply.status, reply.code()), (400, "invalid_parameter".to_owned()));
 }
 
 #[tokio::test]
 async fn numbers_out_of_range_are_refused_wherever_they_stand() {
     let visit = Visit::begin().await;
-    let chat = |field: &str| format!("{{\"model\":\"{MODEL}\",\"messages\":[{{\"role\":\"user\",\"content\":\"x\"}}],\"{field}\":@}}");
+    let chat = |field: &str| {
+        format!("{{\"model\":\"{MODEL}\",\"messages\":[{{\"role\":\"user\",\"content\":\"x\"}}],\"{field}\":@}}")
+    };
     let mut cases: Vec<(&str, String, &[&str])> = vec![
         ("/api/v1/ask", "{\"question\":\"x\",\"top_k\":@}".to_owned(), &[]),
         ("/api/v1/search", "{\"query\":\"x\",\"top_k\":@}".to_owned(), &[]),
         ("/api/v1/conversations/{c}/rating", "{\"score\":@}".to_owned(), &[]),
-        ("/v1/embeddings", format!("{{\"model\":\"{EMBEDDER}\",\"input\":\"x\",\"dimensions\":@}}"), &[]),
+        (
+            "/v1/embeddings",
+            format!("{{\"model\":\"{EMBEDDER}\",\"input\":\"x\",\"dimensions\":@}}"),
+            &[],
+        ),
     ];
-    for field in ["temperature", "top_p", "min_p", "max_tokens", "max_completion_tokens", "n", "top_logprobs"] {
+    for field in [
+        "temperature",
+        "top_p",
+        "min_p",
+        "max_tokens",
+        "max_completion_tokens",
+        "n",
+        "top_logprobs",
+    ] {
         cases.push(("/v1/chat/completions", chat(field), &[]));
     }
     cases.push(("/v1/chat/completions", chat("top_k"), &["0"]));
@@ -143,7 +225,18 @@ async fn numbers_out_of_range_are_refused_wherever_they_stand() {
     }
     cases.push(("/v1/chat/completions", chat("seed"), &["-1", "0", "2147483648"]));
     for (path, template, allowed) in cases {
-        for literal in ["-1", "2147483648", "9223372036854775808", "-9223372036854775809", "1e308", "1e999", "NaN", "\"1\"", "[1]", "true"] {
+        for literal in [
+            "-1",
+            "2147483648",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "1e308",
+            "1e999",
+            "NaN",
+            "\"1\"",
+            "[1]",
+            "true",
+        ] {
             if allowed.contains(&literal) {
                 continue;
             }
@@ -158,7 +251,9 @@ async fn numbers_out_of_range_are_refused_wherever_they_stand() {
     }
     for path in ["/api/v1/ask", "/api/v1/search"] {
         let field = if path.ends_with("ask") { "question" } else { "query" };
-        let reply = visit.post(path, &[], format!("{{\"{field}\":\"x\",\"top_k\":0}}").as_bytes()).await;
+        let reply = visit
+            .post(path, &[], format!("{{\"{field}\":\"x\",\"top_k\":0}}").as_bytes())
+            .await;
         assert_eq!(reply.status, 400, "{path}");
     }
 }
@@ -166,7 +261,14 @@ async fn numbers_out_of_range_are_refused_wherever_they_stand() {
 #[tokio::test]
 async fn unknown_addresses_and_methods_are_told_in_json() {
     let server = Server::start().await;
-    for path in ["/nowhere", "/api/v1/nowhere", "/v1/nowhere", "/api/v1/conversations/x/y/z", "/assets/../Cargo.toml", "/%ff"] {
+    for path in [
+        "/nowhere",
+        "/api/v1/nowhere",
+        "/v1/nowhere",
+        "/api/v1/conversations/x/y/z",
+        "/assets/../Cargo.toml",
+        "/%ff",
+    ] {
         let reply = server.get(path).await;
         assert_eq!((reply.status, reply.code()), (404, "not_found".to_owned()), "{path}");
         check_form(path, &reply);
@@ -179,7 +281,11 @@ async fn unknown_addresses_and_methods_are_told_in_json() {
         ("OPTIONS", "/api/v1/ask", "POST"),
     ] {
         let reply = server.request(method, path, &[], None).await;
-        assert_eq!((reply.status, reply.header("allow")), (405, Some(allow)), "{method} {path}");
+        assert_eq!(
+            (reply.status, reply.header("allow")),
+            (405, Some(allow)),
+            "{method} {path}"
+        );
         assert_eq!(reply.code(), "method_not_allowed");
     }
 }
@@ -196,5 +302,8 @@ async fn a_failure_within_is_told_by_its_id_alone() {
         assert!(!text.contains(inside), "{text}");
     }
     let ready = server.get("/readyz").await;
-    assert_eq!((ready.status, &ready.json()["database"]["status"]), (503, &json!("failed")));
+    assert_eq!(
+        (ready.status, &ready.json()["database"]["status"]),
+        (503, &json!("failed"))
+    );
 }

@@ -108,7 +108,13 @@ impl World {
         .await;
         let (id, token) = server.visitor().await;
         let (_, other_token) = server.visitor().await;
-        Self { server, setting, id, token, other_token }
+        Self {
+            server,
+            setting,
+            id,
+            token,
+            other_token,
+        }
     }
 
     fn headers(&self, identity: Identity) -> Vec<(&'static str, String)> {
@@ -163,7 +169,12 @@ impl World {
                 }
                 // The embedded pages may not have been built.
                 None if route.path.starts_with("/assets") => assert_eq!(reply.status, 404, "{case}"),
-                None => assert!(reply.status < 400 || reply.status == 409, "{case}: {} {}", reply.status, reply.text()),
+                None => assert!(
+                    reply.status < 400 || reply.status == 409,
+                    "{case}: {} {}",
+                    reply.status,
+                    reply.text()
+                ),
             }
         }
     }
@@ -185,7 +196,12 @@ fn body_for(path: &str) -> String {
 
 #[tokio::test]
 async fn every_route_keeps_its_policy_for_everybody() {
-    for setting in [Setting::Default, Setting::KeyRequired, Setting::BehindProxy, Setting::BehindProxyWithPublicMetrics] {
+    for setting in [
+        Setting::Default,
+        Setting::KeyRequired,
+        Setting::BehindProxy,
+        Setting::BehindProxyWithPublicMetrics,
+    ] {
         let world = World::begin(setting).await;
         let (_, mut table) = kefu::http::build(&world.server.state);
         assert!(table.len() >= 20, "{}", table.len());
@@ -232,11 +248,19 @@ async fn another_visitors_conversation_does_not_exist() {
         ] {
             let path = format!("/api/v1/conversations/{id}{rest}");
             let reply = server.request(method, &path, &[("Authorization", &bearer)], body).await;
-            assert_eq!((reply.status, reply.code()), (404, "not_found".to_owned()), "{method} {path}");
+            assert_eq!(
+                (reply.status, reply.code()),
+                (404, "not_found".to_owned()),
+                "{method} {path}"
+            );
             bodies.push(reply.json()["error"]["message"].clone());
         }
         bodies.dedup();
-        assert_eq!(bodies, [json!("there is no such conversation")], "nothing tells whether it exists");
+        assert_eq!(
+            bodies,
+            [json!("there is no such conversation")],
+            "nothing tells whether it exists"
+        );
     }
 }
 
@@ -256,7 +280,11 @@ async fn only_listed_hosts_are_answered() {
     ] {
         for path in ["/healthz", "/nowhere"] {
             let reply = server.request("GET", path, &[("Host", &host)], None).await;
-            let wanted = if status == 200 && path == "/nowhere" { 404 } else { status };
+            let wanted = if status == 200 && path == "/nowhere" {
+                404
+            } else {
+                status
+            };
             assert_eq!(reply.status, wanted, "{host} {path}: {}", reply.text());
         }
     }

@@ -18,12 +18,23 @@ fn fields(data: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn events_come_in_order_and_from_the_closed_set() {
     let server = Server::start().await;
-    server.model.script(Script::Say(&[SENTENCE, "补发新卡工本费每卡10元。"]));
+    server
+        .model
+        .script(Script::Say(&[SENTENCE, "补发新卡工本费每卡10元。"]));
     let (id, token) = server.visitor().await;
     let events = server.say(&id, &token, QUESTION).await;
     assert_eq!(events.status, 200);
-    let header = |name: &str| events.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    assert_eq!((header("content-type"), header("cache-control")), (Some("text/event-stream"), Some("no-store")));
+    let header = |name: &str| {
+        events
+            .headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    };
+    assert_eq!(
+        (header("content-type"), header("cache-control")),
+        (Some("text/event-stream"), Some("no-store"))
+    );
 
     let all = events.rest().await;
     let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
@@ -31,19 +42,44 @@ async fn events_come_in_order_and_from_the_closed_set() {
     assert_eq!((names.first(), names.last()), (Some(&"route"), Some(&"done")));
     assert_eq!(names.iter().filter(|name| ["route", "done"].contains(name)).count(), 2);
     let place = |wanted: &str| names.iter().position(|name| *name == wanted).unwrap();
-    assert!(place("queue") < place("citation") && place("citation") < place("token"), "{names:?}");
+    assert!(
+        place("queue") < place("citation") && place("citation") < place("token"),
+        "{names:?}"
+    );
 
     let data = |wanted: &str| &all[place(wanted)].1;
-    assert_eq!(fields(data("route")), ["route", "confidence", "intent", "emotion", "risk"]);
+    assert_eq!(
+        fields(data("route")),
+        ["route", "confidence", "intent", "emotion", "risk"]
+    );
     assert_eq!(
         fields(data("citation")),
-        ["n", "document_id", "title", "passage_id", "quote", "start", "end", "kb_version"]
+        [
+            "n",
+            "document_id",
+            "title",
+            "passage_id",
+            "quote",
+            "start",
+            "end",
+            "kb_version"
+        ]
     );
     assert_eq!(fields(data("token")), ["text"]);
     assert_eq!(data("queue"), &json!({"position": 1}));
-    assert_eq!(fields(data("done")), ["message_id", "usage", "timings_ms", "model", "kb_version"]);
-    let text: String = all.iter().filter(|(name, _)| name == "token").map(|(_, data)| data["text"].as_str().unwrap()).collect();
-    assert!(text.starts_with(SENTENCE.trim_end_matches('。')) && text.contains("[1]"), "{text}");
+    assert_eq!(
+        fields(data("done")),
+        ["message_id", "usage", "timings_ms", "model", "kb_version"]
+    );
+    let text: String = all
+        .iter()
+        .filter(|(name, _)| name == "token")
+        .map(|(_, data)| data["text"].as_str().unwrap())
+        .collect();
+    assert!(
+        text.starts_with(SENTENCE.trim_end_matches('。')) && text.contains("[1]"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -64,7 +100,10 @@ async fn a_wish_for_a_person_hands_over() {
     let all = server.say(&id, &token, "转人工").await.rest().await;
     let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["route", "handoff", "token", "done"]);
-    assert_eq!((&all[0].1["route"], &all[1].1), (&json!("handoff"), &json!({"reason": "requested", "position": 0})));
+    assert_eq!(
+        (&all[0].1["route"], &all[1].1),
+        (&json!("handoff"), &json!({"reason": "requested", "position": 0}))
+    );
     assert_eq!(server.transcript(&id, &token).await["status"], "waiting");
 }
 
@@ -80,9 +119,23 @@ async fn leaving_stops_the_model_and_what_was_said_is_kept_as_stopped() {
     server.replies_are_stored().await;
     let transcript = server.transcript(&id, &token).await;
     let kept = &transcript["messages"][1];
-    assert_eq!((&kept["stopped"], kept["text"].as_str()), (&json!(true), Some(said.as_str())), "{transcript}");
+    assert_eq!(
+        (&kept["stopped"], kept["text"].as_str()),
+        (&json!(true), Some(said.as_str())),
+        "{transcript}"
+    );
     // The place is free again.
-    assert_eq!(server.say(&id, &token, FAQ_QUESTION).await.rest().await.last().unwrap().0, "done");
+    assert_eq!(
+        server
+            .say(&id, &token, FAQ_QUESTION)
+            .await
+            .rest()
+            .await
+            .last()
+            .unwrap()
+            .0,
+        "done"
+    );
 }
 
 #[tokio::test]
@@ -90,7 +143,10 @@ async fn leaving_before_the_answer_stops_a_question_that_is_not_streamed() {
     let mut server = Server::start().await;
     for (path, body) in [
         ("/api/v1/ask", json!({"question": QUESTION})),
-        ("/v1/chat/completions", json!({"model": super::support::MODEL, "messages": [{"role": "user", "content": "x"}]})),
+        (
+            "/v1/chat/completions",
+            json!({"model": super::support::MODEL, "messages": [{"role": "user", "content": "x"}]}),
+        ),
     ] {
         server.model.script(Script::SayAndWait(BEGUN, Arc::new(Notify::new())));
         let stream = server.open("POST", path, &[], Some(body.to_string().as_bytes())).await;
@@ -123,23 +179,43 @@ async fn a_third_message_at_once_is_told_to_wait() {
     let second = json!({"text": FAQ_QUESTION}).to_string();
     let second = server.open("POST", &path, &headers, Some(second.as_bytes())).await;
     within(async {
-        while server.transcript(&id, &token).await["messages"].as_array().unwrap().len() < 2 {
+        while server.transcript(&id, &token).await["messages"]
+            .as_array()
+            .unwrap()
+            .len()
+            < 2
+        {
             tokio::task::yield_now().await;
         }
     })
     .await;
 
-    let third = server.request("POST", &path, &headers, Some("{\"text\":\"你好\"}")).await;
+    let third = server
+        .request("POST", &path, &headers, Some("{\"text\":\"你好\"}"))
+        .await;
     assert_eq!((third.status, third.code()), (429, "busy".to_owned()));
     assert!(third.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
     // Another visitor is not held up.
     let (other, other_token) = server.visitor().await;
-    assert_eq!(server.say(&other, &other_token, FAQ_QUESTION).await.rest().await.last().unwrap().0, "done");
+    assert_eq!(
+        server
+            .say(&other, &other_token, FAQ_QUESTION)
+            .await
+            .rest()
+            .await
+            .last()
+            .unwrap()
+            .0,
+        "done"
+    );
 
     gate.notify_one();
     assert_eq!(first.rest().await.last().unwrap().0, "done");
     let second = super::support::Events::of(second).await.rest().await;
-    assert_eq!((second[0].1["route"].as_str(), second.last().unwrap().0.as_str()), (Some("faq"), "done"));
+    assert_eq!(
+        (second[0].1["route"].as_str(), second.last().unwrap().0.as_str()),
+        (Some("faq"), "done")
+    );
 }
 
 #[tokio::test]
@@ -153,23 +229,45 @@ async fn a_full_queue_is_answered_with_a_time_to_retry() {
     let path = format!("/api/v1/conversations/{id}/messages");
     for reply in [
         server.post("/api/v1/ask", &question).await,
-        server.post("/api/v1/search", &json!({"query": "完全没有问过的问题"})).await,
-        server.post("/v1/embeddings", &json!({"model": super::support::EMBEDDER, "input": "x"})).await,
-        server.request("POST", &path, &[("Authorization", &bearer)], Some(&message)).await,
+        server
+            .post("/api/v1/search", &json!({"query": "完全没有问过的问题"}))
+            .await,
+        server
+            .post(
+                "/v1/embeddings",
+                &json!({"model": super::support::EMBEDDER, "input": "x"}),
+            )
+            .await,
+        server
+            .request("POST", &path, &[("Authorization", &bearer)], Some(&message))
+            .await,
     ] {
-        assert_eq!((reply.status, reply.code()), (503, "overloaded".to_owned()), "{}", reply.text());
+        assert_eq!(
+            (reply.status, reply.code()),
+            (503, "overloaded".to_owned()),
+            "{}",
+            reply.text()
+        );
         assert!(reply.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
     }
     server.embedder.overloaded.store(false, Ordering::SeqCst);
     server.model.script(Script::Overloaded);
     let chat = json!({"model": super::support::MODEL, "messages": [{"role": "user", "content": "x"}]});
     let reply = server.post("/v1/chat/completions", &chat).await;
-    assert_eq!((reply.status, reply.header("retry-after")), (503, Some("5")), "{}", reply.text());
+    assert_eq!(
+        (reply.status, reply.header("retry-after")),
+        (503, Some("5")),
+        "{}",
+        reply.text()
+    );
     assert_eq!(reply.json()["error"]["type"], "server_error");
     // The knowledge base answers without its writer: by a quotation.
     server.model.script(Script::Overloaded);
     let answer = server.post("/api/v1/ask", &json!({"question": QUESTION})).await.json();
-    assert!(answer["answer"].as_str().unwrap().contains("40元") && answer["model"].is_null(), "{answer}");
+    assert!(
+        answer["answer"].as_str().unwrap().contains("40元") && answer["model"].is_null(),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -202,7 +300,9 @@ async fn shutdown_ends_what_takes_too_long_with_a_word() {
     let mut events = server.say(&id, &token, QUESTION).await;
     events.until("token").await;
     let chat = json!({"model": super::support::MODEL, "stream": true, "messages": [{"role": "user", "content": "x"}]});
-    let stream = server.open("POST", "/v1/chat/completions", &[], Some(chat.to_string().as_bytes())).await;
+    let stream = server
+        .open("POST", "/v1/chat/completions", &[], Some(chat.to_string().as_bytes()))
+        .await;
     let mut chunks = super::support::Events::of(stream).await;
     chunks.next().await.unwrap();
 

@@ -4,9 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use kefu::config::{self, Config, Overrides};
 use kefu::dialogue::{Assistant, Conversations};
-use kefu::domain::{
-    ApiKeyId, Document, DocumentFormat, DocumentId, Faq, FaqId, ManualClock, Passage, PassageId,
-};
+use kefu::domain::{ApiKeyId, Document, DocumentFormat, DocumentId, Faq, FaqId, ManualClock, Passage, PassageId};
 use kefu::http::{AppState, Part, PartState, Services};
 use kefu::inference::{
     Embedder, EmbedderInfo, Embeddings, FinishReason, GenerateRequest, GenerationEvent, GenerationStream,
@@ -50,8 +48,16 @@ pub struct HashingEmbedder {
 
 impl HashingEmbedder {
     fn new() -> Self {
-        let info = EmbedderInfo { name: EMBEDDER.to_owned(), dim: 32, max_tokens: 512, sha256: "e".repeat(64) };
-        Self { info, overloaded: AtomicBool::new(false) }
+        let info = EmbedderInfo {
+            name: EMBEDDER.to_owned(),
+            dim: 32,
+            max_tokens: 512,
+            sha256: "e".repeat(64),
+        };
+        Self {
+            info,
+            overloaded: AtomicBool::new(false),
+        }
     }
 }
 
@@ -67,20 +73,28 @@ impl Embedder for HashingEmbedder {
 
     async fn embed(&self, kind: TextKind, texts: Vec<String>) -> Result<Embeddings, InferenceError> {
         if self.overloaded.load(Ordering::SeqCst) {
-            return Err(InferenceError::Overloaded { queued: 256, retry_after: Duration::from_secs(3) });
+            return Err(InferenceError::Overloaded {
+                queued: 256,
+                retry_after: Duration::from_secs(3),
+            });
         }
         let dim = self.info.dim;
         let (mut data, mut tokens) = (Vec::new(), 0);
         for text in &texts {
             let count = self.count_tokens(kind, text)?;
             if count > self.info.max_tokens {
-                return Err(InferenceError::TooLong { tokens: count, limit: self.info.max_tokens });
+                return Err(InferenceError::TooLong {
+                    tokens: count,
+                    limit: self.info.max_tokens,
+                });
             }
             tokens += count;
             let mut row = vec![0.01_f32; dim];
             let chars: Vec<char> = text.chars().collect();
             for pair in chars.windows(2.min(chars.len().max(1))) {
-                let hash = pair.iter().fold(17_usize, |hash, c| hash.wrapping_mul(31).wrapping_add(*c as usize));
+                let hash = pair
+                    .iter()
+                    .fold(17_usize, |hash, c| hash.wrapping_mul(31).wrapping_add(*c as usize));
                 row[hash % dim] += 1.0;
             }
             let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
@@ -126,9 +140,17 @@ impl LanguageModel for ScriptedModel {
     }
 
     fn generate(&self, request: GenerateRequest) -> Result<GenerationStream, InferenceError> {
-        let script = self.scripts.lock().unwrap().pop_front().unwrap_or(Script::Say(&[SENTENCE]));
+        let script = self
+            .scripts
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or(Script::Say(&[SENTENCE]));
         if matches!(script, Script::Overloaded) {
-            return Err(InferenceError::Overloaded { queued: 32, retry_after: Duration::from_millis(4500) });
+            return Err(InferenceError::Overloaded {
+                queued: 32,
+                retry_after: Duration::from_millis(4500),
+            });
         }
         let with_logprobs = request.top_logprobs;
         self.requests.lock().unwrap().push(request);
@@ -137,7 +159,12 @@ impl LanguageModel for ScriptedModel {
         tokio::spawn(async move {
             let text = |text: &str| {
                 let top = vec![(text.to_owned(), text.as_bytes().to_vec(), -0.5); with_logprobs.unwrap_or(0)];
-                let token = TokenLogprob { text: text.to_owned(), bytes: text.as_bytes().to_vec(), logprob: -0.5, top };
+                let token = TokenLogprob {
+                    text: text.to_owned(),
+                    bytes: text.as_bytes().to_vec(),
+                    logprob: -0.5,
+                    top,
+                };
                 Ok(GenerationEvent::Text {
                     text: text.to_owned(),
                     logprobs: with_logprobs.map(|_| vec![token]).unwrap_or_default(),
@@ -145,7 +172,10 @@ impl LanguageModel for ScriptedModel {
             };
             let mut events = vec![
                 Ok(GenerationEvent::Queued { position: 1 }),
-                Ok(GenerationEvent::Started { prompt_tokens: 20, cached_tokens: 8 }),
+                Ok(GenerationEvent::Started {
+                    prompt_tokens: 20,
+                    cached_tokens: 8,
+                }),
             ];
             let (mut gate, mut failed) = (None, false);
             let mut words = 0;
@@ -182,8 +212,17 @@ impl LanguageModel for ScriptedModel {
                 }
             }
             if !failed {
-                let usage = Usage { prompt_tokens: 20, cached_tokens: 8, completion_tokens: words };
-                let _ = sender.send(Ok(GenerationEvent::Done { reason: FinishReason::Stop, usage })).await;
+                let usage = Usage {
+                    prompt_tokens: 20,
+                    cached_tokens: 8,
+                    completion_tokens: words,
+                };
+                let _ = sender
+                    .send(Ok(GenerationEvent::Done {
+                        reason: FinishReason::Stop,
+                        usage,
+                    }))
+                    .await;
             }
         });
         Ok(GenerationStream::new(receiver))
@@ -292,7 +331,11 @@ impl Server {
             self.tasks.clone(),
             self.config.http.max_replies_per_visitor,
         ));
-        assert!(self.state.install(Services { assistant, conversations, embedder }));
+        assert!(self.state.install(Services {
+            assistant,
+            conversations,
+            embedder
+        }));
         self.state.set(Part::Model, PartState::Ok);
         self.state.set(Part::Index, PartState::Ok);
     }
@@ -347,7 +390,10 @@ impl Server {
         let created = self.request("POST", "/api/v1/conversations", &[], None).await;
         assert_eq!(created.status, 201, "{}", created.text());
         let body = created.json();
-        (body["id"].as_str().unwrap().to_owned(), body["visitor_token"].as_str().unwrap().to_owned())
+        (
+            body["id"].as_str().unwrap().to_owned(),
+            body["visitor_token"].as_str().unwrap().to_owned(),
+        )
     }
 
     /// Says something and reads the events as they come.
@@ -355,13 +401,22 @@ impl Server {
         let body = serde_json::json!({ "text": text }).to_string();
         let bearer = format!("Bearer {token}");
         let path = format!("/api/v1/conversations/{id}/messages");
-        Events::of(self.open("POST", &path, &[("Authorization", &bearer)], Some(body.as_bytes())).await).await
+        Events::of(
+            self.open("POST", &path, &[("Authorization", &bearer)], Some(body.as_bytes()))
+                .await,
+        )
+        .await
     }
 
     pub async fn transcript(&self, id: &str, token: &str) -> Value {
         let bearer = format!("Bearer {token}");
         let reply = self
-            .request("GET", &format!("/api/v1/conversations/{id}"), &[("Authorization", &bearer)], None)
+            .request(
+                "GET",
+                &format!("/api/v1/conversations/{id}"),
+                &[("Authorization", &bearer)],
+                None,
+            )
             .await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         reply.json()
@@ -369,7 +424,9 @@ impl Server {
 
     /// The next notice that the model was cancelled.
     pub async fn model_was_cancelled(&mut self) {
-        within(self.cancelled.recv()).await.expect("the model lives as long as the server");
+        within(self.cancelled.recv())
+            .await
+            .expect("the model lives as long as the server");
     }
 
     /// Waits until every reply under way is stored.
@@ -407,7 +464,10 @@ async fn fill(store: &dyn Store) -> (PassageId, FaqId) {
         start,
         end: text.len(),
     };
-    store.put_document(&document, std::slice::from_ref(&passage)).await.unwrap();
+    store
+        .put_document(&document, std::slice::from_ref(&passage))
+        .await
+        .unwrap();
     let faq = Faq {
         id: FaqId::new(),
         key: "password".to_owned(),
@@ -418,7 +478,10 @@ async fn fill(store: &dyn Store) -> (PassageId, FaqId) {
         source: "faq.jsonl".to_owned(),
         imported_at: now,
     };
-    store.put_faqs(std::slice::from_ref(&faq), "import faq.jsonl").await.unwrap();
+    store
+        .put_faqs(std::slice::from_ref(&faq), "import faq.jsonl")
+        .await
+        .unwrap();
     for (key, revoked) in [(KEY, false), (REVOKED, true)] {
         let key = ApiKey {
             id: ApiKeyId::new(),
@@ -436,7 +499,10 @@ async fn fill(store: &dyn Store) -> (PassageId, FaqId) {
 }
 
 fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// A whole answer.
@@ -448,7 +514,10 @@ pub struct Reply {
 
 impl Reply {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn text(&self) -> String {
@@ -483,7 +552,11 @@ pub async fn read_reply(stream: &mut TcpStream) -> Reply {
     // A connection that is reset after a refusal may still have brought the refusal.
     let _ = within(stream.read_to_end(&mut bytes)).await;
     let (status, headers, begin) = head(&bytes).unwrap_or_else(|| panic!("no answer: {bytes:?}"));
-    let mut reply = Reply { status, headers, body: bytes[begin..].to_vec() };
+    let mut reply = Reply {
+        status,
+        headers,
+        body: bytes[begin..].to_vec(),
+    };
     if reply.header("transfer-encoding") == Some("chunked") {
         let mut rest = std::mem::take(&mut reply.body);
         while let Some(chunk) = next_chunk(&mut rest) {
@@ -521,9 +594,18 @@ impl Events {
         loop {
             if let Some((status, headers, begin)) = head(&raw) {
                 raw.drain(..begin);
-                return Self { stream, raw, text: Vec::new(), status, headers };
+                return Self {
+                    stream,
+                    raw,
+                    text: Vec::new(),
+                    status,
+                    headers,
+                };
             }
-            assert!(within(stream.read_buf(&mut raw)).await.unwrap() > 0, "the connection ended before the headers");
+            assert!(
+                within(stream.read_buf(&mut raw)).await.unwrap() > 0,
+                "the connection ended before the headers"
+            );
         }
     }
 
@@ -549,7 +631,10 @@ impl Events {
     /// Reads on to the first event of that name.
     pub async fn until(&mut self, name: &str) -> Value {
         loop {
-            let (event, data) = self.next().await.unwrap_or_else(|| panic!("the stream ended before {name}"));
+            let (event, data) = self
+                .next()
+                .await
+                .unwrap_or_else(|| panic!("the stream ended before {name}"));
             if event == name {
                 return data;
             }
