@@ -36,7 +36,7 @@ fn generate(model: &dyn LanguageModel, text: String, tokens: usize) -> (Duration
             }
         }
         let first = first.unwrap_or_else(|| began.elapsed());
-        (first, began.elapsed() - first)
+        (first, began.elapsed().saturating_sub(first))
     })
 }
 

@@ -3,12 +3,17 @@
 use crate::config::Config;
 use crate::dialogue::{Assistant, Conversations};
 use crate::domain::{Clock, SystemClock};
+use crate::http::{self, AppState, Part, PartState, Services};
 use crate::inference::{E5Embedder, Embedder, LanguageModel, load_language_model, manifest};
 use crate::retrieval::{Ingester, Retriever};
 use crate::storage::{SqliteStore, Store};
 use anyhow::{Context, bail};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// What a verb needs of the models.
@@ -64,8 +69,15 @@ pub fn language_model_name(config: &Config, models: &Path) -> anyhow::Result<Str
     }
     let manifest = manifest::Manifest::load(models)?;
     let there = |name: &str| manifest.get(name).is_ok_and(|entry| entry.path(models).is_file());
-    let wanted = if available_memory() >= LARGE_MODEL_MEMORY { LARGE_MODEL } else { SMALL_MODEL };
-    let name = [wanted, SMALL_MODEL].into_iter().find(|name| there(name)).unwrap_or(wanted);
+    let wanted = if available_memory() >= LARGE_MODEL_MEMORY {
+        LARGE_MODEL
+    } else {
+        SMALL_MODEL
+    };
+    let name = [wanted, SMALL_MODEL]
+        .into_iter()
+        .find(|name| there(name))
+        .unwrap_or(wanted);
     Ok(name.to_owned())
 }
 
@@ -74,7 +86,14 @@ pub fn language_model_name(config: &Config, models: &Path) -> anyhow::Result<Str
 pub fn available_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     text.lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+        .find_map(|line| {
+            line.strip_prefix("MemAvailable:")?
+                .trim()
+                .strip_suffix("kB")?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        })
         .map_or(0, |kib| kib << 10)
 }
 
@@ -108,7 +127,10 @@ fn model_file(name: &str, models: &Path) -> anyhow::Result<(PathBuf, String)> {
     let entry = manifest.get(name)?;
     let path = entry.path(models);
     if !path.is_file() {
-        bail!("model {name} is not in {}: run `kefu models pull {name}`, or import a file with `kefu models import FILE`", models.display());
+        bail!(
+            "model {name} is not in {}: run `kefu models pull {name}`, or import a file with `kefu models import FILE`",
+            models.display()
+        );
     }
     manifest.check(models, name)?;
     Ok((path, entry.sha256.clone()))
@@ -121,17 +143,44 @@ impl App {
     /// What is missing or damaged, with what to type. A missing language model is no error: passages are quoted then.
     pub async fn open(config: Config, data: &Path, models: &Path, need: Need) -> anyhow::Result<Self> {
         let store = open_store(data).await?;
-        let embedder = load_embedder(&config, models).await?;
-        let retriever = open_retriever(&store, &embedder, data, &config).await?;
-        let model = match need {
-            Need::Search => None,
-            Need::Answers => match load_model(&config, models).await {
-                Ok(model) => Some(model),
-                Err(error) => {
-                    tracing::warn!("answers will quote passages, because no language model is loaded: {error:#}");
-                    None
-                }
-            },
+        Self::assemble(config, store, data, models, need)
+            .await
+            .map(|(app, _)| app)
+    }
+
+    /// Puts the parts together over an open database; also returns why there is no language model, if there is none.
+    async fn assemble(
+        config: Config,
+        store: Arc<dyn Store>,
+        data: &Path,
+        models: &Path,
+        need: Need,
+    ) -> anyhow::Result<(Self, Option<anyhow::Error>)> {
+        let searching = async {
+            let embedder = load_embedder(&config, models).await?;
+            let retriever = Retriever::open(
+                Arc::clone(&store),
+                Arc::clone(&embedder),
+                data.join("index"),
+                config.retrieval.clone(),
+            );
+            anyhow::Ok((embedder, Arc::new(retriever.await.context("opening the index")?)))
+        };
+        let writing = async {
+            match need {
+                Need::Search => None,
+                Need::Answers => Some(load_model(&config, models).await),
+            }
+        };
+        let (searching, writing) = tokio::join!(searching, writing);
+        let (embedder, retriever) = searching?;
+        let (model, missing) = match writing {
+            Some(Ok(model)) => (Some(model), None),
+            Some(Err(error)) => {
+                tracing::warn!("answers will quote passages, because no language model is loaded: {error:#}");
+                (None, Some(error))
+            }
+            None => (None, None),
         };
         let assistant = Arc::new(Assistant::new(
             Arc::clone(&retriever),
@@ -140,7 +189,16 @@ impl App {
             config.dialogue.clone(),
         ));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        Ok(Self { config, store, embedder, retriever, assistant, clock, tasks: TaskTracker::new() })
+        let app = Self {
+            config,
+            store,
+            embedder,
+            retriever,
+            assistant,
+            clock,
+            tasks: TaskTracker::new(),
+        };
+        Ok((app, missing))
     }
 
     /// What imports documents into this knowledge base.
@@ -154,16 +212,44 @@ impl App {
         )
     }
 
-    /// The conversations of this server.
-    #[must_use]
-    pub fn conversations(&self) -> Arc<Conversations> {
-        Arc::new(Conversations::new(
+    /// What the server answers with.
+    fn services(&self) -> Services {
+        let conversations = Conversations::new(
             Arc::clone(&self.assistant),
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
             self.tasks.clone(),
             self.config.http.max_replies_per_visitor,
-        ))
+        );
+        Services {
+            assistant: Arc::clone(&self.assistant),
+            conversations: Arc::new(conversations),
+            embedder: Arc::clone(&self.embedder),
+        }
+    }
+
+    /// Serves this on a free port of the loopback address, for measurements.
+    ///
+    /// # Errors
+    /// A port that cannot be had.
+    pub async fn serve_loopback(&self) -> anyhow::Result<LoopbackServer> {
+        let listener = http::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let state = AppState::new(
+            Arc::new(self.config.http.clone()),
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+        );
+        state.install(self.services());
+        state.set(Part::Index, PartState::Ok);
+        state.set(Part::Model, PartState::Ok);
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(http::serve(listener, state, shutdown.clone()));
+        Ok(LoopbackServer {
+            address,
+            shutdown,
+            task,
+        })
     }
 
     /// Finishes what is under way and closes the database.
@@ -174,19 +260,97 @@ impl App {
     }
 }
 
-/// Opens the index of a knowledge base.
+/// A server on the loopback address.
+pub struct LoopbackServer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), http::ServeError>>,
+}
+
+impl LoopbackServer {
+    /// Stops it and waits for its end.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        if let Err(error) = self.task.await {
+            tracing::warn!(%error, "the server ended badly");
+        }
+    }
+}
+
+/// Runs the server until `shutdown` is cancelled. It listens at once and answers `not_ready` until models and index are
+/// there.
 ///
 /// # Errors
-/// What the search or the database reports.
-pub async fn open_retriever(
-    store: &Arc<dyn Store>,
-    embedder: &Arc<dyn Embedder>,
-    data: &Path,
-    config: &Config,
-) -> anyhow::Result<Arc<Retriever>> {
-    let retriever =
-        Retriever::open(Arc::clone(store), Arc::clone(embedder), data.join("index"), config.retrieval.clone())
-            .await
-            .context("opening the index")?;
-    Ok(Arc::new(retriever))
+/// A port that is taken, a database or an embedding model that cannot be used, each with its remedy.
+pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let listener = http::bind(&config.http.listen).await?;
+    let store = open_store(data).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let state = AppState::new(Arc::new(config.http.clone()), Arc::clone(&store), clock);
+    tracing::info!(address = %listener.local_addr()?, database = store.describe(), "listening; models are being read");
+    let server = tokio::spawn(http::serve(listener, state.clone(), shutdown.clone()));
+    let assembled = tokio::select! {
+        assembled = App::assemble(config, Arc::clone(&store), data, models, Need::Answers) => assembled,
+        () = shutdown.cancelled() => {
+            server.await??;
+            store.close().await;
+            return Ok(());
+        }
+    };
+    let (app, missing) = match assembled {
+        Ok(parts) => parts,
+        Err(error) => {
+            shutdown.cancel();
+            server.await??;
+            store.close().await;
+            return Err(error);
+        }
+    };
+    state.install(app.services());
+    state.set(Part::Index, PartState::Ok);
+    state.set(
+        Part::Model,
+        missing.map_or(PartState::Ok, |error| PartState::Failed(format!("{error:#}"))),
+    );
+    let model = app.assistant.model().map_or("none", |model| model.info().name.as_str());
+    tracing::info!(model, kb_version = %app.retriever.status().kb_version, "ready");
+    let following = tokio::spawn(follow_knowledge(
+        Arc::clone(&app.retriever),
+        Duration::from_millis(app.config.retrieval.refresh_interval_ms),
+        state,
+        shutdown.clone(),
+    ));
+    let served = server.await?;
+    following.await?;
+    app.close().await;
+    served?;
+    Ok(())
+}
+
+/// Brings the index up to date whenever the knowledge base has changed, by this process or by another.
+async fn follow_knowledge(retriever: Arc<Retriever>, every: Duration, state: AppState, shutdown: CancellationToken) {
+    let mut failing = false;
+    while shutdown.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+        match retriever.refresh().await {
+            Ok(changed) => {
+                if changed {
+                    tracing::info!(kb_version = %retriever.status().kb_version, "the index follows the knowledge base");
+                }
+                if std::mem::take(&mut failing) {
+                    state.set(Part::Index, PartState::Ok);
+                }
+            }
+            Err(error) => {
+                // Said once: the old index goes on answering, and the next look may succeed.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the index cannot follow the knowledge base"
+                    );
+                    state.set(Part::Index, PartState::Failed(error.to_string()));
+                }
+            }
+        }
+    }
 }

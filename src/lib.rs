@@ -1,7 +1,11 @@
 //! kefu (客服): a company's AI customer service in one program. `src/ARCHITECTURE.md` is the map.
 
+pub mod app;
+pub mod cli;
 pub mod config;
+pub mod dialogue;
 pub mod domain;
+pub mod http;
 pub mod inference;
 pub mod kernels;
 pub mod retrieval;

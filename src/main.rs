@@ -1,3 +1,7 @@
-//! The program: see `cli`.
+//! The program: one verb a file in `cli`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kefu::cli::main()
+}

@@ -22,7 +22,10 @@ pub struct Ask {
 impl Ask {
     pub async fn run(self, common: &Common) -> anyhow::Result<()> {
         let app = App::open(common.settings(None)?, &common.data, &common.models, Need::Answers).await?;
-        let mut events = app.assistant.reply(Question { question: self.question, ..Question::default() })?;
+        let mut events = app.assistant.reply(Question {
+            question: self.question,
+            ..Question::default()
+        })?;
         let (mut answer, mut route, mut citations) = (String::new(), None, Vec::new());
         while let Some(event) = events.next().await {
             match event {
@@ -48,7 +51,12 @@ impl Ask {
                 ReplyEvent::Done(done) => {
                     println!("{}", if self.stream { "" } else { answer.as_str() });
                     for citation in &citations {
-                        println!("\n[{}] {}\n    {}", citation.n, citation.title, citation.quote.replace('\n', "\n    "));
+                        println!(
+                            "\n[{}] {}\n    {}",
+                            citation.n,
+                            citation.title,
+                            citation.quote.replace('\n', "\n    ")
+                        );
                     }
                     let how = route.map_or("?", |(route, _)| route.name());
                     eprintln!("\n({how}, {} ms)", done.timings.total);

@@ -43,7 +43,11 @@ const TEXT: &str = "持卡人应在账单日后的到期还款日前全额还款
 impl Bench {
     pub async fn run(self, common: &Common) -> anyhow::Result<()> {
         let wants = |what: What| self.what.is_empty() || self.what.contains(&what);
-        let need = if wants(What::Engine) || wants(What::Ask) { Need::Answers } else { Need::Search };
+        let need = if wants(What::Engine) || wants(What::Ask) {
+            Need::Answers
+        } else {
+            Need::Search
+        };
         let app = App::open(common.settings(None)?, &common.data, &common.models, need).await?;
         let runs = self.runs.max(1);
         let mut rows = Vec::new();
@@ -86,7 +90,9 @@ impl Bench {
 }
 
 fn row(rows: &mut Vec<Value>, name: impl Into<String>, mut values: Vec<f64>, unit: &str) {
-    rows.push(json!({"name": name.into(), "value": output::percentile(&mut values, 0.5), "unit": unit, "runs": values.len()}));
+    rows.push(
+        json!({"name": name.into(), "value": output::percentile(&mut values, 0.5), "unit": unit, "runs": values.len()}),
+    );
 }
 
 async fn engine(model: &dyn LanguageModel, runs: usize, rows: &mut Vec<Value>) -> anyhow::Result<()> {
@@ -114,17 +120,39 @@ async fn engine(model: &dyn LanguageModel, runs: usize, rows: &mut Vec<Value>) -
                 decode.push((generated - 1) as f64 / (total - first));
             }
         }
-        row(rows, format!("{name}: prefill, about {length} tokens"), prefill, "tokens/s");
-        row(rows, format!("{name}: decode after about {length} tokens"), decode, "tokens/s");
+        row(
+            rows,
+            format!("{name}: prefill, about {length} tokens"),
+            prefill,
+            "tokens/s",
+        );
+        row(
+            rows,
+            format!("{name}: decode after about {length} tokens"),
+            decode,
+            "tokens/s",
+        );
     }
     Ok(())
 }
 
 /// Generates up to 32 tokens; returns prompt tokens, seconds to the first, tokens generated, seconds in all.
 async fn generate(model: &dyn LanguageModel, content: String) -> anyhow::Result<(usize, f64, usize, f64)> {
-    let mut request = GenerateRequest::chat(vec![ChatMessage { role: ChatRole::User, content }], 32);
+    let mut request = GenerateRequest::chat(
+        vec![ChatMessage {
+            role: ChatRole::User,
+            content,
+        }],
+        32,
+    );
     if let Prompt::Chat(messages) = &mut request.prompt {
-        messages.insert(0, ChatMessage { role: ChatRole::System, content: "继续写。".to_owned() });
+        messages.insert(
+            0,
+            ChatMessage {
+                role: ChatRole::System,
+                content: "继续写。".to_owned(),
+            },
+        );
     }
     // With log-probabilities every token is reported by itself, so the first one can be timed.
     request.top_logprobs = Some(0);
@@ -137,7 +165,12 @@ async fn generate(model: &dyn LanguageModel, content: String) -> anyhow::Result<
             GenerationEvent::Done { usage, .. } => {
                 prompt = usage.prompt_tokens - usage.cached_tokens;
                 let total = began.elapsed().as_secs_f64();
-                return Ok((prompt, if first == 0.0 { total } else { first }, usage.completion_tokens, total));
+                return Ok((
+                    prompt,
+                    if first == 0.0 { total } else { first },
+                    usage.completion_tokens,
+                    total,
+                ));
             }
             _ => {}
         }
@@ -165,11 +198,21 @@ async fn embed(embedder: &dyn Embedder, runs: usize, rows: &mut Vec<Value>) -> a
         embedder.embed(TextKind::Passage, vec![passage.clone(); 32]).await?;
         rates.push(32.0 / began.elapsed().as_secs_f64());
     }
-    row(rows, format!("{name}: passages of {tokens} tokens"), rates, "passages/s");
+    row(
+        rows,
+        format!("{name}: passages of {tokens} tokens"),
+        rates,
+        "passages/s",
+    );
     Ok(())
 }
 
-const QUESTIONS: [&str; 4] = ["信用卡丢了怎么挂失", "跨行转账要多久到账", "空调安装怎么收费", "how do I return an item"];
+const QUESTIONS: [&str; 4] = [
+    "信用卡丢了怎么挂失",
+    "跨行转账要多久到账",
+    "空调安装怎么收费",
+    "how do I return an item",
+];
 
 async fn index(app: &App, runs: usize, rows: &mut Vec<Value>) -> anyhow::Result<()> {
     let status = app.retriever.status();
@@ -177,12 +220,22 @@ async fn index(app: &App, runs: usize, rows: &mut Vec<Value>) -> anyhow::Result<
         let mut times = Vec::new();
         for _ in 0..runs {
             for text in QUESTIONS {
-                let query = Query { text: text.to_owned(), mode, top_k: 8, faq_top_k: 5 };
+                let query = Query {
+                    text: text.to_owned(),
+                    mode,
+                    top_k: 8,
+                    faq_top_k: 5,
+                };
                 times.push(app.retriever.search(&query).await?.search_ms);
             }
         }
         let size = status.passages;
-        row(rows, format!("search {mode:?} over {size} passages, without embedding").to_lowercase(), times, "ms");
+        row(
+            rows,
+            format!("search {mode:?} over {size} passages, without embedding").to_lowercase(),
+            times,
+            "ms",
+        );
     }
     Ok(())
 }
@@ -193,7 +246,10 @@ async fn ask(app: &App, runs: usize, rows: &mut Vec<Value>) -> anyhow::Result<()
         for text in QUESTIONS {
             // A word that changes keeps caches out of the measurement.
             let question = format!("{text} {run}");
-            let mut events = app.assistant.reply(Ask { question, ..Ask::default() })?;
+            let mut events = app.assistant.reply(Ask {
+                question,
+                ..Ask::default()
+            })?;
             let mut route = "error";
             while let Some(event) = events.next().await {
                 match event {

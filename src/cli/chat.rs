@@ -53,8 +53,14 @@ impl Chat {
                 }
             }
             println!("\n{}", sources.join("\n"));
-            history.push(Turn { role: Role::Visitor, text: question });
-            history.push(Turn { role: Role::Assistant, text: answer });
+            history.push(Turn {
+                role: Role::Visitor,
+                text: question,
+            });
+            history.push(Turn {
+                role: Role::Assistant,
+                text: answer,
+            });
         }
         app.close().await;
         Ok(())

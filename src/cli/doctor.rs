@@ -5,7 +5,6 @@ use crate::app;
 use crate::config::{Config, DEFAULT_TOML};
 use crate::http;
 use crate::inference::manifest::Manifest;
-use crate::storage::{KnowledgeStore, Store};
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -42,11 +41,23 @@ enum State {
 
 impl Finding {
     fn well(name: &'static str, zh: impl Into<String>, en: impl Into<String>) -> Self {
-        Self { name, state: State::Well, zh: zh.into(), en: en.into(), remedy: None }
+        Self {
+            name,
+            state: State::Well,
+            zh: zh.into(),
+            en: en.into(),
+            remedy: None,
+        }
     }
 
     fn bad(name: &'static str, state: State, zh: impl Into<String>, en: impl Into<String>, remedy: &str) -> Self {
-        Self { name, state, zh: zh.into(), en: en.into(), remedy: Some(remedy.to_owned()) }
+        Self {
+            name,
+            state,
+            zh: zh.into(),
+            en: en.into(),
+            remedy: Some(remedy.to_owned()),
+        }
     }
 
     fn json(&self) -> Value {
@@ -118,20 +129,39 @@ fn models(config: &Config, directory: &Path, findings: &mut Vec<Finding>) {
         Ok(manifest) => manifest,
         Err(error) => {
             let text = error.to_string();
-            findings.push(Finding::bad("models", State::Wrong, text.clone(), text, "git checkout models/manifest.toml"));
+            findings.push(Finding::bad(
+                "models",
+                State::Wrong,
+                text.clone(),
+                text,
+                "git checkout models/manifest.toml",
+            ));
             return;
         }
     };
     let language = app::language_model_name(config, directory).unwrap_or_default();
-    for (name, state) in [(config.inference.embedding_model.clone(), State::Wrong), (language, State::Warning)] {
+    for (name, state) in [
+        (config.inference.embedding_model.clone(), State::Wrong),
+        (language, State::Warning),
+    ] {
         let pull = format!("kefu models pull {name}");
         match manifest.get(&name) {
             Err(error) => {
                 let text = error.to_string();
-                findings.push(Finding::bad("models", State::Wrong, text.clone(), text, "kefu models list"));
+                findings.push(Finding::bad(
+                    "models",
+                    State::Wrong,
+                    text.clone(),
+                    text,
+                    "kefu models list",
+                ));
             }
             Ok(entry) if !entry.path(directory).is_file() => {
-                let effect = if state == State::Wrong { ("无法检索", "nothing can be searched") } else { ("只能引用原文作答", "answers are quotations only") };
+                let effect = if state == State::Wrong {
+                    ("无法检索", "nothing can be searched")
+                } else {
+                    ("只能引用原文作答", "answers are quotations only")
+                };
                 findings.push(Finding::bad(
                     "models",
                     state,
@@ -141,8 +171,18 @@ fn models(config: &Config, directory: &Path, findings: &mut Vec<Finding>) {
                 ));
             }
             Ok(_) => findings.push(match manifest.check(directory, &name) {
-                Ok(()) => Finding::well("models", format!("模型 {name} 就绪"), format!("model {name} is there and verified")),
-                Err(error) => Finding::bad("models", State::Wrong, format!("模型 {name} 已损坏"), error.to_string(), &pull),
+                Ok(()) => Finding::well(
+                    "models",
+                    format!("模型 {name} 就绪"),
+                    format!("model {name} is there and verified"),
+                ),
+                Err(error) => Finding::bad(
+                    "models",
+                    State::Wrong,
+                    format!("模型 {name} 已损坏"),
+                    error.to_string(),
+                    &pull,
+                ),
             }),
         }
     }
@@ -172,7 +212,11 @@ fn address(config: &Config) -> Finding {
 fn memory() -> Finding {
     let gib = app::available_memory() as f64 / f64::from(1 << 30);
     if gib >= 4.0 {
-        Finding::well("memory", format!("可用内存 {gib:.1} GB"), format!("{gib:.1} GB of memory are free"))
+        Finding::well(
+            "memory",
+            format!("可用内存 {gib:.1} GB"),
+            format!("{gib:.1} GB of memory are free"),
+        )
     } else {
         Finding::bad(
             "memory",
@@ -190,7 +234,11 @@ fn data(directory: &Path) -> Finding {
     let _ = std::fs::remove_file(&probe);
     let path = directory.display();
     match written {
-        Ok(()) => Finding::well("data", format!("数据目录 {path} 可写"), format!("the data directory {path} can be written")),
+        Ok(()) => Finding::well(
+            "data",
+            format!("数据目录 {path} 可写"),
+            format!("the data directory {path} can be written"),
+        ),
         Err(error) => Finding::bad(
             "data",
             State::Wrong,
@@ -214,9 +262,13 @@ async fn knowledge(data: &Path) -> Finding {
             format!("{} 篇文档，{} 条问答", counts.documents, counts.faqs),
             format!("{} documents, {} FAQs", counts.documents, counts.faqs),
         ),
-        Ok(_) => {
-            Finding::bad("knowledge", State::Warning, "知识库为空", "the knowledge base is empty", "kefu kb import kb")
-        }
+        Ok(_) => Finding::bad(
+            "knowledge",
+            State::Warning,
+            "知识库为空",
+            "the knowledge base is empty",
+            "kefu kb import kb",
+        ),
         Err(error) => Finding::bad(
             "knowledge",
             State::Wrong,
@@ -249,8 +301,15 @@ fn airgap(common: &Common) -> Finding {
         Err(error) => return not_proven(&error.to_string()),
     };
     let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--net", "--"]).arg(program).arg("--json");
-    command.arg("--data").arg(&common.data).arg("--models").arg(&common.models);
+    command
+        .args(["--map-root-user", "--net", "--"])
+        .arg(program)
+        .arg("--json");
+    command
+        .arg("--data")
+        .arg(&common.data)
+        .arg("--models")
+        .arg(&common.models);
     if let Some(config) = &common.config {
         command.arg("--config").arg(config);
     }

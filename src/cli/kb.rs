@@ -4,7 +4,7 @@ use super::{Common, output};
 use crate::app::{self, App, Need};
 use crate::domain::{DocumentId, FaqId};
 use crate::retrieval::{FileOutcome, FileReport, ImportProgress, Ingester, Query, SearchMode, Source};
-use crate::storage::{DocumentSummary, KnowledgeStore, PageRequest, Store};
+use crate::storage::{DocumentSummary, PageRequest, Store};
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -104,8 +104,14 @@ async fn import(common: &Common, paths: &[PathBuf]) -> anyhow::Result<ExitCode> 
         Arc::new(crate::domain::SystemClock),
         config.retrieval,
     );
-    let bar = if common.json { ProgressBar::hidden() } else { ProgressBar::new(0) };
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} files  {prefix} {wide_msg}")?);
+    let bar = if common.json {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new(0)
+    };
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:30} {pos}/{len} files  {prefix} {wide_msg}",
+    )?);
     let cancel = CancellationToken::new();
     let stop = cancel.clone();
     tokio::spawn(async move {
@@ -125,14 +131,22 @@ async fn import(common: &Common, paths: &[PathBuf]) -> anyhow::Result<ExitCode> 
             FileOutcome::Updated { passages } => ("updated", format!("{passages} passages")),
             FileOutcome::Unchanged => ("unchanged", String::new()),
             FileOutcome::Skipped => ("skipped", "test questions, no knowledge".to_owned()),
-            FileOutcome::Faqs { read, changed, errors, faults } => {
+            FileOutcome::Faqs {
+                read,
+                changed,
+                errors,
+                faults,
+            } => {
                 for error in errors {
-                    eprintln!("{path}: {error}");
+                    eprintln!("{path} line {}: {}", error.line, error.detail);
                 }
                 if *faults > errors.len() {
                     eprintln!("{path}: and {} more faulty lines", faults - errors.len());
                 }
-                ("faqs", format!("{read} FAQs, {changed} added or changed, {faults} faulty lines"))
+                (
+                    "faqs",
+                    format!("{read} FAQs, {changed} added or changed, {faults} faulty lines"),
+                )
             }
             FileOutcome::Failed { error } => {
                 eprintln!("{path}: {error}");
@@ -149,19 +163,35 @@ async fn import(common: &Common, paths: &[PathBuf]) -> anyhow::Result<ExitCode> 
             "documents": counts.documents, "passages": counts.passages, "faqs": counts.faqs,
         }));
     } else {
-        for row in rows.iter().filter(|row| !matches!(row["outcome"].as_str(), Some("unchanged" | "skipped" | "failed"))) {
-            println!("{:9} {}  {}", row["outcome"].as_str().unwrap_or(""), row["path"].as_str().unwrap_or(""), row["detail"].as_str().unwrap_or(""));
+        for row in rows
+            .iter()
+            .filter(|row| !matches!(row["outcome"].as_str(), Some("unchanged" | "skipped" | "failed")))
+        {
+            println!(
+                "{:9} {}  {}",
+                row["outcome"].as_str().unwrap_or(""),
+                row["path"].as_str().unwrap_or(""),
+                row["detail"].as_str().unwrap_or("")
+            );
         }
         println!(
             "knowledge base version {version}: {} documents, {} passages, {} FAQs{}",
             counts.documents,
             counts.passages,
             counts.faqs,
-            if report.cancelled { " (stopped early: run the same command again to go on)" } else { "" }
+            if report.cancelled {
+                " (stopped early: run the same command again to go on)"
+            } else {
+                ""
+            }
         );
     }
     store.close().await;
-    Ok(if failed == 0 && !report.cancelled { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed == 0 && !report.cancelled {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn all_documents(store: &dyn Store) -> anyhow::Result<Vec<DocumentSummary>> {
@@ -192,9 +222,15 @@ async fn list(common: &Common) -> anyhow::Result<ExitCode> {
         output::print_json(&json!({"documents": rows, "passages": counts.passages, "faqs": counts.faqs}));
     } else {
         for document in &documents {
-            println!("{}  {:>4} passages  {}  {}", document.id, document.passages, document.source, document.title);
+            println!(
+                "{}  {:>4} passages  {}  {}",
+                document.id, document.passages, document.source, document.title
+            );
         }
-        println!("{} documents, {} passages, {} FAQs", counts.documents, counts.passages, counts.faqs);
+        println!(
+            "{} documents, {} passages, {} FAQs",
+            counts.documents, counts.passages, counts.faqs
+        );
     }
     store.close().await;
     Ok(ExitCode::SUCCESS)
@@ -239,19 +275,39 @@ async fn show(common: &Common, name: &str) -> anyhow::Result<ExitCode> {
                 output::print_json(&json!({"id": id, "source": document.source, "title": document.title,
                     "format": document.format, "sha256": document.sha256, "text": document.text, "passages": rows}));
             } else {
-                println!("{}  {}  ({})\n", document.title, document.source, document.format.name());
+                println!(
+                    "{}  {}  ({})\n",
+                    document.title,
+                    document.source,
+                    document.format.name()
+                );
                 for passage in passages {
-                    println!("── {} [{}..{}]\n{}\n", passage.title(), passage.start, passage.end, passage.text);
+                    println!(
+                        "── {} [{}..{}]\n{}\n",
+                        passage.title(),
+                        passage.start,
+                        passage.end,
+                        passage.text
+                    );
                 }
             }
         }
         Named::Faq(id) => {
             let faq = store.faqs(&[id]).await?.pop().context("it was removed just now")?;
             if common.json {
-                output::print_json(&json!({"id": id, "key": faq.key, "question": faq.question, "variants": faq.variants,
-                    "answer": faq.answer, "category": faq.category, "source": faq.source}));
+                output::print_json(
+                    &json!({"id": id, "key": faq.key, "question": faq.question, "variants": faq.variants,
+                    "answer": faq.answer, "category": faq.category, "source": faq.source}),
+                );
             } else {
-                println!("{}  {}\n{}\n  {}\n\n{}", faq.key, faq.category, faq.question, faq.variants.join("\n  "), faq.answer);
+                println!(
+                    "{}  {}\n{}\n  {}\n\n{}",
+                    faq.key,
+                    faq.category,
+                    faq.question,
+                    faq.variants.join("\n  "),
+                    faq.answer
+                );
             }
         }
     }
@@ -279,8 +335,10 @@ async fn versions(common: &Common) -> anyhow::Result<ExitCode> {
     let store = app::open_store(&common.data).await?;
     let versions = store.kb_versions(50).await?;
     if common.json {
-        let rows: Vec<_> =
-            versions.iter().map(|v| json!({"version": v.version, "note": v.note, "created_at": v.created_at})).collect();
+        let rows: Vec<_> = versions
+            .iter()
+            .map(|v| json!({"version": v.version, "note": v.note, "created_at": v.created_at}))
+            .collect();
         output::print_json(&json!(rows));
     } else {
         for entry in versions {
@@ -293,7 +351,15 @@ async fn versions(common: &Common) -> anyhow::Result<ExitCode> {
 
 async fn search(common: &Common, query: String, top_k: usize, mode: SearchMode) -> anyhow::Result<ExitCode> {
     let app = App::open(common.settings(None)?, &common.data, &common.models, Need::Search).await?;
-    let found = app.retriever.search(&Query { text: query, mode, top_k, faq_top_k: 3 }).await?;
+    let found = app
+        .retriever
+        .search(&Query {
+            text: query,
+            mode,
+            top_k,
+            faq_top_k: 3,
+        })
+        .await?;
     let mut rows = Vec::new();
     for hit in &found.hits {
         let (id, title, text, kind) = match &hit.source {
@@ -301,8 +367,10 @@ async fn search(common: &Common, query: String, top_k: usize, mode: SearchMode) 
             Source::Faq(faq) => (faq.id.0, faq.question.clone(), &faq.answer, "faq"),
         };
         if common.json {
-            rows.push(json!({"id": id, "kind": kind, "title": title, "text": text, "fused": hit.scores.fused,
-                "dense": hit.scores.dense, "lexical": hit.scores.lexical, "coverage": hit.scores.coverage}));
+            rows.push(
+                json!({"id": id, "kind": kind, "title": title, "text": text, "fused": hit.scores.fused,
+                "dense": hit.scores.dense, "lexical": hit.scores.lexical, "coverage": hit.scores.coverage}),
+            );
         } else {
             let score = |value: Option<f32>| value.map_or("  -  ".to_owned(), |value| format!("{value:.3}"));
             println!(

@@ -2,15 +2,14 @@
 
 use super::{Common, output};
 use crate::app;
-use crate::domain::{ApiKeyId, Clock, SystemClock};
-use crate::storage::{ApiKey, KeyStore, Store};
+use crate::domain::{ApiKeyId, Clock, SystemClock, sha256_hex};
+use crate::storage::ApiKey;
 use anyhow::{Context, bail};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::Subcommand;
 use rand::RngCore;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 /// Make, list and revoke API keys
 #[derive(Debug, Subcommand)]
@@ -38,8 +37,14 @@ impl Key {
                 let mut secret = [0_u8; 32];
                 rand::rng().fill_bytes(&mut secret);
                 let key = format!("kefu-{}", BASE64_URL_SAFE_NO_PAD.encode(secret));
-                let sha256 = Sha256::digest(key.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
-                let row = ApiKey { id: ApiKeyId::new(), name, sha256, created_at: now, revoked_at: None };
+                let sha256 = sha256_hex(key.as_bytes());
+                let row = ApiKey {
+                    id: ApiKeyId::new(),
+                    name,
+                    sha256,
+                    created_at: now,
+                    revoked_at: None,
+                };
                 store.add_key(&row).await?;
                 if common.json {
                     output::print_json(&json!({"id": row.id, "name": row.name, "key": key}));

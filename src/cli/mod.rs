@@ -37,7 +37,13 @@ pub struct Common {
     #[arg(long, global = true, value_name = "DIR", default_value = "data", env = "KEFU_DATA")]
     data: PathBuf,
     /// Directory of the models
-    #[arg(long, global = true, value_name = "DIR", default_value = "models", env = "KEFU_MODELS")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "models",
+        env = "KEFU_MODELS"
+    )]
     models: PathBuf,
     /// Language model, a name of the manifest
     #[arg(long, global = true, value_name = "NAME")]
@@ -50,7 +56,11 @@ pub struct Common {
 impl Common {
     /// The settings, by defaults, file, environment and flags.
     fn settings(&self, listen: Option<String>) -> anyhow::Result<Config> {
-        let overrides = Overrides { file: self.config.clone(), listen, language_model: self.model.clone() };
+        let overrides = Overrides {
+            file: self.config.clone(),
+            listen,
+            language_model: self.model.clone(),
+        };
         Ok(crate::config::load(&overrides)?)
     }
 }
@@ -86,7 +96,10 @@ enum Verb {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     output::start_logging(matches!(cli.verb, Verb::Serve(_)));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime");
     let result = runtime.and_then(|runtime| {
         let result = runtime.block_on(run(cli));
         // Blocking work that was cancelled must not hold up the exit.

@@ -59,15 +59,25 @@ impl Models {
         let manifest = Manifest::load(directory)?;
         match self {
             Self::List => list(common, &manifest),
-            Self::Pull { mut names, defaults, endpoint } => {
+            Self::Pull {
+                mut names,
+                defaults,
+                endpoint,
+            } => {
                 if defaults {
                     let config = common.settings(None)?;
                     names.push(config.inference.embedding_model.clone());
                     names.push(app::language_model_name(&config, directory)?);
                 }
-                anyhow::ensure!(!names.is_empty(), "name a model (see `kefu models list`), or give --defaults");
-                let settings =
-                    PullSettings { endpoint, proxied: crate::config::proxied(), ..PullSettings::default() };
+                anyhow::ensure!(
+                    !names.is_empty(),
+                    "name a model (see `kefu models list`), or give --defaults"
+                );
+                let settings = PullSettings {
+                    endpoint,
+                    proxied: crate::config::proxied(),
+                    ..PullSettings::default()
+                };
                 for name in &names {
                     let entry = manifest.get(name)?;
                     let bar = Bar::new(common.json, name, entry.size)?;
@@ -78,7 +88,7 @@ impl Models {
                 }
                 Ok(ExitCode::SUCCESS)
             }
-            Self::Verify { names } => verify(common, &manifest, names),
+            Self::Verify { names } => Ok(verify(common, &manifest, names)),
             Self::Import { file, name } => {
                 let name = manifest.import(directory, &file, name.as_deref())?;
                 println!("{name}");
@@ -104,12 +114,17 @@ fn list(common: &Common, manifest: &Manifest) -> anyhow::Result<ExitCode> {
             FileState::Wrong => "there, but not what the manifest pins".to_owned(),
         };
         if common.json {
-            rows.push(json!({"name": entry.name, "kind": entry.kind, "architecture": entry.architecture,
+            rows.push(
+                json!({"name": entry.name, "kind": entry.kind, "architecture": entry.architecture,
                 "licence": entry.licence, "context_tokens": entry.context_tokens, "size": entry.size,
-                "sha256": entry.sha256, "state": state, "note": entry.note}));
+                "sha256": entry.sha256, "state": state, "note": entry.note}),
+            );
         } else {
             let mega = entry.size / 1_000_000;
-            println!("{:30} {mega:>6} MB  {:20} {state}  ({})", entry.name, entry.licence, entry.note);
+            println!(
+                "{:30} {mega:>6} MB  {:20} {state}  ({})",
+                entry.name, entry.licence, entry.note
+            );
         }
     }
     if common.json {
@@ -118,9 +133,12 @@ fn list(common: &Common, manifest: &Manifest) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn verify(common: &Common, manifest: &Manifest, mut names: Vec<String>) -> anyhow::Result<ExitCode> {
+fn verify(common: &Common, manifest: &Manifest, mut names: Vec<String>) -> ExitCode {
     if names.is_empty() {
-        let there = manifest.entries().iter().filter(|entry| entry.path(&common.models).is_file());
+        let there = manifest
+            .entries()
+            .iter()
+            .filter(|entry| entry.path(&common.models).is_file());
         names.extend(there.map(|entry| entry.name.clone()));
     }
     let mut rows = Vec::new();
@@ -138,7 +156,7 @@ fn verify(common: &Common, manifest: &Manifest, mut names: Vec<String>) -> anyho
     if common.json {
         output::print_json(&json!(rows));
     }
-    Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Progress on the terminal.
@@ -146,7 +164,11 @@ struct Bar(ProgressBar);
 
 impl Bar {
     fn new(hidden: bool, name: &str, size: u64) -> anyhow::Result<Self> {
-        let bar = if hidden { ProgressBar::hidden() } else { ProgressBar::new(size) };
+        let bar = if hidden {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new(size)
+        };
         bar.set_style(ProgressStyle::with_template(
             "{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}  {wide_msg}",
         )?);

@@ -9,7 +9,9 @@ use tracing_subscriber::EnvFilter;
 pub fn start_logging(serving: bool) {
     let default = if serving { "kefu=info,warn" } else { "kefu=warn,error" };
     let filter = EnvFilter::try_from_env("KEFU_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() || !serving {
         builder.with_target(false).init();
     } else {
@@ -28,7 +30,11 @@ pub fn machine() -> Value {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, key: &str| {
         text.lines()
-            .find_map(|line| line.strip_prefix(key)?.split_once(':').map(|(_, value)| value.trim().to_owned()))
+            .find_map(|line| {
+                line.strip_prefix(key)?
+                    .split_once(':')
+                    .map(|(_, value)| value.trim().to_owned())
+            })
             .unwrap_or_default()
     };
     let cpu = read("/proc/cpuinfo");
@@ -68,7 +74,10 @@ pub fn interval(hits: usize, n: usize) -> [f64; 2] {
     let middle = p + z * z / (2.0 * n);
     let spread = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + z * z / n;
-    [((middle - spread) / scale).max(0.0), ((middle + spread) / scale).min(1.0)]
+    [
+        ((middle - spread) / scale).max(0.0),
+        ((middle + spread) / scale).min(1.0),
+    ]
 }
 
 #[cfg(test)]
@@ -78,8 +87,14 @@ mod tests {
     #[test]
     fn percentiles_and_intervals() {
         let mut values: Vec<f64> = (1..=100).map(f64::from).collect();
-        assert_eq!((percentile(&mut values, 0.5), percentile(&mut values, 0.99)), (50.0, 99.0));
+        assert_eq!(
+            (percentile(&mut values, 0.5), percentile(&mut values, 0.99)),
+            (50.0, 99.0)
+        );
         let [low, high] = interval(95, 100);
-        assert!((low - 0.888).abs() < 0.002 && (high - 0.978).abs() < 0.002, "{low} {high}");
+        assert!(
+            (low - 0.888).abs() < 0.002 && (high - 0.978).abs() < 0.002,
+            "{low} {high}"
+        );
     }
 }

@@ -3,13 +3,13 @@
 use super::{Ask, Assistant, DialogueError, Replies, ReplyEvent, replies};
 use crate::domain::{
     Channel, Clock, Conversation, ConversationId, ConversationStatus, Language, Message, MessageId, Role, Route, Turn,
+    sha256_hex,
 };
 use crate::storage::Store;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures::StreamExt;
 use rand::RngCore;
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -81,7 +81,7 @@ impl Conversations {
             id: ConversationId::new(),
             channel,
             status: ConversationStatus::Open,
-            token_sha256: hash(&token),
+            token_sha256: sha256_hex(token.as_bytes()),
             created_at: now,
             updated_at: now,
         };
@@ -95,7 +95,7 @@ impl Conversations {
     /// What the database reports.
     pub async fn authorise(&self, id: ConversationId, token: &str) -> Result<Option<Conversation>, DialogueError> {
         let conversation = self.store.conversation(id).await?;
-        let given = hash(token);
+        let given = sha256_hex(token.as_bytes());
         Ok(conversation.filter(|known| bool::from(known.token_sha256.as_bytes().ct_eq(given.as_bytes()))))
     }
 
@@ -334,15 +334,4 @@ impl Drop for Place {
             }
         }
     }
-}
-
-/// SHA-256 in hexadecimal.
-fn hash(token: &str) -> String {
-    use std::fmt::Write;
-    Sha256::digest(token.as_bytes())
-        .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
 }

@@ -3,6 +3,7 @@
 mod citation;
 mod clock;
 mod conversation;
+mod digest;
 mod ids;
 mod knowledge;
 mod language;
@@ -10,6 +11,7 @@ mod language;
 pub use citation::Citation;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use conversation::{Channel, Conversation, ConversationStatus, Message, Role, Route, Turn};
+pub use digest::{hexadecimal, sha256_hex};
 pub use ids::{ApiKeyId, ConversationId, DocumentId, FaqId, MessageId, PassageId};
 pub use knowledge::{Document, DocumentFormat, Faq, KbVersion, Passage};
 pub use language::{Language, is_han};

@@ -20,5 +20,6 @@ mod wire;
 pub use auth::Policy;
 pub use error::ApiError;
 pub use router::{RoutePolicy, build};
+pub use routes::pages::has_pages;
 pub use server::{ServeError, bind, serve};
 pub use state::{AppState, Part, PartState, Readiness, Services};

@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("understanding", &["domain"]),
     ("storage", &["domain"]),
-    ("inference", &["config", "kernels"]),
+    ("inference", &["config", "domain", "kernels"]),
     (
         "retrieval",
         &["config", "domain", "inference", "kernels", "storage", "understanding"],

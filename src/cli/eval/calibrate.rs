@@ -71,11 +71,18 @@ fn line(sample: &Sample) -> serde_json::Value {
 }
 
 fn report(samples: &[Sample]) -> serde_json::Value {
-    let faq_rows: Vec<(Vec<f64>, bool)> =
-        samples.iter().map(|s| (s.features.faq.iter().map(|x| f64::from(*x)).collect(), s.faq_right)).collect();
+    let faq_rows: Vec<(Vec<f64>, bool)> = samples
+        .iter()
+        .map(|s| (s.features.faq.iter().map(|x| f64::from(*x)).collect(), s.faq_right))
+        .collect();
     let passage_rows: Vec<(Vec<f64>, bool)> = samples
         .iter()
-        .map(|s| (s.features.passages.iter().map(|x| f64::from(*x)).collect(), s.question.answerable))
+        .map(|s| {
+            (
+                s.features.passages.iter().map(|x| f64::from(*x)).collect(),
+                s.question.answerable,
+            )
+        })
         .collect();
     let faq = fit(&faq_rows);
     let passage = fit(&passage_rows);
@@ -95,9 +102,12 @@ fn report(samples: &[Sample]) -> serde_json::Value {
     let passage_table: Vec<_> = (4..20)
         .map(|step| f64::from(step) * 0.05)
         .map(|at| {
-            let kept = (0..samples.len()).filter(|i| samples[*i].question.answerable && passage_scores[*i] >= at).count();
-            let refused =
-                (0..samples.len()).filter(|i| !samples[*i].question.answerable && passage_scores[*i] < at).count();
+            let kept = (0..samples.len())
+                .filter(|i| samples[*i].question.answerable && passage_scores[*i] >= at)
+                .count();
+            let refused = (0..samples.len())
+                .filter(|i| !samples[*i].question.answerable && passage_scores[*i] < at)
+                .count();
             json!({"at": at, "answerable_kept": kept, "unanswerable_refused": refused})
         })
         .collect();
@@ -116,7 +126,12 @@ fn report(samples: &[Sample]) -> serde_json::Value {
 fn cross_validate(rows: &[(Vec<f64>, bool)]) -> Vec<f64> {
     let mut scores = vec![0.0; rows.len()];
     for fold in 0..FOLDS {
-        let training: Vec<_> = rows.iter().enumerate().filter(|(i, _)| i % FOLDS != fold).map(|(_, r)| r.clone()).collect();
+        let training: Vec<_> = rows
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| i % FOLDS != fold)
+            .map(|(_, r)| r.clone())
+            .collect();
         let model = fit(&training);
         for (i, (features, _)) in rows.iter().enumerate().filter(|(i, _)| i % FOLDS == fold) {
             scores[i] = probability(&model, features);
@@ -135,12 +150,20 @@ fn probability(model: &[f64], features: &[f64]) -> f64 {
 fn fit(rows: &[(Vec<f64>, bool)]) -> Vec<f64> {
     let width = rows.first().map_or(0, |(features, _)| features.len());
     let n = rows.len().max(1) as f64;
-    let mean: Vec<f64> = (0..width).map(|j| rows.iter().map(|(x, _)| x[j]).sum::<f64>() / n).collect();
+    let mean: Vec<f64> = (0..width)
+        .map(|j| rows.iter().map(|(x, _)| x[j]).sum::<f64>() / n)
+        .collect();
     let deviation: Vec<f64> = (0..width)
-        .map(|j| (rows.iter().map(|(x, _)| (x[j] - mean[j]).powi(2)).sum::<f64>() / n).sqrt().max(1e-9))
+        .map(|j| {
+            (rows.iter().map(|(x, _)| (x[j] - mean[j]).powi(2)).sum::<f64>() / n)
+                .sqrt()
+                .max(1e-9)
+        })
         .collect();
     let standard = |x: &[f64]| -> Vec<f64> {
-        std::iter::once(1.0).chain((0..width).map(|j| (x[j] - mean[j]) / deviation[j])).collect()
+        std::iter::once(1.0)
+            .chain((0..width).map(|j| (x[j] - mean[j]) / deviation[j]))
+            .collect()
     };
     let mut model = vec![0.0; width + 1];
     for _ in 0..50 {
@@ -190,9 +213,9 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
         }
         for row in column + 1..n {
             let factor = matrix[row][column] / matrix[column][column];
-            for k in column..n {
-                let above = matrix[column][k];
-                matrix[row][k] -= factor * above;
+            let above = matrix[column].clone();
+            for (cell, above) in matrix[row].iter_mut().zip(above).skip(column) {
+                *cell -= factor * above;
             }
             right[row] -= factor * right[column];
         }
@@ -214,7 +237,13 @@ fn auc(scores: &[f64], rows: &[(Vec<f64>, bool)]) -> f64 {
         debug_assert!(*right);
         for (j, _) in rows.iter().enumerate().filter(|(_, (_, label))| !*label) {
             pairs += 1.0;
-            above += if scores[i] > scores[j] { 1.0 } else if scores[i] < scores[j] { 0.0 } else { 0.5 };
+            above += if scores[i] > scores[j] {
+                1.0
+            } else if scores[i] < scores[j] {
+                0.0
+            } else {
+                0.5
+            };
         }
     }
     if pairs > 0.0 { above / pairs } else { 0.5 }
@@ -234,7 +263,10 @@ mod tests {
             })
             .collect();
         let model = fit(&rows);
-        assert!(probability(&model, &[0.95, 5.0]) > 0.8 && probability(&model, &[0.6, 5.0]) < 0.2, "{model:?}");
+        assert!(
+            probability(&model, &[0.95, 5.0]) > 0.8 && probability(&model, &[0.6, 5.0]) < 0.2,
+            "{model:?}"
+        );
         assert!(auc(&cross_validate(&rows), &rows) > 0.97);
     }
 }

@@ -74,11 +74,17 @@ impl Kb {
         let questions = read(&self.questions)?;
         let documents = Documents::of(app.store.as_ref()).await?;
         let server = app.serve_loopback().await?;
-        let bar = if common.json { ProgressBar::hidden() } else { ProgressBar::new(questions.len() as u64) };
+        let bar = if common.json {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new(questions.len() as u64)
+        };
         let mut judged = Vec::new();
         for question in questions {
             // First over HTTP, so that nothing of this question is cached when it is timed.
-            let (answer, ms) = ask(server.address, &question).await.with_context(|| question.id.clone())?;
+            let (answer, ms) = ask(server.address, &question)
+                .await
+                .with_context(|| question.id.clone())?;
             let (found, _) = app.assistant.find(&question.ask()).await?;
             let in_top3 = found.hits.iter().take(3).any(|hit| question.is_source(hit, &documents));
             judged.push(judge(question, answer, ms, in_top3, app.store.as_ref()).await?);
@@ -89,7 +95,10 @@ impl Kb {
             let lines: Vec<String> = judged.iter().map(|j| line(j).to_string()).collect();
             std::fs::write(path, lines.join("\n"))?;
         }
-        let model = app.assistant.model().map(|model| json!({"name": model.info().name, "sha256": model.info().sha256}));
+        let model = app
+            .assistant
+            .model()
+            .map(|model| json!({"name": model.info().name, "sha256": model.info().sha256}));
         let embedder = json!({"name": app.embedder.info().name, "sha256": app.embedder.info().sha256});
         let mut report = report(&judged, began.elapsed());
         report["model"] = json!({"language": model, "embedding": embedder});
@@ -107,14 +116,24 @@ impl Kb {
 }
 
 async fn ask(address: std::net::SocketAddr, question: &Question) -> anyhow::Result<(Answer, f64)> {
-    let history: Vec<Value> =
-        question.history.iter().map(|said| json!({"role": said.role, "content": said.content})).collect();
+    let history: Vec<Value> = question
+        .history
+        .iter()
+        .map(|said| json!({"role": said.role, "content": said.content}))
+        .collect();
     let body = json!({"question": question.question, "history": history});
     let url = format!("http://{address}/api/v1/ask");
     tokio::task::spawn_blocking(move || {
-        let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(600))).build().new_agent();
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_mins(10)))
+            .build()
+            .new_agent();
         // The connection is made before the clock starts: a widget holds one open.
-        agent.get(url.replace("/api/v1/ask", "/healthz")).call()?.body_mut().read_to_string()?;
+        agent
+            .get(url.replace("/api/v1/ask", "/healthz"))
+            .call()?
+            .body_mut()
+            .read_to_string()?;
         let began = Instant::now();
         let answer: Answer = agent.post(&url).send_json(&body)?.body_mut().read_json()?;
         Ok((answer, began.elapsed().as_secs_f64() * 1e3))
@@ -140,16 +159,32 @@ async fn judge(
         } else if let Some(passage) = store.passages(&[PassageId(cited.passage_id)]).await?.pop() {
             let document = store.document(DocumentId(cited.document_id)).await?;
             let path = document.map(|d| d.source).unwrap_or_default();
-            cited_right |= question.sources.iter().filter_map(|s| s.strip_prefix("doc:")).any(|p| path.ends_with(p));
+            cited_right |= question
+                .sources
+                .iter()
+                .filter_map(|s| s.strip_prefix("doc:"))
+                .any(|p| path.ends_with(p));
             sources.push(passage.search_text());
         }
     }
     let known: Vec<&str> = sources.iter().map(String::as_str).collect();
     // Fixed sentences (refusals, smalltalk) cite nothing and state nothing.
-    let missing = if answer.citations.is_empty() { Vec::new() } else { unsupported(&answer.answer, &known) };
+    let missing = if answer.citations.is_empty() {
+        Vec::new()
+    } else {
+        unsupported(&answer.answer, &known)
+    };
     let flat = squeezed(&answer.answer);
     let contains = question.answers.iter().any(|wanted| flat.contains(&squeezed(wanted)));
-    Ok(Judged { question, answer, ms, in_top3, cited_right, contains, missing })
+    Ok(Judged {
+        question,
+        answer,
+        ms,
+        in_top3,
+        cited_right,
+        contains,
+        missing,
+    })
 }
 
 /// Without white space and separators of thousands, in lower case: the same amount in two spellings is the same.
@@ -185,7 +220,9 @@ fn report(judged: &[Judged], elapsed: Duration) -> Value {
         times.entry(&one.answer.route).or_default().push(one.ms);
     }
     let mut spread = |route: &str| {
-        let values = times.entry(if route == "faq" { "faq" } else { "passages" }).or_default();
+        let values = times
+            .entry(if route == "faq" { "faq" } else { "passages" })
+            .or_default();
         json!({"p50": output::percentile(values, 0.5), "p99": output::percentile(values, 0.99), "n": values.len()})
     };
     let (faq_ms, passages_ms) = (spread("faq"), spread("passages"));
@@ -193,13 +230,23 @@ fn report(judged: &[Judged], elapsed: Duration) -> Value {
     for one in judged {
         let entry = by_kind.entry(&one.question.kind).or_default();
         entry.0 += 1;
-        let good = if one.question.answerable { one.cited_right && !one.refused() } else { one.refused() };
+        let good = if one.question.answerable {
+            one.cited_right && !one.refused()
+        } else {
+            one.refused()
+        };
         entry.1 += usize::from(good);
         entry.2 += usize::from(one.contains);
     }
     let errors: Vec<Value> = judged
         .iter()
-        .filter(|j| if j.question.answerable { !(j.contains && j.cited_right) } else { !j.refused() })
+        .filter(|j| {
+            if j.question.answerable {
+                !(j.contains && j.cited_right)
+            } else {
+                !j.refused()
+            }
+        })
         .take(20)
         .map(line)
         .collect();
@@ -223,8 +270,23 @@ fn report(judged: &[Judged], elapsed: Duration) -> Value {
 
 fn print_table(report: &Value) {
     for key in [
-        "n", "answerable", "unanswerable", "source_top3", "source_top3_interval", "refused_unanswerable", "refused_unanswerable_count",
-        "answered", "contains", "citation_right", "faq_ms", "passages_ms", "routes", "unsupported_numbers", "by_kind", "seconds", "model",
+        "n",
+        "answerable",
+        "unanswerable",
+        "source_top3",
+        "source_top3_interval",
+        "refused_unanswerable",
+        "refused_unanswerable_count",
+        "answered",
+        "contains",
+        "citation_right",
+        "faq_ms",
+        "passages_ms",
+        "routes",
+        "unsupported_numbers",
+        "by_kind",
+        "seconds",
+        "model",
         "machine",
     ] {
         println!("{key:24} {}", report[key]);

@@ -45,10 +45,18 @@ impl Question {
     /// The question as the assistant takes it.
     pub fn ask(&self) -> Ask {
         let turn = |said: &Said| Turn {
-            role: if said.role == "user" { Role::Visitor } else { Role::Assistant },
+            role: if said.role == "user" {
+                Role::Visitor
+            } else {
+                Role::Assistant
+            },
             text: said.content.clone(),
         };
-        Ask { question: self.question.clone(), history: self.history.iter().map(turn).collect(), ..Ask::default() }
+        Ask {
+            question: self.question.clone(),
+            history: self.history.iter().map(turn).collect(),
+            ..Ask::default()
+        }
     }
 
     /// Whether the hit is one of the sources. Document paths are compared from their end, because the same base may
@@ -57,16 +65,22 @@ impl Question {
         match &hit.source {
             Source::Faq(faq) => self.names_faq(&faq.key),
             Source::Passage(passage) => documents.0.get(&passage.document_id).is_some_and(|path| {
-                self.sources.iter().filter_map(|s| s.strip_prefix("doc:")).any(|wanted| {
-                    path.strip_suffix(wanted).is_some_and(|before| before.is_empty() || before.ends_with('/'))
-                })
+                self.sources
+                    .iter()
+                    .filter_map(|s| s.strip_prefix("doc:"))
+                    .any(|wanted| {
+                        path.strip_suffix(wanted)
+                            .is_some_and(|before| before.is_empty() || before.ends_with('/'))
+                    })
             }),
         }
     }
 
     /// Whether the FAQ of that key is one of the sources.
     pub fn names_faq(&self, key: &str) -> bool {
-        self.sources.iter().any(|source| source.strip_prefix("faq:") == Some(key))
+        self.sources
+            .iter()
+            .any(|source| source.strip_prefix("faq:") == Some(key))
     }
 }
 
@@ -96,7 +110,11 @@ impl Documents {
         let mut all = HashMap::new();
         loop {
             let got = store.documents(&page).await?;
-            all.extend(got.items.into_iter().map(|DocumentSummary { id, source, .. }| (id, source)));
+            all.extend(
+                got.items
+                    .into_iter()
+                    .map(|DocumentSummary { id, source, .. }| (id, source)),
+            );
             match got.next {
                 Some(next) => page.cursor = Some(next),
                 None => return Ok(Self(all)),

@@ -20,6 +20,12 @@ const MISSING: &str = "<!doctype html><html lang=\"zh-CN\"><meta charset=\"utf-8
      <p lang=\"en\">The pages were not built: run <code>scripts/build-ui.sh</code>, then build kefu again. \
      The API is described at <a href=\"/api/docs/\">/api/docs</a>.</p></html>\n";
 
+/// Whether the pages were built into this program.
+#[must_use]
+pub fn has_pages() -> bool {
+    Dist::get("index.html").is_some()
+}
+
 /// `/`
 pub(crate) fn index() -> MethodRouter<AppState> {
     get(async || {

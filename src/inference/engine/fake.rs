@@ -62,6 +62,7 @@ pub(super) struct FakeModel {
 
 impl FakeModel {
     /// A model that never waits.
+    #[allow(clippy::unnecessary_box_returns, reason = "engines take boxed models")]
     pub(super) fn free(context: usize) -> Box<Self> {
         Box::new(Self { context, gate: None })
     }

@@ -1,8 +1,8 @@
 //! Hashes of files, and the stamp that saves reading half a gigabyte at every start.
 
+use crate::domain::hexadecimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -25,13 +25,6 @@ pub fn sha256_of(path: &Path) -> io::Result<(String, u64)> {
         hasher.update(&buffer[..read]);
         bytes += read as u64;
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// That a file was read and had this hash: true as long as its size and time of change stay.

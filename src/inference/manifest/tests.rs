@@ -1,7 +1,8 @@
 //! Pulls from wheels made here, through the real `pip`, with the index switched off.
 
+use crate::domain::sha256_hex;
+
 use super::{FileState, Manifest, ManifestError, PullProgress, PullSettings};
-use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
@@ -30,13 +31,6 @@ fn wheel(directory: &Path, name: &str, member: &str, content: &[u8]) {
     zip.finish().unwrap();
 }
 
-fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
 struct World {
     models: tempfile::TempDir,
     wheels: tempfile::TempDir,
@@ -52,7 +46,7 @@ fn world(content: &[u8], sources: &str) -> World {
          {{ package = \"kefu-tiny-a\", version = \"1.0\", member = \"a/part1\" }},\n\
          {{ package = \"kefu-tiny-b\", version = \"1.0\", member = \"b/part2\" }},\n]\n",
         content.len(),
-        sha256(content)
+        sha256_hex(content)
     );
     std::fs::write(models.path().join("manifest.toml"), manifest).unwrap();
     let (first, second) = content.split_at(content.len() / 2);
@@ -154,7 +148,7 @@ fn wrong_bytes_are_refused_and_the_next_source_is_tried() {
     );
     let reasons = told.0.lock().unwrap().0.clone();
     assert!(
-        reasons.len() == 1 && reasons[0].contains(&sha256(b"another file")),
+        reasons.len() == 1 && reasons[0].contains(&sha256_hex(b"another file")),
         "{reasons:?}"
     );
 }
@@ -191,7 +185,7 @@ fn a_changed_file_is_found_out() {
     let error = manifest.check(world.models.path(), "tiny").unwrap_err();
     let words = error.to_string();
     assert!(
-        matches!(error, ManifestError::WrongHash { .. }) && words.contains(&sha256(&bytes)),
+        matches!(error, ManifestError::WrongHash { .. }) && words.contains(&sha256_hex(&bytes)),
         "{words}"
     );
     std::fs::write(&path, &CONTENT[..9]).unwrap();
