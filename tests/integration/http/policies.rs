@@ -83,13 +83,11 @@ fn expected(policy: Policy, identity: Identity, setting: Setting, changes: bool)
             _ => without_key,
         },
         Policy::Visitor => match identity {
-            I::Visitor | I::CookieOfOwnPage => None,
-            I::CookieWithoutOrigin => changes.then_some(403),
             // Reading changes nothing, and other sites cannot see the answer.
-            I::CookieOfOtherSite => None,
-            I::Anonymous | I::AnonymousFromOtherSite => Some(401),
+            I::Visitor | I::CookieOfOwnPage | I::CookieOfOtherSite => None,
+            I::CookieWithoutOrigin => changes.then_some(403),
             I::Key | I::WrongKey | I::RevokedKey | I::OtherVisitor | I::ForgedVisitor => Some(404),
-            I::KeyInAnotherHeader | I::KeyAsBasic | I::TwoKeys => Some(401),
+            I::Anonymous | I::AnonymousFromOtherSite | I::KeyInAnotherHeader | I::KeyAsBasic | I::TwoKeys => Some(401),
         },
     }
 }

@@ -15,6 +15,7 @@ use kefu::storage::{ApiKey, SqliteStore, Store};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -38,7 +39,7 @@ pub const PASSAGE: &str = "信用卡遗失后请立即挂失。信用卡挂失�
 pub const SENTENCE: &str = "信用卡挂失手续费每卡40元。";
 
 /// A patience that only a hanging server exhausts.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Embeds pairs of characters by their hash: texts with the same words are near each other.
 pub struct HashingEmbedder {
@@ -364,7 +365,7 @@ impl Server {
         let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         let given = |name: &str| headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
         if !given("host") {
-            text.push_str(&format!("Host: {}\r\n", self.host()));
+            write!(text, "Host: {}\r\n", self.host()).unwrap();
         }
         if body.is_some() && !given("content-type") {
             text.push_str("Content-Type: application/json\r\n");
@@ -372,10 +373,10 @@ impl Server {
         if let Some(body) = body
             && !given("content-length")
         {
-            text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            write!(text, "Content-Length: {}\r\n", body.len()).unwrap();
         }
         for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            write!(text, "{name}: {value}\r\n").unwrap();
         }
         text.push_str("\r\n");
         let mut stream = TcpStream::connect(self.address).await.unwrap();
@@ -501,14 +502,19 @@ async fn fill(store: &dyn Store) -> (PassageId, FaqId) {
 fn sha256(text: &str) -> String {
     Sha256::digest(text.as_bytes())
         .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+        .fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        })
 }
+
+/// Names in lower case, with their values.
+type Headers = Vec<(String, String)>;
 
 /// A whole answer.
 pub struct Reply {
     pub status: u16,
-    pub headers: Vec<(String, String)>,
+    pub headers: Headers,
     pub body: Vec<u8>,
 }
 
@@ -534,7 +540,8 @@ impl Reply {
     }
 }
 
-fn head(bytes: &[u8]) -> Option<(u16, Vec<(String, String)>, usize)> {
+/// Status, headers, and where the body begins.
+fn head(bytes: &[u8]) -> Option<(u16, Headers, usize)> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let text = std::str::from_utf8(&bytes[..end]).unwrap();
     let mut lines = text.split("\r\n");
@@ -585,7 +592,7 @@ pub struct Events {
     raw: Vec<u8>,
     text: Vec<u8>,
     pub status: u16,
-    pub headers: Vec<(String, String)>,
+    pub headers: Headers,
 }
 
 impl Events {
