@@ -1,6 +1,7 @@
 //! Clients that are slow, greedy or gone.
 
-use super::support::{Server, read_reply, within};
+use super::client::read_reply;
+use super::support::{Server, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

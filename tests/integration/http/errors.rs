@@ -1,6 +1,7 @@
 //! Bad input: each fault has its status, its words and no detail of the inside; none is ever a 5xx.
 
-use super::support::{EMBEDDER, MODEL, QUESTION, Reply, Server};
+use super::client::Reply;
+use super::support::{EMBEDDER, MODEL, QUESTION, Server};
 use serde_json::{Value, json};
 
 /// Every route that takes a body, with a body that it accepts. `{c}` stands for the conversation.
@@ -48,7 +49,7 @@ impl Visit {
         }
         let path = path.replace("{c}", &self.id);
         let mut stream = self.server.open("POST", &path, &all, Some(body)).await;
-        super::support::read_reply(&mut stream).await
+        super::client::read_reply(&mut stream).await
     }
 }
 

@@ -1,6 +1,8 @@
 //! What OpenAI's clients rely on.
 
-use super::support::{EMBEDDER, Events, FAQ_ANSWER, FAQ_QUESTION, MODEL, QUESTION, SENTENCE, Script, Server};
+use super::client::Events;
+use super::doubles::Script;
+use super::support::{EMBEDDER, FAQ_ANSWER, FAQ_QUESTION, MODEL, QUESTION, SENTENCE, Server};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};

@@ -1,6 +1,7 @@
 //! Replies as streams: their order, their end, what becomes of them when somebody leaves.
 
-use super::support::{FAQ_QUESTION, QUESTION, SENTENCE, Script, Server, within};
+use super::doubles::Script;
+use super::support::{FAQ_QUESTION, QUESTION, SENTENCE, Server, within};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -88,7 +89,7 @@ async fn a_question_is_streamed_where_the_client_accepts_events() {
     let body = json!({"question": FAQ_QUESTION}).to_string();
     let accept = [("Accept", "text/event-stream;q=0.9, application/json;q=0.1")];
     let stream = server.open("POST", "/api/v1/ask", &accept, Some(body.as_bytes())).await;
-    let all = super::support::Events::of(stream).await.rest().await;
+    let all = super::client::Events::of(stream).await.rest().await;
     let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["route", "citation", "token", "done"]);
 }
@@ -211,7 +212,7 @@ async fn a_third_message_at_once_is_told_to_wait() {
 
     gate.notify_one();
     assert_eq!(first.rest().await.last().unwrap().0, "done");
-    let second = super::support::Events::of(second).await.rest().await;
+    let second = super::client::Events::of(second).await.rest().await;
     assert_eq!(
         (second[0].1["route"].as_str(), second.last().unwrap().0.as_str()),
         (Some("faq"), "done")
@@ -303,7 +304,7 @@ async fn shutdown_ends_what_takes_too_long_with_a_word() {
     let stream = server
         .open("POST", "/v1/chat/completions", &[], Some(chat.to_string().as_bytes()))
         .await;
-    let mut chunks = super::support::Events::of(stream).await;
+    let mut chunks = super::client::Events::of(stream).await;
     chunks.next().await.unwrap();
 
     server.shutdown.cancel();
