@@ -26,15 +26,8 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 7] = [
-        Self::Faq,
-        Self::Flow,
-        Self::Passages,
-        Self::Smalltalk,
-        Self::Clarify,
-        Self::Refuse,
-        Self::Handoff,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Faq, Self::Flow, Self::Passages, Self::Smalltalk, Self::Clarify, Self::Refuse, Self::Handoff];
 
     /// The name clients see.
     #[must_use]
@@ -86,9 +79,7 @@ impl Role {
     /// The role of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Visitor, Self::Assistant, Self::Agent, Self::System]
-            .into_iter()
-            .find(|role| role.name() == name)
+        [Self::Visitor, Self::Assistant, Self::Agent, Self::System].into_iter().find(|role| role.name() == name)
     }
 }
 
@@ -124,9 +115,7 @@ impl Channel {
     /// The channel of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Web, Self::Api]
-            .into_iter()
-            .find(|channel| channel.name() == name)
+        [Self::Web, Self::Api].into_iter().find(|channel| channel.name() == name)
     }
 }
 
@@ -156,9 +145,7 @@ impl ConversationStatus {
     /// The status of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Open, Self::Waiting, Self::Closed]
-            .into_iter()
-            .find(|status| status.name() == name)
+        [Self::Open, Self::Waiting, Self::Closed].into_iter().find(|status| status.name() == name)
     }
 }
 

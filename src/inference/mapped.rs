@@ -138,3 +138,73 @@ impl<T: GgmlType + 'static> QuantizedType for Blocks<T> {
         self.bytes.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use memmap2::MmapMut;
+    use std::borrow::Cow;
+
+    fn mapped(bytes: &[u8]) -> Arc<Mmap> {
+        let mut map = MmapMut::map_anon(bytes.len()).unwrap();
+        map.copy_from_slice(bytes);
+        Arc::new(map.make_read_only().unwrap())
+    }
+
+    fn floats(storage: CpuStorage) -> Vec<f32> {
+        match storage {
+            CpuStorage::F32(numbers) => numbers,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Three rows of 256 numbers, mapped and as the library holds them itself: the same in every respect.
+    #[test]
+    fn mapped_blocks_are_what_the_library_makes_of_the_bytes() {
+        let dtypes = [
+            GgmlDType::F16,
+            GgmlDType::BF16,
+            GgmlDType::Q8_0,
+            GgmlDType::Q4K,
+            GgmlDType::Q5K,
+            GgmlDType::Q6K,
+            GgmlDType::Q8K,
+        ];
+        let weights: Vec<f32> = (0..768).map(|i| ((i * 37 % 101) as f32 - 50.0) / 40.0).collect();
+        let x: Vec<f32> = (0..512).map(|i| ((i * 53 % 89) as f32 - 44.0) / 30.0).collect();
+        for dtype in dtypes {
+            let mut own = dtype.cpu_zeros(768);
+            own.from_float(&weights);
+            // Reading the bytes back through a copy that the library takes itself.
+            let tensor = candle_core::Tensor::from_slice(&weights, (3, 256), &candle_core::Device::Cpu).unwrap();
+            let tensor = candle_core::quantized::QTensor::quantize(&tensor, dtype).unwrap();
+            let bytes: Cow<'_, [u8]> = tensor.data().unwrap();
+            let map = mapped(&bytes);
+            let ours = blocks(SharedBytes::new(&map, 0..bytes.len()), dtype).unwrap();
+            assert_eq!(ours.storage_size_in_bytes(), own.storage_size_in_bytes());
+            assert_eq!(
+                floats(ours.dequantize(768).unwrap()),
+                floats(own.dequantize(768).unwrap())
+            );
+            assert_eq!(
+                floats(ours.embedding(&[2, 0], 3, 256).unwrap()),
+                floats(own.embedding(&[2, 0], 3, 256).unwrap())
+            );
+            assert!(ours.embedding(&[3], 3, 256).is_err());
+            let (mut got, mut want) = ([0f32; 6], [0f32; 6]);
+            ours.matmul_t((2, 256, 3), &x, &mut got).unwrap();
+            own.matmul_t((2, 256, 3), &x, &mut want).unwrap();
+            assert_eq!(got.map(f32::to_bits), want.map(f32::to_bits), "{dtype:?}");
+        }
+    }
+
+    #[test]
+    fn torn_and_misaligned_blocks_are_refused() {
+        let map = mapped(&[0; 70]);
+        assert!(blocks(SharedBytes::new(&map, 0..68), GgmlDType::Q8_0).is_ok());
+        assert!(blocks(SharedBytes::new(&map, 0..69), GgmlDType::Q8_0).is_err());
+        assert!(blocks(SharedBytes::new(&map, 1..69), GgmlDType::Q8_0).is_err());
+        assert!(blocks(SharedBytes::new(&map, 0..66), GgmlDType::Q5_0).is_err());
+    }
+}

@@ -62,9 +62,8 @@ pub(super) struct FakeModel {
 
 impl FakeModel {
     /// A model that never waits.
-    #[allow(clippy::unnecessary_box_returns, reason = "engines take boxed models")]
-    pub(super) fn free(context: usize) -> Box<Self> {
-        Box::new(Self { context, gate: None })
+    pub(super) fn free(context: usize) -> Self {
+        Self { context, gate: None }
     }
 
     /// A model that waits before each call for its gate to let it pass.

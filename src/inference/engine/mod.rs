@@ -89,6 +89,7 @@ pub struct Engine {
     info: ModelInfo,
     tokenizer: Arc<Tokenizer>,
     template: ChatTemplate,
+    prefill_chunk_tokens: usize,
     queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -125,7 +126,6 @@ impl Engine {
             tokenizer: Arc::clone(&tokenizer),
             queue: Arc::clone(&queue),
             context_tokens: info.context_tokens,
-            prefill_chunk_tokens: settings.prefill_chunk_tokens.max(1),
             stalled_client: settings.stalled_client,
             prefixes: PrefixCache::new(settings.cached_sequences),
             sequences: Vec::with_capacity(parallel),
@@ -144,6 +144,7 @@ impl Engine {
             info,
             tokenizer,
             template,
+            prefill_chunk_tokens: settings.prefill_chunk_tokens.max(1),
             queue,
             thread: Mutex::new(Some(thread)),
         })
@@ -229,8 +230,10 @@ impl LanguageModel for Engine {
         let stop = StopMatcher::new(request.stop)?;
         let prompt = self.tokenise(&request.prompt)?;
         let (events, receiver) = mpsc::channel(CHANNEL_EVENTS);
+        let cuts = scheduler::cuts(&prompt, self.prefill_chunk_tokens, |token| self.tokenizer.is_end(token));
         self.queue.submit(Job {
             prompt,
+            cuts,
             max_tokens: request.max_tokens,
             sampler,
             stop,

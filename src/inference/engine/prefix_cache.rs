@@ -1,5 +1,5 @@
-//! Keys and values of finished sequences, to be continued by requests that begin alike: the next turn of a conversation,
-//! or another question under the same instructions.
+//! Keys and values of prompts that were answered, to be continued by requests that begin alike: the next turn of a
+//! conversation, or another question under the same instructions.
 
 use crate::inference::kv_cache::KvCache;
 use std::collections::VecDeque;
@@ -36,21 +36,18 @@ impl PrefixCache {
             .unwrap_or(0)
     }
 
-    /// A cache of the longest beginning of `tokens` that is here. An entry that is wholly continued leaves, because
+    /// A cache of exactly `tokens`, if an entry begins with them. An entry that is wholly continued leaves, because
     /// its continuation will take its place; another stays and shares its buffers.
-    pub(super) fn continue_longest(&mut self, tokens: &[u32]) -> Option<KvCache> {
-        let (index, length) = (self
-            .entries
-            .iter()
-            .map(|entry| common(&entry.tokens, tokens))
-            .enumerate())
-        .max_by_key(|&(_, length)| length)
-        .filter(|&(_, length)| length > 0)?;
+    pub(super) fn continue_from(&mut self, tokens: &[u32]) -> Option<KvCache> {
+        if tokens.is_empty() {
+            return None;
+        }
+        let index = self.entries.iter().position(|entry| entry.tokens.starts_with(tokens))?;
         let entry = self.entries.remove(index)?;
-        if length == entry.tokens.len() {
+        if entry.tokens.len() == tokens.len() {
             return Some(entry.cache);
         }
-        let prefix = entry.cache.prefix(length);
+        let prefix = entry.cache.prefix(tokens.len());
         self.entries.push_back(entry);
         Some(prefix)
     }
@@ -102,17 +99,18 @@ mod tests {
     #[test]
     fn a_continued_entry_leaves_and_a_shared_one_stays() {
         let mut cache = kept(4, &[&[1, 2, 3]]);
-        assert!(cache.continue_longest(&[1, 2, 9]).is_some());
+        assert!(cache.continue_from(&[1, 2]).is_some());
         assert_eq!(cache.entries.len(), 1);
-        assert!(cache.continue_longest(&[1, 2, 3, 4]).is_some());
+        assert!(cache.continue_from(&[1, 2, 3, 4]).is_none());
+        assert!(cache.continue_from(&[1, 2, 3]).is_some());
         assert_eq!(cache.entries.len(), 0);
-        assert!(cache.continue_longest(&[1]).is_none());
+        assert!(cache.continue_from(&[1]).is_none());
     }
 
     #[test]
     fn the_least_recently_used_is_given_up() {
         let mut cache = kept(2, &[&[1, 1], &[2, 2]]);
-        cache.continue_longest(&[1, 7]);
+        cache.continue_from(&[1]);
         cache.keep(vec![3, 3], KvCache::new(0, 8));
         assert_eq!(
             (cache.longest(&[1, 1]), cache.longest(&[2, 2]), cache.longest(&[3, 3])),

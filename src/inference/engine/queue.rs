@@ -22,6 +22,8 @@ const REDELIVERY: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) prompt: Vec<u32>,
+    /// Where the prompt is cut into chunks.
+    pub(super) cuts: Vec<usize>,
     pub(super) max_tokens: usize,
     pub(super) sampler: Sampler,
     pub(super) stop: StopMatcher,

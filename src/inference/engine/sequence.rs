@@ -15,6 +15,8 @@ pub(super) struct Sequence {
     /// The prompt and what was generated.
     tokens: Vec<u32>,
     prompt_tokens: usize,
+    /// Where the prompt is cut into chunks.
+    cuts: Vec<usize>,
     cached_tokens: usize,
     /// Keys and values of the first `computed` tokens.
     pub(super) cache: KvCache,
@@ -37,13 +39,14 @@ pub(super) enum Progress {
 }
 
 impl Sequence {
-    /// Begins to serve `job`. `cache` holds keys and values of the beginning of its prompt, but not of all of it.
+    /// Begins to serve `job`. `cache` holds keys and values of its prompt up to a cut, but not of all of it.
     pub(super) fn new(job: Job, cache: KvCache, context_tokens: usize, now: Instant) -> Self {
         let computed = cache.len();
         Self {
             prompt_tokens: job.prompt.len(),
             cached_tokens: computed,
             tokens: job.prompt,
+            cuts: job.cuts,
             cache,
             computed,
             max_tokens: job.max_tokens,
@@ -58,15 +61,19 @@ impl Sequence {
     }
 
     pub(super) fn phase(&self) -> Phase {
-        match self.prompt_tokens.saturating_sub(self.computed) {
-            0 => Phase::Decode,
-            remaining => Phase::Prefill { remaining },
+        if self.computed >= self.prompt_tokens {
+            return Phase::Decode;
+        }
+        let next = self.cuts.iter().copied().find(|&cut| cut > self.computed);
+        Phase::Prefill {
+            chunk: next.unwrap_or(self.prompt_tokens) - self.computed,
         }
     }
 
-    /// Tokens whose keys and values are in the cache.
-    pub(super) fn computed(&self) -> &[u32] {
-        &self.tokens[..self.computed]
+    /// The tokens that another prompt may take over: those of whole chunks.
+    pub(super) fn reusable(&self) -> &[u32] {
+        let last = self.cuts.iter().copied().rfind(|&cut| cut <= self.computed);
+        &self.tokens[..last.unwrap_or(0)]
     }
 
     /// The next tokens to compute, at most `count`.
@@ -117,9 +124,11 @@ impl Sequence {
         Ok(Progress::Unfinished)
     }
 
-    /// The tokens whose keys and values the cache holds, the cache, and what is still to be told.
+    /// The tokens that another prompt may take over, their keys and values, and what is still to be told.
     pub(super) fn into_parts(mut self) -> (Vec<u32>, KvCache, Outbox) {
-        self.tokens.truncate(self.computed);
+        let reusable = self.reusable().len();
+        self.tokens.truncate(reusable);
+        self.cache.truncate(reusable);
         (self.tokens, self.cache, self.outbox)
     }
 

@@ -33,7 +33,7 @@ fn info() -> ModelInfo {
 }
 
 fn free(settings: &EngineSettings) -> Engine {
-    Engine::start(FakeModel::free(CONTEXT), small(), info(), settings).unwrap()
+    Engine::start(Box::new(FakeModel::free(CONTEXT)), small(), info(), settings).unwrap()
 }
 
 fn gated(settings: &EngineSettings) -> (Engine, Gate) {
@@ -388,36 +388,62 @@ fn interleaved_answers_equal_those_given_alone() {
 fn a_beginning_that_is_there_is_not_computed_again() {
     let engine = free(&EngineSettings {
         cached_sequences: 2,
+        prefill_chunk_tokens: 4,
         ..settings()
     });
     let cached = |prompt: &str| {
         let events = ask(&engine, prompt);
-        assert_eq!(text_of(&events), prompt.strip_suffix('>').unwrap_or_default());
+        assert_eq!(text_of(&events), prompt.strip_suffix('>').unwrap());
         end_of(&events).1.cached_tokens
     };
-    assert_eq!(cached("abcd1>"), 0);
-    assert_eq!(cached("abcd2>"), 4);
-    // A conversation goes on: prompt and answer are there.
-    assert_eq!(cached("abcd1>abcd1, and?"), 11);
-    assert_eq!(cached("abcd2>"), 5, "the last token is computed for its logits");
-    assert_eq!(cached("xyz>"), 0);
+    assert_eq!(cached("abcdefgh1>"), 0);
+    assert_eq!(cached("abcdefgh2>"), 8);
+    assert_eq!(cached("abcdef2345>"), 4, "whole chunks only");
+    assert_eq!(cached("abcdefg>"), 4, "the last token is computed for its logits");
+    assert_eq!(cached("zzzzzzzz>"), 0);
     assert_eq!(
-        cached("abcd1>"),
+        cached("abcdefgh1>"),
         4,
-        "the first conversation was given up as the least recently used"
+        "the first prompt was given up as the least recently used"
     );
+}
+
+#[test]
+fn a_cache_does_not_change_how_the_rest_is_computed() {
+    let settings = EngineSettings {
+        cached_sequences: 4,
+        ..settings()
+    };
+    let calls = |before: &[&str], prompt: &str| {
+        let (model, gate) = FakeModel::gated(CONTEXT);
+        let engine = Engine::start(model, small(), info(), &settings).unwrap();
+        let calls = gate.open();
+        for earlier in before {
+            ask(&engine, earlier);
+        }
+        let earlier = calls.try_iter().count();
+        let cached = end_of(&ask(&engine, prompt)).1.cached_tokens;
+        drop(engine);
+        assert!(before.is_empty() || earlier > 0);
+        (cached, calls.iter().collect::<Vec<_>>())
+    };
+    let prompt = "The same instructions, and a question of its own>";
+    let (none, fresh) = calls(&[], prompt);
+    let (some, warm) = calls(&["The same instructions, but another>"], prompt);
+    assert_eq!((none, some), (0, 16));
+    assert_eq!(warm, fresh[2..]);
 }
 
 #[test]
 fn a_beginning_is_shared_with_an_answer_under_way() {
     let (engine, gate) = gated(&EngineSettings {
         parallel_requests: 2,
-        prefill_chunk_tokens: CONTEXT,
+        prefill_chunk_tokens: 40,
         ..settings()
     });
     let common = "x".repeat(40);
     let first = engine.generate(request(&format!("{common}1>"))).unwrap();
-    gate.step();
+    assert_eq!(gate.step().tokens.len(), 40);
     gate.wait();
     let second = engine.generate(request(&format!("{common}2>"))).unwrap();
     drop(gate);
@@ -459,7 +485,7 @@ fn a_deadline_ends_waiting_and_running_requests() {
 
 #[test]
 fn a_client_that_does_not_read_is_given_up_and_others_are_served() {
-    let model = FakeModel::free(1000);
+    let model = Box::new(FakeModel::free(1000));
     let settings = EngineSettings {
         stalled_client: Duration::ZERO,
         ..settings()
@@ -478,7 +504,7 @@ fn a_client_that_does_not_read_is_given_up_and_others_are_served() {
 
 #[test]
 fn a_slow_client_gets_the_whole_text_joined() {
-    let engine = Engine::start(FakeModel::free(1000), small(), info(), &settings()).unwrap();
+    let engine = Engine::start(Box::new(FakeModel::free(1000)), small(), info(), &settings()).unwrap();
     let slow = engine
         .generate(GenerateRequest {
             max_tokens: 900,
@@ -555,6 +581,6 @@ fn a_tokenizer_of_another_model_is_refused() {
     vocabulary.tokens.push("one too many".to_owned());
     vocabulary.types.push(1);
     let tokenizer = crate::inference::tokenizer::Tokenizer::new(vocabulary).unwrap();
-    let refused = Engine::start(FakeModel::free(8), tokenizer, info(), &settings());
+    let refused = Engine::start(Box::new(FakeModel::free(8)), tokenizer, info(), &settings());
     assert!(matches!(refused, Err(InferenceError::Tokenizer(_))));
 }

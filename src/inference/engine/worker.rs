@@ -21,7 +21,6 @@ pub(super) struct Worker {
     pub(super) tokenizer: Arc<Tokenizer>,
     pub(super) queue: Arc<Queue>,
     pub(super) context_tokens: usize,
-    pub(super) prefill_chunk_tokens: usize,
     pub(super) stalled_client: Duration,
     pub(super) prefixes: PrefixCache,
     /// What is being served, the oldest first.
@@ -81,19 +80,27 @@ impl Worker {
         }
     }
 
-    /// Begins to serve a request, from the longest beginning of its prompt whose keys and values are there.
+    /// Begins to serve a request, from the last cut of its prompt up to which keys and values are there.
     fn admit(&mut self, job: Job, now: Instant) {
         // The last token is always computed: its logits choose the first token of the answer.
-        let reusable = &job.prompt[..job.prompt.len() - 1];
+        let last = job.prompt.len() - 1;
+        let cut = |length: usize| {
+            job.cuts
+                .iter()
+                .copied()
+                .rfind(|&cut| cut <= length.min(last))
+                .unwrap_or(0)
+        };
         let running = (self.sequences.iter())
-            .map(|sequence| (common(sequence.computed(), reusable), sequence))
-            .filter(|&(length, _)| length >= LEAST_SHARED)
+            .map(|sequence| (cut(common(sequence.reusable(), &job.prompt)), sequence))
             .max_by_key(|&(length, _)| length)
-            .filter(|&(length, _)| length > self.prefixes.longest(reusable))
-            .map(|(length, sequence)| sequence.cache.prefix(length));
-        let cache = running
-            .or_else(|| self.prefixes.continue_longest(reusable))
-            .unwrap_or_else(|| self.model.new_cache(self.context_tokens));
+            .filter(|&(length, _)| length >= LEAST_SHARED);
+        let kept = cut(self.prefixes.longest(&job.prompt));
+        let cache = match running {
+            Some((length, sequence)) if length > kept => sequence.cache.prefix(length),
+            _ => (self.prefixes.continue_from(&job.prompt[..kept]))
+                .unwrap_or_else(|| self.model.new_cache(self.context_tokens)),
+        };
         self.sequences.push(Sequence::new(job, cache, self.context_tokens, now));
     }
 
@@ -101,7 +108,7 @@ impl Worker {
     fn step(&mut self) {
         let phases: Vec<_> = self.sequences.iter().map(Sequence::phase).collect();
         let mut finished = vec![false; self.sequences.len()];
-        for work in scheduler::plan(&phases, self.prefill_chunk_tokens) {
+        for work in scheduler::plan(&phases) {
             let index = work.sequence();
             finished[index] = !self.may_go_on(index) || self.perform(work) == Progress::Finished;
         }
