@@ -36,7 +36,9 @@ say "The official OpenAI client"
 venv=$ROOT/target/test-venv
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 "$venv/bin/python" -c 'import openai' 2>/dev/null || "$venv/bin/pip" install -q openai
-KEFU_URL=http://127.0.0.1:$port "$venv/bin/python" tests/openai_client.py
+# The client always sends a key, and a key that is sent must be a true one.
+key=$("$KEFU" key new openai-client --data "$work/data" 2>/dev/null)
+KEFU_KEY=$key KEFU_URL=http://127.0.0.1:$port "$venv/bin/python" tests/openai_client.py
 
 say "The chat page in Chromium"
 (cd tests/e2e && npm ci --no-audit --no-fund --loglevel=error && KEFU_URL=http://127.0.0.1:$port \

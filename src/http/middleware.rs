@@ -4,7 +4,7 @@
 use super::error::{ApiError, Dialect};
 use super::state::AppState;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -61,7 +61,7 @@ pub(super) async fn envelope(
             Err(_panic) => ApiError::panicked().into_response(),
         },
     };
-    if response.status().is_client_error() || response.status().is_server_error() {
+    if is_unexplained(&response) {
         response = explain(response, dialect, &id, &state);
     }
     let headers = response.headers_mut();
@@ -78,6 +78,16 @@ pub(super) async fn envelope(
     let elapsed_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(request.id = %id, method, route, status = response.status().as_u16(), elapsed_ms, "request");
     response
+}
+
+/// Whether a failed response still lacks its body. A handler may have written one itself (`/readyz` does).
+fn is_unexplained(response: &Response) -> bool {
+    let failed = response.status().is_client_error() || response.status().is_server_error();
+    let json = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind == "application/json");
+    failed && !json
 }
 
 /// Gives an error its body, and the log its cause.
@@ -97,9 +107,8 @@ fn explain(response: Response, dialect: Dialect, id: &str, state: &AppState) -> 
         state.metrics().rejected(error.code());
     }
     let mut rendered = error.render(dialect, id);
-    // Headers of the refusal itself: which methods are allowed, for instance.
-    for (name, value) in &parts.headers {
-        rendered.headers_mut().entry(name).or_insert_with(|| value.clone());
+    if let Some(methods) = parts.headers.get(ALLOW) {
+        rendered.headers_mut().insert(ALLOW, methods.clone());
     }
     rendered
 }

@@ -4,6 +4,7 @@
 
 mod embedder;
 mod engine;
+mod http;
 mod language_model;
 mod layering;
 mod retrieval;

@@ -1,0 +1,11 @@
+//! The server over real sockets, a real database and a real index; the two models are scripted.
+
+mod client;
+mod connections;
+mod doubles;
+mod errors;
+mod openai;
+mod policies;
+mod routes;
+mod streams;
+mod support;

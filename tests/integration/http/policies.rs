@@ -1,0 +1,293 @@
+//! Who may use which route: every route with every identity under every setting that changes the answer.
+
+use super::support::{EMBEDDER, FAQ_QUESTION, KEY, REVOKED, Server};
+use kefu::http::{Policy, RoutePolicy};
+use serde_json::json;
+
+/// Who asks. All come from the loopback address; behind a proxy that proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Identity {
+    Anonymous,
+    Key,
+    WrongKey,
+    RevokedKey,
+    KeyInAnotherHeader,
+    KeyAsBasic,
+    TwoKeys,
+    Visitor,
+    OtherVisitor,
+    ForgedVisitor,
+    CookieOfOwnPage,
+    CookieWithoutOrigin,
+    CookieOfOtherSite,
+    AnonymousFromOtherSite,
+}
+
+const IDENTITIES: [Identity; 14] = [
+    Identity::Anonymous,
+    Identity::Key,
+    Identity::WrongKey,
+    Identity::RevokedKey,
+    Identity::KeyInAnotherHeader,
+    Identity::KeyAsBasic,
+    Identity::TwoKeys,
+    Identity::Visitor,
+    Identity::OtherVisitor,
+    Identity::ForgedVisitor,
+    Identity::CookieOfOwnPage,
+    Identity::CookieWithoutOrigin,
+    Identity::CookieOfOtherSite,
+    Identity::AnonymousFromOtherSite,
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Setting {
+    Default,
+    KeyRequired,
+    BehindProxy,
+    BehindProxyWithPublicMetrics,
+}
+
+struct World {
+    server: Server,
+    setting: Setting,
+    id: String,
+    token: String,
+    other_token: String,
+}
+
+/// What the policy says: admitted, or refused with this status.
+fn expected(policy: Policy, identity: Identity, setting: Setting, changes: bool) -> Option<u16> {
+    use Identity as I;
+    let cross_site = matches!(identity, I::CookieOfOtherSite | I::AnonymousFromOtherSite);
+    if changes && cross_site {
+        return Some(403);
+    }
+    let malformed = matches!(identity, I::KeyInAnotherHeader | I::KeyAsBasic | I::TwoKeys);
+    let local = matches!(setting, Setting::Default | Setting::KeyRequired);
+    let without_key = if setting == Setting::Default { None } else { Some(401) };
+    match policy {
+        Policy::Public => None,
+        Policy::LocalOnly => (!local && setting != Setting::BehindProxyWithPublicMetrics).then_some(403),
+        Policy::ApiKey | Policy::Reader if malformed => Some(401),
+        Policy::ApiKey | Policy::Reader if identity == I::Key => None,
+        Policy::ApiKey | Policy::Reader if matches!(identity, I::WrongKey | I::RevokedKey) => Some(401),
+        Policy::ApiKey => match identity {
+            I::Visitor | I::OtherVisitor | I::ForgedVisitor => Some(401),
+            _ => without_key,
+        },
+        // The visitor of any conversation may read what was cited.
+        Policy::Reader => match identity {
+            I::Visitor | I::OtherVisitor | I::CookieOfOwnPage | I::CookieWithoutOrigin | I::CookieOfOtherSite => None,
+            I::ForgedVisitor => Some(404),
+            _ => without_key,
+        },
+        Policy::Visitor => match identity {
+            // Reading changes nothing, and other sites cannot see the answer.
+            I::Visitor | I::CookieOfOwnPage | I::CookieOfOtherSite => None,
+            I::CookieWithoutOrigin => changes.then_some(403),
+            I::Key | I::WrongKey | I::RevokedKey | I::OtherVisitor | I::ForgedVisitor => Some(404),
+            I::Anonymous | I::AnonymousFromOtherSite | I::KeyInAnotherHeader | I::KeyAsBasic | I::TwoKeys => Some(401),
+        },
+    }
+}
+
+impl World {
+    async fn begin(setting: Setting) -> Self {
+        let server = Server::start_with(|config| match setting {
+            Setting::Default => {}
+            Setting::KeyRequired => config.http.require_api_key = true,
+            Setting::BehindProxy => config.http.behind_proxy = true,
+            Setting::BehindProxyWithPublicMetrics => {
+                config.http.behind_proxy = true;
+                config.http.public_metrics = true;
+            }
+        })
+        .await;
+        let (id, token) = server.visitor().await;
+        let (_, other_token) = server.visitor().await;
+        Self {
+            server,
+            setting,
+            id,
+            token,
+            other_token,
+        }
+    }
+
+    fn headers(&self, identity: Identity) -> Vec<(&'static str, String)> {
+        use Identity as I;
+        let proxied = !matches!(self.setting, Setting::Default | Setting::KeyRequired);
+        let name = if proxied { "__Host-kefu_visitor" } else { "kefu_visitor" };
+        let cookie = ("Cookie", format!("theme=dark; {name}={}", self.token));
+        let scheme = if proxied { "https" } else { "http" };
+        let bearer = |word: &str| ("Authorization", format!("Bearer {word}"));
+        match identity {
+            I::Anonymous => vec![],
+            I::Key => vec![bearer(KEY)],
+            I::WrongKey => vec![bearer("kefu_wrong_key")],
+            I::RevokedKey => vec![bearer(REVOKED)],
+            I::KeyInAnotherHeader => vec![("X-Api-Key", KEY.to_owned())],
+            I::KeyAsBasic => vec![("Authorization", format!("Basic {KEY}"))],
+            I::TwoKeys => vec![bearer(KEY), bearer(KEY)],
+            I::Visitor => vec![bearer(&self.token)],
+            I::OtherVisitor => vec![bearer(&self.other_token)],
+            // The right conversation with the secret of another.
+            I::ForgedVisitor => {
+                let (id, _) = self.token.split_once('.').unwrap();
+                let (_, secret) = self.other_token.split_once('.').unwrap();
+                vec![bearer(&format!("{id}.{secret}"))]
+            }
+            I::CookieOfOwnPage => vec![cookie, ("Origin", format!("{scheme}://{}", self.server.host()))],
+            I::CookieWithoutOrigin => vec![cookie],
+            I::CookieOfOtherSite => vec![cookie, ("Origin", "https://evil.example".to_owned())],
+            I::AnonymousFromOtherSite => vec![("Sec-Fetch-Site", "cross-site".to_owned())],
+        }
+    }
+
+    async fn check(&self, route: &RoutePolicy) {
+        let path = route
+            .path
+            .replace("/conversations/{id}", &format!("/conversations/{}", self.id))
+            .replace("{id}", &self.server.passage.to_string())
+            .replace("{model}", "kefu")
+            .replace("{*file}", "index.html");
+        let body = body_for(&route.path);
+        let changes = route.method == "POST";
+        for identity in IDENTITIES {
+            let headers = self.headers(identity);
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let body = changes.then_some(body.as_str());
+            let reply = self.server.request(route.method.as_str(), &path, &headers, body).await;
+            let case = format!("{} {} by {identity:?}, {:?}", route.method, route.path, self.setting);
+            match expected(route.policy, identity, self.setting, changes) {
+                Some(status) => {
+                    assert_eq!(reply.status, status, "{case}: {}", reply.text());
+                    assert_eq!(reply.header("www-authenticate").is_some(), status == 401, "{case}");
+                }
+                // The embedded pages may not have been built.
+                None if route.path.starts_with("/assets") => assert_eq!(reply.status, 404, "{case}"),
+                None => assert!(
+                    reply.status < 400 || reply.status == 409,
+                    "{case}: {} {}",
+                    reply.status,
+                    reply.text()
+                ),
+            }
+        }
+    }
+}
+
+/// A body that the route accepts.
+fn body_for(path: &str) -> String {
+    match path {
+        "/api/v1/ask" => json!({"question": FAQ_QUESTION}),
+        "/api/v1/search" => json!({"query": FAQ_QUESTION}),
+        "/api/v1/conversations/{id}/messages" => json!({"text": FAQ_QUESTION}),
+        "/api/v1/conversations/{id}/rating" => json!({"score": 5}),
+        "/v1/chat/completions" => json!({"model": "kefu", "messages": [{"role": "user", "content": FAQ_QUESTION}]}),
+        "/v1/embeddings" => json!({"model": EMBEDDER, "input": "x"}),
+        _ => json!({}),
+    }
+    .to_string()
+}
+
+#[tokio::test]
+async fn every_route_keeps_its_policy_for_everybody() {
+    for setting in [
+        Setting::Default,
+        Setting::KeyRequired,
+        Setting::BehindProxy,
+        Setting::BehindProxyWithPublicMetrics,
+    ] {
+        let world = World::begin(setting).await;
+        let (_, mut table) = kefu::http::build(&world.server.state);
+        assert!(table.len() >= 20, "{}", table.len());
+        // What ends the conversation comes last.
+        table.sort_by_key(|route| route.path.ends_with("/close"));
+        for route in &table {
+            world.check(route).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn routes_have_the_policies_that_the_design_gives_them() {
+    let server = Server::start().await;
+    let (_, table) = kefu::http::build(&server.state);
+    for route in &table {
+        let wanted = match route.path.as_str() {
+            "/" | "/healthz" | "/readyz" | "/api/v1/conversations" | "/assets/{*file}" => Policy::Public,
+            "/api/v1/passages/{id}" => Policy::Reader,
+            path if path.starts_with("/api/v1/conversations/{id}") => Policy::Visitor,
+            path if path.starts_with("/v1/") || path == "/api/v1/ask" || path == "/api/v1/search" => Policy::ApiKey,
+            _ => Policy::LocalOnly,
+        };
+        assert_eq!(route.policy, wanted, "{}", route.path);
+    }
+}
+
+#[tokio::test]
+async fn another_visitors_conversation_does_not_exist() {
+    let server = Server::start().await;
+    let (mine, _) = server.visitor().await;
+    let (theirs, token) = server.visitor().await;
+    assert_ne!(mine, theirs);
+    let bearer = format!("Bearer {token}");
+    let missing = "0199aa00-0000-7000-8000-000000000000";
+    for id in [mine.as_str(), missing, "x", "%00"] {
+        let mut bodies = Vec::new();
+        for (method, rest, body) in [
+            ("GET", "", None),
+            ("POST", "/messages", Some("{\"text\":\"x\"}")),
+            ("POST", "/rating", Some("{\"score\":1}")),
+            ("POST", "/handoff", Some("{}")),
+            ("POST", "/close", None),
+        ] {
+            let path = format!("/api/v1/conversations/{id}{rest}");
+            let reply = server.request(method, &path, &[("Authorization", &bearer)], body).await;
+            assert_eq!(
+                (reply.status, reply.code()),
+                (404, "not_found".to_owned()),
+                "{method} {path}"
+            );
+            bodies.push(reply.json()["error"]["message"].clone());
+        }
+        bodies.dedup();
+        assert_eq!(
+            bodies,
+            [json!("there is no such conversation")],
+            "nothing tells whether it exists"
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_listed_hosts_are_answered() {
+    let server = Server::start().await;
+    let port = server.address.port();
+    for (host, status) in [
+        (format!("localhost:{port}"), 200),
+        (format!("LOCALHOST.:{port}"), 200),
+        ("127.0.0.1".to_owned(), 200),
+        (format!("[::1]:{port}"), 200),
+        ("evil.example".to_owned(), 421),
+        (format!("127.0.0.1.evil.example:{port}"), 421),
+        ("169.254.169.254".to_owned(), 421),
+        ("user@127.0.0.1".to_owned(), 400),
+    ] {
+        for path in ["/healthz", "/nowhere"] {
+            let reply = server.request("GET", path, &[("Host", &host)], None).await;
+            let wanted = if status == 200 && path == "/nowhere" {
+                404
+            } else {
+                status
+            };
+            assert_eq!(reply.status, wanted, "{host} {path}: {}", reply.text());
+        }
+    }
+    let two = [("Host", "127.0.0.1"), ("Host", "evil.example")];
+    assert_eq!(server.request("GET", "/healthz", &two, None).await.status, 400);
+    let absolute = server.request("GET", "http://evil.example/healthz", &[], None).await;
+    assert_eq!(absolute.status, 421);
+}
