@@ -95,7 +95,7 @@ impl Open {
 }
 
 /// The heading without the `{#id .class}` that many exporters put behind it.
-fn without_anchor(heading: &str) -> &str {
+pub(super) fn without_anchor(heading: &str) -> &str {
     let trimmed = heading.trim_end();
     match trimmed.rfind('{') {
         Some(at) if trimmed.ends_with('}') && trimmed[at + 1..].trim_start().starts_with(['#', '.', ':']) => {

@@ -1,5 +1,6 @@
 //! Plain text: headings by the cues that writers of plain text use, paragraphs by blank lines.
 
+use super::markdown::without_anchor;
 use super::{Block, BlockKind, ParsedDocument, title_line, trim};
 use regex::Regex;
 use std::ops::Range;
@@ -28,8 +29,9 @@ pub fn parse_text(text: String) -> ParsedDocument {
             None if blocks.is_empty() && next.is_empty() && could_head(line.trim()) => Some(1),
             level => level,
         };
-        if let Some(level) = level {
-            let heading = title_line(line);
+        // Markdown saved as plain text: its marks are no part of a title, and alone they are none.
+        let heading = title_line(without_anchor(line.trim().trim_start_matches('#')));
+        if let Some(level) = level.filter(|_| !heading.is_empty()) {
             if blocks.is_empty() {
                 title = Some(heading.clone());
             }
@@ -148,6 +150,9 @@ mod tests {
 
     #[test]
     fn a_plain_note_has_no_title() {
+        let markdown = parse_text("# 退款 {#concept .concept}\n\n不支持退款。\n".to_owned());
+        assert_eq!(markdown.title.as_deref(), Some("退款"));
+        assert_eq!(parse_text("# {#only}\n\n正文。\n".to_owned()).title, None);
         let parsed = parse_text("请在工作日联系我们。\n谢谢".to_owned());
         assert_eq!((parsed.title, parsed.blocks.len()), (None, 1));
     }
