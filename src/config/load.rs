@@ -61,14 +61,20 @@ fn load_from(
 ) -> Result<Config, ConfigError> {
     let mut table: toml::Table = DEFAULT_TOML.parse().map_err(|e| parse_error("defaults", &e))?;
     if let Some(path) = &overrides.file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Io { path: path.clone(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Io {
+            path: path.clone(),
+            source,
+        })?;
         let file: toml::Table = text.parse().map_err(|e| parse_error(&path.display().to_string(), &e))?;
         merge(&mut table, file, path)?;
     }
     for (name, value) in environment {
-        let Some(rest) = name.strip_prefix("KEFU_") else { continue };
-        let Some((room, key)) = rest.split_once("__") else { continue };
+        let Some(rest) = name.strip_prefix("KEFU_") else {
+            continue;
+        };
+        let Some((room, key)) = rest.split_once("__") else {
+            continue;
+        };
         set(&mut table, &room.to_lowercase(), &key.to_lowercase(), &value, &name)?;
     }
     let mut config: Config = table.try_into().map_err(|e| parse_error("merged", &e))?;
@@ -79,18 +85,28 @@ fn load_from(
         config.inference.language_model.clone_from(name);
     }
     let faults = super::validate::faults(&config);
-    if faults.is_empty() { Ok(config) } else { Err(ConfigError::Invalid(faults)) }
+    if faults.is_empty() {
+        Ok(config)
+    } else {
+        Err(ConfigError::Invalid(faults))
+    }
 }
 
 fn parse_error(origin: &str, error: &toml::de::Error) -> ConfigError {
-    ConfigError::Parse { origin: origin.to_owned(), detail: error.to_string().trim().to_owned() }
+    ConfigError::Parse {
+        origin: origin.to_owned(),
+        detail: error.to_string().trim().to_owned(),
+    }
 }
 
 /// Lays `file` over `table`. Sections and keys that the defaults do not have are refused, so that a slip of the pen
 /// does not leave a limit at its default.
 fn merge(table: &mut toml::Table, file: toml::Table, path: &Path) -> Result<(), ConfigError> {
     for (room, values) in file {
-        let unknown = |detail: String| ConfigError::Parse { origin: path.display().to_string(), detail };
+        let unknown = |detail: String| ConfigError::Parse {
+            origin: path.display().to_string(),
+            detail,
+        };
         let Some(toml::Value::Table(known)) = table.get_mut(&room) else {
             return Err(unknown(format!("unknown section [{room}]")));
         };
@@ -109,23 +125,26 @@ fn merge(table: &mut toml::Table, file: toml::Table, path: &Path) -> Result<(), 
 
 /// Sets one key from the environment, read as the type that the default has.
 fn set(table: &mut toml::Table, room: &str, key: &str, text: &str, name: &str) -> Result<(), ConfigError> {
-    let fault = |detail: &str| ConfigError::Parse { origin: name.to_owned(), detail: detail.to_owned() };
+    let fault = |detail: &str| ConfigError::Parse {
+        origin: name.to_owned(),
+        detail: detail.to_owned(),
+    };
     let Some(toml::Value::Table(known)) = table.get_mut(room) else {
         return Err(fault("there is no such section"));
     };
-    let Some(present) = known.get(key) else { return Err(fault("there is no such key")) };
+    let Some(present) = known.get(key) else {
+        return Err(fault("there is no such key"));
+    };
     let value = match present {
         toml::Value::String(_) => toml::Value::String(text.to_owned()),
-        toml::Value::Integer(_) => {
-            toml::Value::Integer(text.parse().map_err(|_| fault("a whole number is needed"))?)
-        }
+        toml::Value::Integer(_) => toml::Value::Integer(text.parse().map_err(|_| fault("a whole number is needed"))?),
         toml::Value::Float(_) => toml::Value::Float(text.parse().map_err(|_| fault("a number is needed"))?),
-        toml::Value::Boolean(_) => {
-            toml::Value::Boolean(text.parse().map_err(|_| fault("true or false is needed"))?)
-        }
-        toml::Value::Array(_) => {
-            toml::Value::Array(text.split(',').map(|part| toml::Value::String(part.trim().to_owned())).collect())
-        }
+        toml::Value::Boolean(_) => toml::Value::Boolean(text.parse().map_err(|_| fault("true or false is needed"))?),
+        toml::Value::Array(_) => toml::Value::Array(
+            text.split(',')
+                .map(|part| toml::Value::String(part.trim().to_owned()))
+                .collect(),
+        ),
         _ => return Err(fault("this key cannot be set from the environment")),
     };
     known.insert(key.to_owned(), value);
@@ -137,16 +156,26 @@ mod tests {
     use super::{ConfigError, Overrides, load_from};
 
     fn environment(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>().into_iter()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     #[test]
     fn flags_win_over_environment_over_file_over_defaults() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "[http]\nlisten = \"127.0.0.1:1\"\nmax_connections = 7\n").unwrap();
-        let mut overrides = Overrides { file: Some(file.path().to_owned()), ..Overrides::default() };
+        let mut overrides = Overrides {
+            file: Some(file.path().to_owned()),
+            ..Overrides::default()
+        };
         let config = load_from(&overrides, environment(&[("KEFU_HTTP__LISTEN", "127.0.0.1:2")])).unwrap();
-        assert_eq!((config.http.listen.as_str(), config.http.max_connections), ("127.0.0.1:2", 7));
+        assert_eq!(
+            (config.http.listen.as_str(), config.http.max_connections),
+            ("127.0.0.1:2", 7)
+        );
         overrides.listen = Some("127.0.0.1:3".to_owned());
         let config = load_from(&overrides, environment(&[("KEFU_HTTP__LISTEN", "127.0.0.1:2")])).unwrap();
         assert_eq!(config.http.listen, "127.0.0.1:3");
@@ -156,12 +185,17 @@ mod tests {
     fn unknown_keys_and_every_bad_value_are_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "[http]\nlissen = 1\n").unwrap();
-        let overrides = Overrides { file: Some(file.path().to_owned()), ..Overrides::default() };
+        let overrides = Overrides {
+            file: Some(file.path().to_owned()),
+            ..Overrides::default()
+        };
         let error = load_from(&overrides, environment(&[])).unwrap_err().to_string();
         assert!(error.contains("lissen"), "{error}");
 
         let bad = environment(&[("KEFU_HTTP__LISTEN", "nowhere"), ("KEFU_INFERENCE__QUEUE_LENGTH", "0")]);
-        let Err(ConfigError::Invalid(faults)) = load_from(&Overrides::default(), bad) else { panic!() };
+        let Err(ConfigError::Invalid(faults)) = load_from(&Overrides::default(), bad) else {
+            panic!()
+        };
         assert_eq!(faults.len(), 2, "{faults:?}");
     }
 

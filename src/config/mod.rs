@@ -105,8 +105,6 @@ pub struct RetrievalConfig {
     pub ef_search: usize,
     /// Candidates each stage gives to the fusion.
     pub candidates: usize,
-    /// The constant k of reciprocal rank fusion.
-    pub fusion_k: f32,
     /// Milliseconds between two looks at the knowledge base's version.
     pub refresh_interval_ms: u64,
 }

@@ -17,43 +17,94 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
             "http.listen is reachable from other machines: set http.behind_proxy = true and put a proxy that ends TLS \
              before it, or listen on 127.0.0.1",
         ),
-        Err(_) => need(false, "http.listen must be an address and port, for example 127.0.0.1:8787"),
+        Err(_) => need(
+            false,
+            "http.listen must be an address and port, for example 127.0.0.1:8787",
+        ),
     }
     let http = &config.http;
-    need(!http.allowed_hosts.is_empty(), "http.allowed_hosts must name at least one host");
+    need(
+        !http.allowed_hosts.is_empty(),
+        "http.allowed_hosts must name at least one host",
+    );
     need(http.max_connections > 0, "http.max_connections must be at least 1");
     need(http.header_timeout_ms > 0, "http.header_timeout_ms must be at least 1");
-    need(http.max_header_bytes >= 1024, "http.max_header_bytes must be at least 1024");
-    need(http.max_message_bytes <= http.max_json_bytes, "http.max_message_bytes must not exceed http.max_json_bytes");
-    need(http.max_replies_per_visitor > 0, "http.max_replies_per_visitor must be at least 1");
+    need(
+        http.max_header_bytes >= 1024,
+        "http.max_header_bytes must be at least 1024",
+    );
+    need(
+        http.max_message_bytes <= http.max_json_bytes,
+        "http.max_message_bytes must not exceed http.max_json_bytes",
+    );
+    need(
+        http.max_replies_per_visitor > 0,
+        "http.max_replies_per_visitor must be at least 1",
+    );
     let inference = &config.inference;
-    need(inference.context_tokens >= 256, "inference.context_tokens must be at least 256");
+    need(
+        inference.context_tokens >= 256,
+        "inference.context_tokens must be at least 256",
+    );
     need(inference.queue_length > 0, "inference.queue_length must be at least 1");
-    need(inference.parallel_requests > 0, "inference.parallel_requests must be at least 1");
-    need(inference.prefill_chunk_tokens > 0, "inference.prefill_chunk_tokens must be at least 1");
-    need(inference.embed_queue_length > 0, "inference.embed_queue_length must be at least 1");
-    need(inference.embed_batch_tokens >= 512, "inference.embed_batch_tokens must be at least 512");
+    need(
+        inference.parallel_requests > 0,
+        "inference.parallel_requests must be at least 1",
+    );
+    need(
+        inference.prefill_chunk_tokens > 0,
+        "inference.prefill_chunk_tokens must be at least 1",
+    );
+    need(
+        inference.embed_queue_length > 0,
+        "inference.embed_queue_length must be at least 1",
+    );
+    need(
+        inference.embed_batch_tokens >= 512,
+        "inference.embed_batch_tokens must be at least 512",
+    );
     let retrieval = &config.retrieval;
     need(
         (32..=retrieval.max_passage_tokens).contains(&retrieval.passage_tokens),
         "retrieval.passage_tokens must lie between 32 and retrieval.max_passage_tokens",
     );
-    need(retrieval.max_passage_tokens <= 480, "retrieval.max_passage_tokens must be at most 480 (the embedder reads 512)");
-    need((4..=64).contains(&retrieval.hnsw_neighbours), "retrieval.hnsw_neighbours must lie between 4 and 64");
-    need(retrieval.ef_construction >= retrieval.hnsw_neighbours, "retrieval.ef_construction is too small");
-    need(retrieval.ef_search > 0 && retrieval.candidates > 0, "retrieval.ef_search and candidates must be at least 1");
-    need(retrieval.fusion_k > 0.0, "retrieval.fusion_k must be above 0");
+    need(
+        retrieval.max_passage_tokens <= 480,
+        "retrieval.max_passage_tokens must be at most 480 (the embedder reads 512)",
+    );
+    need(
+        (4..=64).contains(&retrieval.hnsw_neighbours),
+        "retrieval.hnsw_neighbours must lie between 4 and 64",
+    );
+    need(
+        retrieval.ef_construction >= retrieval.hnsw_neighbours,
+        "retrieval.ef_construction is too small",
+    );
+    need(
+        retrieval.ef_search > 0 && retrieval.candidates > 0,
+        "retrieval.ef_search and candidates must be at least 1",
+    );
     let dialogue = &config.dialogue;
-    need((1..=20).contains(&dialogue.top_k), "dialogue.top_k must lie between 1 and 20");
+    need(
+        (1..=20).contains(&dialogue.top_k),
+        "dialogue.top_k must lie between 1 and 20",
+    );
     need(
         dialogue.passage_budget_tokens + dialogue.answer_tokens + 800 <= inference.context_tokens,
         "dialogue's budgets together with 800 tokens for instructions and the question must fit into inference.context_tokens",
     );
-    need(dialogue.max_question_chars > 0, "dialogue.max_question_chars must be at least 1");
-    for (name, value) in
-        [("faq_confidence", dialogue.faq_confidence), ("answer_confidence", dialogue.answer_confidence)]
-    {
-        need((0.0..=1.0).contains(&value), &format!("dialogue.{name} must lie between 0 and 1"));
+    need(
+        dialogue.max_question_chars > 0,
+        "dialogue.max_question_chars must be at least 1",
+    );
+    for (name, value) in [
+        ("faq_confidence", dialogue.faq_confidence),
+        ("answer_confidence", dialogue.answer_confidence),
+    ] {
+        need(
+            (0.0..=1.0).contains(&value),
+            &format!("dialogue.{name} must lie between 0 and 1"),
+        );
     }
     faults
 }

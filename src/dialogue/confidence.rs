@@ -3,7 +3,7 @@
 //! A cosine threshold alone cannot refuse (right pairs and off-topic questions overlap), so the models weigh the
 //! cosine with lexical evidence and with the margin to the next candidate.
 
-use crate::retrieval::{Found, Source};
+use crate::retrieval::{Found, Scores, Source};
 
 /// What the search reports about a question, as numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -17,16 +17,19 @@ pub struct Features {
 }
 
 /// The features of the best FAQ, in order.
-pub const FAQ_FEATURES: [&str; 5] = ["similarity", "overlap", "margin", "agreement", "coverage"];
+pub const FAQ_FEATURES: [&str; 6] = ["similarity", "overlap", "margin", "agreement", "share", "segment"];
 
 /// The features of what was found, in order.
-pub const PASSAGE_FEATURES: [&str; 6] = [
+pub const PASSAGE_FEATURES: [&str; 9] = [
+    "segment",
+    "segment_margin",
     "dense",
+    "dense_margin",
     "coverage",
     "coverage_any",
-    "margin",
+    "words",
+    "share",
     "faq_similarity",
-    "faq_overlap",
 ];
 
 impl Features {
@@ -46,22 +49,50 @@ impl Features {
                 .position(|hit| matches!(&hit.source, Source::Faq(faq) if faq.id == best.faq.id))
         });
         let agreement = place.map_or(0.0, |place| 1.0 / (place + 1) as f32);
-        let top = found.hits.first();
-        let coverage = top.map_or(0.0, |hit| hit.scores.coverage);
-        let coverage_any = found
-            .hits
-            .iter()
-            .take(3)
-            .map(|hit| hit.scores.coverage)
-            .fold(0.0, f32::max);
-        let mut dense: Vec<f32> = found.hits.iter().filter_map(|hit| hit.scores.dense).collect();
-        dense.sort_by(|a, b| b.total_cmp(a));
-        let best = dense.first().copied().unwrap_or(0.0);
-        let tail = dense.get(dense.len() / 2).copied().unwrap_or(best);
+        let faq_hit = best_faq.and_then(|best| {
+            found
+                .hits
+                .iter()
+                .find(|hit| matches!(&hit.source, Source::Faq(faq) if faq.id == best.faq.id))
+        });
+        let top = found.hits.first().map(|hit| hit.scores).unwrap_or_default();
+        let of = |score: fn(&Scores) -> f32| -> Vec<f32> {
+            let mut all: Vec<f32> = found.hits.iter().map(|hit| score(&hit.scores)).collect();
+            all.sort_by(|a, b| b.total_cmp(a));
+            all
+        };
+        let best_and_margin = |all: &[f32]| {
+            let best = all.first().copied().unwrap_or(0.0);
+            (best, best - all.get(all.len() / 2).copied().unwrap_or(best))
+        };
+        let (dense, dense_margin) = best_and_margin(&of(|scores| scores.dense.unwrap_or_default()));
+        let (segment, segment_margin) = best_and_margin(&of(|scores| scores.segment.unwrap_or_default()));
+        let coverage_any = of(|scores| scores.coverage).first().copied().unwrap_or(0.0);
+        let words = of(|scores| scores.segment_words.unwrap_or_default())
+            .first()
+            .copied()
+            .unwrap_or(0.0);
         Self {
             exact: best_faq.is_some_and(|hit| hit.exact),
-            faq: [similarity, overlap, similarity - second, agreement, coverage],
-            passages: [best, coverage, coverage_any, best - tail, similarity, overlap],
+            faq: [
+                similarity,
+                overlap,
+                similarity - second,
+                agreement,
+                faq_hit.map_or(0.0, |hit| hit.scores.fused),
+                faq_hit.and_then(|hit| hit.scores.segment).unwrap_or_default(),
+            ],
+            passages: [
+                segment,
+                segment_margin,
+                dense,
+                dense_margin,
+                top.coverage,
+                coverage_any,
+                words,
+                top.fused,
+                similarity,
+            ],
         }
     }
 }
@@ -98,11 +129,11 @@ impl Default for Confidence {
         Self {
             faq_model: Logistic {
                 bias: -50.0,
-                weights: [50.0, 4.0, 20.0, 1.0, 1.0],
+                weights: [50.0, 4.0, 20.0, 1.0, 1.0, 0.0],
             },
             passage_model: Logistic {
                 bias: -50.0,
-                weights: [50.0, 4.0, 2.0, 10.0, 5.0, 2.0],
+                weights: [25.0, 2.0, 25.0, 10.0, 4.0, 2.0, 0.0, 1.0, 5.0],
             },
         }
     }

@@ -26,8 +26,15 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 7] =
-        [Self::Faq, Self::Flow, Self::Passages, Self::Smalltalk, Self::Clarify, Self::Refuse, Self::Handoff];
+    pub const ALL: [Self; 7] = [
+        Self::Faq,
+        Self::Flow,
+        Self::Passages,
+        Self::Smalltalk,
+        Self::Clarify,
+        Self::Refuse,
+        Self::Handoff,
+    ];
 
     /// The name clients see.
     #[must_use]
@@ -79,7 +86,9 @@ impl Role {
     /// The role of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Visitor, Self::Assistant, Self::Agent, Self::System].into_iter().find(|role| role.name() == name)
+        [Self::Visitor, Self::Assistant, Self::Agent, Self::System]
+            .into_iter()
+            .find(|role| role.name() == name)
     }
 }
 
@@ -115,7 +124,9 @@ impl Channel {
     /// The channel of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Web, Self::Api].into_iter().find(|channel| channel.name() == name)
+        [Self::Web, Self::Api]
+            .into_iter()
+            .find(|channel| channel.name() == name)
     }
 }
 
@@ -145,7 +156,9 @@ impl ConversationStatus {
     /// The status of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Open, Self::Waiting, Self::Closed].into_iter().find(|status| status.name() == name)
+        [Self::Open, Self::Waiting, Self::Closed]
+            .into_iter()
+            .find(|status| status.name() == name)
     }
 }
 

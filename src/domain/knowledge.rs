@@ -42,7 +42,9 @@ impl DocumentFormat {
     /// The format stored under `name`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Markdown, Self::Html, Self::Text].into_iter().find(|format| format.name() == name)
+        [Self::Markdown, Self::Html, Self::Text]
+            .into_iter()
+            .find(|format| format.name() == name)
     }
 }
 

@@ -24,7 +24,11 @@ impl Language {
             }
         }
         // A Latin word has about five letters where a Chinese word has two characters.
-        if han > 0 && han * 8 >= other { Self::Zh } else { Self::En }
+        if han > 0 && han * 8 >= other {
+            Self::Zh
+        } else {
+            Self::En
+        }
     }
 
     /// `zh` or `en`, as in BCP 47.

@@ -3,6 +3,7 @@
 use super::RetrievalError;
 use super::lexical::Entry;
 use super::searchable::{plain, searchable_faq, searchable_passage};
+use super::segment::segments;
 use crate::domain::{Faq, KbVersion, PassageId};
 use crate::storage::{PageRequest, Store};
 use crate::understanding::match_key;
@@ -84,6 +85,10 @@ pub(super) struct Corpus {
     pub(super) wordings: Vec<String>,
     /// For each row what is indexed by words.
     pub(super) entries: Vec<Entry>,
+    /// The segments of all rows, in order of the rows.
+    pub(super) segments: Vec<String>,
+    /// For each row how many segments it has.
+    pub(super) segment_counts: Vec<u32>,
 }
 
 /// Reads the whole knowledge base as it is in one version.
@@ -106,6 +111,7 @@ pub(super) async fn read(store: &dyn Store) -> Result<Corpus, RetrievalError> {
 
 async fn read_once(store: &dyn Store, version: KbVersion) -> Result<Corpus, RetrievalError> {
     let (mut ids, mut texts, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut all_segments, mut segment_counts) = (Vec::new(), Vec::new());
     loop {
         let page = store.passages_after(ids.last().copied(), PAGE).await?;
         if page.is_empty() {
@@ -120,12 +126,18 @@ async fn read_once(store: &dyn Store, version: KbVersion) -> Result<Corpus, Retr
             });
             ids.push(passage.id);
             texts.push(text);
+            let own = segments(&passage);
+            segment_counts.push(own.len() as u32);
+            all_segments.extend(own);
         }
     }
     let faqs = read_faqs(store).await?;
     let mut wordings = Vec::new();
     for faq in &faqs {
-        texts.push(searchable_faq(faq));
+        let text = searchable_faq(faq);
+        segment_counts.push(1);
+        all_segments.push(text.clone());
+        texts.push(text);
         entries.push(Entry {
             title: faq.wordings().collect::<Vec<_>>().join("\n"),
             body: plain(&faq.answer),
@@ -143,6 +155,8 @@ async fn read_once(store: &dyn Store, version: KbVersion) -> Result<Corpus, Retr
         texts,
         wordings,
         entries,
+        segments: all_segments,
+        segment_counts,
     })
 }
 

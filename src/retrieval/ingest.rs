@@ -5,6 +5,7 @@ use super::RetrievalError;
 use super::chunk::{PassageLimits, chunk};
 use super::parse::{FaqRow, FileKind, LineError, ParsedFaqs, is_question_set, parse_csv, parse_document, parse_jsonl};
 use super::searchable::{searchable_faq, searchable_passage};
+use super::segment::segments;
 use super::vectors::{Embedded, Vectors};
 use super::walk::{self, Found};
 use crate::config::RetrievalConfig;
@@ -258,7 +259,8 @@ impl Ingester {
             Ok::<(Document, Vec<Passage>), RetrievalError>((document, passages))
         })
         .await?;
-        let texts: Vec<String> = passages.iter().map(searchable_passage).collect();
+        let mut texts: Vec<String> = passages.iter().map(searchable_passage).collect();
+        texts.extend(passages.iter().flat_map(segments));
         let total = texts.len();
         let done = self
             .vectors

@@ -3,14 +3,15 @@
 mod chunk;
 mod corpus;
 mod error;
-mod fuse;
 pub mod index;
 mod ingest;
 mod lexical;
 pub mod parse;
 mod query_cache;
+mod rank;
 mod retriever;
 mod searchable;
+mod segment;
 mod snapshot;
 mod split;
 mod state;
@@ -28,13 +29,14 @@ pub use error::RetrievalError;
 pub use ingest::{FileOutcome, FileReport, ImportProgress, ImportReport, Ingester};
 pub use retriever::{IndexStatus, Query, Retriever};
 pub use searchable::{searchable_faq, searchable_passage};
+pub use segment::segments;
 pub use vectors::{Embedded, embedding_key};
 
 /// Which stages a search uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SearchMode {
-    /// Both, fused.
+    /// Both, ranked together.
     #[default]
     Hybrid,
     /// Vectors alone.
@@ -59,7 +61,12 @@ pub struct Scores {
     pub dense: Option<f32>,
     /// BM25 (Robertson and Zaragoza 2009).
     pub lexical: Option<f32>,
-    /// Reciprocal rank fusion (Cormack et al. 2009), scaled so that first in all stages is 1.
+    /// Cosine of question and the nearest segment (a sentence, a row of a table), -1 to 1.
+    pub segment: Option<f32>,
+    /// BM25 of the best segment.
+    pub segment_words: Option<f32>,
+    /// The share of this hit in the softmax over all candidates by the linear model of `retrieval::rank`, 0 to 1; in a
+    /// search by one stage alone, 1 / rank.
     pub fused: f32,
     /// Share of the question's informative words that the text contains, weighted by their rarity, 0 to 1.
     pub coverage: f32,

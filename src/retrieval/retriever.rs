@@ -156,7 +156,6 @@ impl Retriever {
             mode: query.mode,
             candidates: self.config.candidates.max(query.top_k * 2),
             faqs: query.faq_top_k,
-            fusion_k: self.config.fusion_k,
         };
         let searched = self.search_state(state.clone(), text, vector, limits).await?;
         found.hits = self.hits(&state, &searched, query.top_k).await?;
@@ -281,7 +280,8 @@ impl Retriever {
     /// Builds graphs over large sets of vectors on a thread of its own. The exact index serves until they are there.
     /// The work ends early when the state is no longer used.
     fn build_graphs(&self, state: &Arc<State>) {
-        let sets: [fn(&State) -> &VectorSet; 2] = [|state| &state.texts, |state| &state.wordings];
+        let sets: [fn(&State) -> &VectorSet; 3] =
+            [|state| &state.texts, |state| &state.wordings, |state| &state.segments];
         let large = |set: &VectorSet| set.flat.matrix().rows() > self.exact_vectors;
         if !sets.iter().any(|set| large(set(state))) {
             return;

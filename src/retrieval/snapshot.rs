@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// Counts the changes of what stands in a snapshot, and of how texts become terms and vectors.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const MANIFEST: &str = "manifest.json";
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 const ABANDONED: Duration = Duration::from_hours(1);
@@ -36,6 +36,12 @@ pub(super) struct Snapshot {
     pub(super) wordings: Matrix,
     /// The files of the lexical index.
     pub(super) lexical: Vec<(PathBuf, Vec<u8>)>,
+    /// The vectors of the segments.
+    pub(super) segments: Matrix,
+    /// For each row how many segments it has.
+    pub(super) segment_counts: Vec<u32>,
+    /// The files of the index of the segments' words.
+    pub(super) segment_words: Vec<(PathBuf, Vec<u8>)>,
 }
 
 #[derive(Serialize, Deserialize, PartialEq)]
@@ -95,8 +101,8 @@ impl Snapshots {
         {
             return Err("it is of another format, model or knowledge base".to_owned());
         }
-        let mut lexical = Vec::new();
-        let (mut ids, mut texts, mut wordings) = (None, None, None);
+        let (mut lexical, mut segment_words) = (Vec::new(), Vec::new());
+        let (mut ids, mut texts, mut wordings, mut segments, mut counts) = (None, None, None, None, None);
         for (name, (bytes, sha256)) in &manifest.files {
             if name.contains(['/', '\\']) {
                 return Err(format!("{name} is no name of a file"));
@@ -109,13 +115,18 @@ impl Snapshots {
                 "passages.ids" => ids = Some(content),
                 "texts.f32" => texts = Some(content),
                 "wordings.f32" => wordings = Some(content),
-                _ => match name.strip_prefix("lexical.") {
-                    Some(name) => lexical.push((PathBuf::from(name), content)),
-                    None => return Err(format!("{name} is unknown")),
+                "segments.f32" => segments = Some(content),
+                "segments.counts" => counts = Some(content),
+                _ => match (name.strip_prefix("lexical."), name.strip_prefix("segment_words.")) {
+                    (Some(name), _) => lexical.push((PathBuf::from(name), content)),
+                    (_, Some(name)) => segment_words.push((PathBuf::from(name), content)),
+                    (None, None) => return Err(format!("{name} is unknown")),
                 },
             }
         }
-        let (Some(ids), Some(texts), Some(wordings)) = (ids, texts, wordings) else {
+        let (Some(ids), Some(texts), Some(wordings), Some(segments), Some(counts)) =
+            (ids, texts, wordings, segments, counts)
+        else {
             return Err("files are missing".to_owned());
         };
         let passages: Vec<PassageId> = ids
@@ -136,6 +147,14 @@ impl Snapshots {
             texts,
             wordings: self.matrix(&wordings)?,
             lexical,
+            segments: self.matrix(&segments)?,
+            segment_counts: counts
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|count| u32::from_le_bytes(*count))
+                .collect(),
+            segment_words,
         })
     }
 
@@ -195,12 +214,26 @@ impl Snapshots {
         };
         let ids: Vec<u8> = snapshot.passages.iter().flat_map(|id| id.0.into_bytes()).collect();
         write("passages.ids".to_owned(), &ids)?;
-        for (name, matrix) in [("texts.f32", &snapshot.texts), ("wordings.f32", &snapshot.wordings)] {
+        let counts: Vec<u8> = snapshot
+            .segment_counts
+            .iter()
+            .flat_map(|count| count.to_le_bytes())
+            .collect();
+        write("segments.counts".to_owned(), &counts)?;
+        let matrices = [
+            ("texts.f32", &snapshot.texts),
+            ("wordings.f32", &snapshot.wordings),
+            ("segments.f32", &snapshot.segments),
+        ];
+        for (name, matrix) in matrices {
             let bytes: Vec<u8> = matrix.as_slice().iter().flat_map(|x| x.to_le_bytes()).collect();
             write(name.to_owned(), &bytes)?;
         }
         for (path, bytes) in &snapshot.lexical {
             write(format!("lexical.{}", path.display()), bytes)?;
+        }
+        for (path, bytes) in &snapshot.segment_words {
+            write(format!("segment_words.{}", path.display()), bytes)?;
         }
         let json = serde_json::to_string(&manifest)?;
         let signed = Signed {

@@ -2,9 +2,9 @@
 
 use super::RetrievalError;
 use super::corpus::{self, Corpus, Rows};
-use super::fuse::fuse;
 use super::index::{FlatIndex, GraphSettings, HnswIndex, Matrix, Neighbour, VectorIndex};
-use super::lexical::LexicalIndex;
+use super::lexical::{Entry, LexicalIndex};
+use super::rank::{Signals, rank};
 use super::snapshot::{Snapshot, Snapshots};
 use super::terms::{Haystack, words};
 use super::vectors::Vectors;
@@ -51,8 +51,24 @@ pub(super) struct State {
     first_wording: Vec<usize>,
     exact: HashMap<String, (u32, u32)>,
     lexical: LexicalIndex,
+    pub(super) segments: VectorSet,
+    segment_words: LexicalIndex,
+    /// For each row the place of its first segment, and one more for the end.
+    segment_starts: Vec<u32>,
+    /// For each segment its row.
+    segment_rows: Vec<u32>,
     pub(super) from_snapshot: bool,
     pub(super) build_ms: u64,
+}
+
+/// What the indexes of one version are made of.
+struct Parts {
+    texts: Matrix,
+    wordings: Matrix,
+    lexical: LexicalIndex,
+    segments: Matrix,
+    segment_words: LexicalIndex,
+    segment_counts: Vec<u32>,
 }
 
 /// How much is to be found.
@@ -61,7 +77,6 @@ pub(super) struct Limits {
     pub(super) mode: SearchMode,
     pub(super) candidates: usize,
     pub(super) faqs: usize,
-    pub(super) fusion_k: f32,
 }
 
 /// What a search in the indexes found: rows with their scores (coverage not yet), and FAQs.
@@ -89,7 +104,21 @@ impl Weighted {
 }
 
 impl State {
-    fn new(rows: Rows, texts: Matrix, wordings: Matrix, lexical: LexicalIndex) -> Self {
+    fn new(rows: Rows, parts: Parts) -> Self {
+        let Parts {
+            texts,
+            wordings,
+            lexical,
+            segments,
+            segment_words,
+            segment_counts,
+        } = parts;
+        let mut segment_starts = vec![0];
+        let mut segment_rows = Vec::with_capacity(segments.rows());
+        for (row, count) in segment_counts.iter().enumerate() {
+            segment_rows.extend(std::iter::repeat_n(row as u32, *count as usize));
+            segment_starts.push(segment_rows.len() as u32);
+        }
         let wording_of = rows.wordings();
         let mut first_wording = Vec::with_capacity(rows.faqs.len());
         for (place, (faq, _)) in wording_of.iter().enumerate() {
@@ -105,6 +134,10 @@ impl State {
             wording_of,
             first_wording,
             lexical,
+            segments: VectorSet::new(segments),
+            segment_words,
+            segment_starts,
+            segment_rows,
             from_snapshot: false,
             build_ms: 0,
         }
@@ -131,6 +164,9 @@ impl State {
                 texts,
                 wordings,
                 lexical,
+                segments,
+                segment_counts,
+                segment_words,
                 ..
             } = snapshots.load(version, &lineage)?;
             let rows = Rows {
@@ -142,10 +178,23 @@ impl State {
             if rows.faqs.len() != count || rows.wordings().len() != wordings.rows() {
                 return Err("its FAQs are others".to_owned());
             }
+            let counted = segment_counts.iter().map(|count| *count as usize).sum::<usize>();
+            if segment_counts.len() != rows.len() || counted != segments.rows() {
+                return Err("its segments are others".to_owned());
+            }
             let lexical = LexicalIndex::open(lexical).map_err(|error| error.to_string())?;
+            let segment_words = LexicalIndex::open(segment_words).map_err(|error| error.to_string())?;
+            let parts = Parts {
+                texts,
+                wordings,
+                lexical,
+                segments,
+                segment_words,
+                segment_counts,
+            };
             Ok(Self {
                 from_snapshot: true,
-                ..Self::new(rows, texts, wordings, lexical)
+                ..Self::new(rows, parts)
             })
         })
         .await
@@ -170,14 +219,32 @@ impl State {
             texts,
             wordings,
             entries,
+            segments,
+            segment_counts,
         } = corpus::read(vectors.store.as_ref()).await?;
         let dim = vectors.embedder.info().dim;
         let texts = Matrix::new(dim, vectors.rows(TextKind::Passage, &texts).await?);
         let wordings = Matrix::new(dim, vectors.rows(TextKind::Query, &wordings).await?);
+        let segment_vectors = Matrix::new(dim, vectors.rows(TextKind::Passage, &segments).await?);
         let (snapshots, pool) = (snapshots.clone(), pool.clone());
         tokio::task::spawn_blocking(move || {
             let lexical = pool.install(|| LexicalIndex::build(&entries))?;
-            let state = Self::new(rows, texts, wordings, lexical);
+            let entry = |text: String| Entry {
+                title: String::new(),
+                body: text,
+            };
+            let entries: Vec<Entry> = segments.into_iter().map(entry).collect();
+            let segment_words = pool.install(|| LexicalIndex::build(&entries))?;
+            let segments = segment_vectors;
+            let parts = Parts {
+                texts,
+                wordings,
+                lexical,
+                segments,
+                segment_words,
+                segment_counts,
+            };
+            let state = Self::new(rows, parts);
             // Without a snapshot the next start takes longer, and nothing else.
             if let Err(error) = state
                 .snapshot()
@@ -200,6 +267,9 @@ impl State {
             texts: self.texts.flat.matrix().clone(),
             wordings: self.wordings.flat.matrix().clone(),
             lexical: self.lexical.files()?,
+            segments: self.segments.flat.matrix().clone(),
+            segment_counts: self.segment_starts.windows(2).map(|ends| ends[1] - ends[0]).collect(),
+            segment_words: self.segment_words.files()?,
         })
     }
 
@@ -231,34 +301,95 @@ impl State {
         let words = self.weighted(text)?;
         let faqs = self.faqs(text, vector, lexical.as_deref().unwrap_or_default(), &words, limits)?;
 
-        let dense_rows: Option<Vec<u32>> = dense.as_ref().map(|found| found.iter().map(|n| n.row).collect());
-        let lexical_rows: Option<Vec<u32>> = lexical
-            .as_ref()
-            .map(|found| found.iter().map(|(row, _)| *row).collect());
-        let rankings: Vec<&[u32]> = [&dense_rows, &lexical_rows]
-            .into_iter()
-            .flatten()
-            .map(Vec::as_slice)
-            .collect();
-        let similarity: HashMap<u32, f32> = dense
-            .into_iter()
-            .flatten()
-            .map(|found| (found.row, found.similarity))
-            .collect();
-        let bm25: HashMap<u32, f32> = lexical.into_iter().flatten().collect();
-        let rows = fuse(&rankings, limits.fusion_k)
-            .into_iter()
-            .map(|(row, fused)| {
+        let rows = self.ranked(text, vector, dense.as_deref(), lexical.as_deref(), limits)?;
+        Ok(Searched { rows, faqs, words })
+    }
+
+    /// The rows that any stage found, in order: by the linear model where all stages search, else by the one stage.
+    fn ranked(
+        &self,
+        text: &str,
+        vector: Option<&[f32]>,
+        dense: Option<&[Neighbour]>,
+        lexical: Option<&[(u32, f32)]>,
+        limits: Limits,
+    ) -> Result<Vec<(u32, Scores)>, RetrievalError> {
+        let bm25: HashMap<u32, f32> = lexical.into_iter().flatten().copied().collect();
+        let (Some(vector), Some(dense)) = (vector, dense) else {
+            let by_words = lexical.into_iter().flatten().enumerate();
+            let scores = |place: usize, score: f32| Scores {
+                lexical: Some(score),
+                fused: 1.0 / (place + 1) as f32,
+                ..Scores::default()
+            };
+            return Ok(by_words
+                .map(|(place, (row, score))| (*row, scores(place, *score)))
+                .collect());
+        };
+        if limits.mode == SearchMode::Dense {
+            let scores = |(place, found): (usize, &Neighbour)| {
                 let scores = Scores {
-                    dense: similarity.get(&row).copied(),
-                    lexical: bm25.get(&row).copied(),
-                    fused,
-                    coverage: 0.0,
+                    dense: Some(found.similarity),
+                    fused: 1.0 / (place + 1) as f32,
+                    ..Scores::default()
                 };
-                (row, scores)
+                (found.row, scores)
+            };
+            return Ok(dense.iter().enumerate().map(scores).collect());
+        }
+        // A passage may take several places with its segments.
+        let places = limits.candidates * 4;
+        let mut segment_words: HashMap<u32, f32> = HashMap::new();
+        for (segment, score) in self.segment_words.search(text, places)? {
+            let row = self.segment_rows.get(segment as usize).copied().unwrap_or_default();
+            let best = segment_words.entry(row).or_default();
+            *best = best.max(score);
+        }
+        let near = self.segments.search(vector, places);
+        let mut candidates: Vec<u32> = dense.iter().map(|found| found.row).collect();
+        candidates.extend(
+            near.iter()
+                .filter_map(|found| self.segment_rows.get(found.row as usize)),
+        );
+        candidates.extend(bm25.keys().chain(segment_words.keys()));
+        candidates.sort_unstable();
+        candidates.dedup();
+        let signals: Vec<Signals> = candidates
+            .into_iter()
+            .map(|row| Signals {
+                row,
+                dense: super::index::dot(vector, self.texts.flat.matrix().row(row as usize)),
+                segment: self.nearest_segment(vector, row),
+                words: segment_words.get(&row).copied().unwrap_or_default(),
+                is_faq: self.rows.faq_of(row).is_some(),
             })
             .collect();
-        Ok(Searched { rows, faqs, words })
+        let by_row: HashMap<u32, Signals> = signals.iter().map(|signals| (signals.row, *signals)).collect();
+        let scored = |(row, fused): (u32, f32)| {
+            let signals = by_row.get(&row)?;
+            let scores = Scores {
+                dense: Some(signals.dense),
+                lexical: bm25.get(&row).copied(),
+                segment: Some(signals.segment),
+                segment_words: Some(signals.words),
+                fused,
+                coverage: 0.0,
+            };
+            Some((row, scores))
+        };
+        Ok(rank(&signals).into_iter().filter_map(scored).collect())
+    }
+
+    /// The cosine of the row's nearest segment.
+    fn nearest_segment(&self, vector: &[f32], row: u32) -> f32 {
+        let ends = self
+            .segment_starts
+            .get(row as usize..row as usize + 2)
+            .unwrap_or(&[0, 0]);
+        let matrix = self.segments.flat.matrix();
+        (ends[0]..ends[1])
+            .map(|segment| super::index::dot(vector, matrix.row(segment as usize)))
+            .fold(-1.0, f32::max)
     }
 
     /// The FAQs nearest to the question. Candidates come from the vectors of the wordings and from the words; each is

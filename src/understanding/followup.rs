@@ -30,11 +30,36 @@ pub fn standalone(message: &str, history: &[Turn]) -> String {
 /// Whether a message points back: it begins with a connective, holds a pronoun for a thing, or is a fragment.
 fn depends_on_history(message: &str) -> bool {
     const OPENINGS: [&str; 16] = [
-        "那", "这个", "这种", "这张", "还有", "另外", "如果是", "要是", "换成", "同样", "它", "what about", "how about",
-        "and ", "what if", "then ",
+        "那",
+        "这个",
+        "这种",
+        "这张",
+        "还有",
+        "另外",
+        "如果是",
+        "要是",
+        "换成",
+        "同样",
+        "它",
+        "what about",
+        "how about",
+        "and ",
+        "what if",
+        "then ",
     ];
     const POINTERS: [&str; 12] = [
-        "这个", "那个", "这种", "那种", "上面", "刚才", "刚刚", "前面说", " it ", " it?", " that?", " those",
+        "这个",
+        "那个",
+        "这种",
+        "那种",
+        "上面",
+        "刚才",
+        "刚刚",
+        "前面说",
+        " it ",
+        " it?",
+        " that?",
+        " those",
     ];
     let lower = message.to_lowercase();
     let han = message.chars().filter(|c| is_han(*c)).count();
@@ -53,14 +78,20 @@ mod tests {
     use crate::domain::{Role, Turn};
 
     fn said(text: &str) -> Turn {
-        Turn { role: Role::Visitor, text: text.to_owned() }
+        Turn {
+            role: Role::Visitor,
+            text: text.to_owned(),
+        }
     }
 
     #[test]
     fn a_follow_up_takes_its_subject_along() {
         let history = [
             said("大家电退货要什么条件？"),
-            Turn { role: Role::Assistant, text: "七天内未安装可退。".to_owned() },
+            Turn {
+                role: Role::Assistant,
+                text: "七天内未安装可退。".to_owned(),
+            },
         ];
         assert_eq!(standalone("那运费呢？", &history), "大家电退货要什么条件? 那运费呢?");
         assert_eq!(standalone("信用卡年费是多少", &history), "信用卡年费是多少");
@@ -69,7 +100,10 @@ mod tests {
     #[test]
     fn a_chain_goes_back_to_the_question_that_stands_alone() {
         let history = [said("挂失信用卡收费吗"), said("那借记卡呢"), said("多久能补好新卡呢")];
-        assert_eq!(standalone("那快递费呢", &history), "挂失信用卡收费吗 那借记卡呢 多久能补好新卡呢 那快递费呢");
+        assert_eq!(
+            standalone("那快递费呢", &history),
+            "挂失信用卡收费吗 那借记卡呢 多久能补好新卡呢 那快递费呢"
+        );
     }
 
     #[test]

@@ -45,10 +45,25 @@ pub(super) fn letters(text: &str) -> String {
 /// and without the courtesies that surround a question.
 #[must_use]
 pub fn match_key(text: &str) -> String {
-    const COURTESIES: [&str; 12] =
-        ["请问一下", "请问", "你好", "您好", "麻烦问下", "麻烦问一下", "想问一下", "想问下", "我想问", "谢谢", "please", "hello"];
-    let mut key: String =
-        normalise(text).chars().flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric() || *c == '%').collect();
+    const COURTESIES: [&str; 12] = [
+        "请问一下",
+        "请问",
+        "你好",
+        "您好",
+        "麻烦问下",
+        "麻烦问一下",
+        "想问一下",
+        "想问下",
+        "我想问",
+        "谢谢",
+        "please",
+        "hello",
+    ];
+    let mut key: String = normalise(text)
+        .chars()
+        .flat_map(char::to_lowercase)
+        .filter(|c| c.is_alphanumeric() || *c == '%')
+        .collect();
     loop {
         let trimmed = COURTESIES.iter().find_map(|courtesy| {
             let rest = key.strip_prefix(courtesy).or_else(|| key.strip_suffix(courtesy))?;
@@ -69,7 +84,10 @@ mod tests {
     #[test]
     fn looks_alike_is_alike() {
         assert_eq!(normalise("  ＡＢＣ　１２３\u{200b}４\n ok "), "ABC 1234 ok");
-        assert_eq!(match_key("您好，请问 信用卡丢了怎么挂失？？"), match_key("信用卡丢了怎么挂失"));
+        assert_eq!(
+            match_key("您好，请问 信用卡丢了怎么挂失？？"),
+            match_key("信用卡丢了怎么挂失")
+        );
         assert_eq!(match_key("How do I RETURN an item?"), "howdoireturnanitem");
         assert_eq!(match_key("你好"), "你好");
         assert_ne!(match_key("利率 3.5%"), match_key("利率 3.5"));

@@ -46,7 +46,7 @@ impl Calibrate {
             let (found, features) = app.assistant.find(&question.ask()).await?;
             samples.push(Sample {
                 faq_right: found.faqs.first().is_some_and(|best| question.names_faq(&best.faq.key)),
-                found: found.hits.iter().take(3).any(|hit| question.is_source(hit, &documents)),
+                found: question.in_top3(&found.hits, &documents),
                 question,
                 features,
             });

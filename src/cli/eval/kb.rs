@@ -86,7 +86,7 @@ impl Kb {
                 .await
                 .with_context(|| question.id.clone())?;
             let (found, _) = app.assistant.find(&question.ask()).await?;
-            let in_top3 = found.hits.iter().take(3).any(|hit| question.is_source(hit, &documents));
+            let in_top3 = question.in_top3(&found.hits, &documents);
             judged.push(judge(question, answer, ms, in_top3, app.store.as_ref()).await?);
             bar.inc(1);
         }

@@ -76,6 +76,27 @@ impl Question {
         }
     }
 
+    /// Whether a right source is among the first three sources of the hits: several passages of one document are one.
+    pub fn in_top3(&self, hits: &[Hit], documents: &Documents) -> bool {
+        let mut seen: Vec<uuid::Uuid> = Vec::new();
+        for hit in hits {
+            let source = match &hit.source {
+                Source::Faq(faq) => faq.id.0,
+                Source::Passage(passage) => passage.document_id.0,
+            };
+            if !seen.contains(&source) {
+                seen.push(source);
+            }
+            if seen.len() > 3 {
+                return false;
+            }
+            if self.is_source(hit, documents) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Whether the FAQ of that key is one of the sources.
     pub fn names_faq(&self, key: &str) -> bool {
         self.sources

@@ -104,7 +104,11 @@ pub(crate) struct ScoresBody {
     dense: Option<f32>,
     /// BM25.
     lexical: Option<f32>,
-    /// Reciprocal rank fusion, 0 to 1.
+    /// Cosine of the nearest sentence or row of a table, -1 to 1.
+    segment: Option<f32>,
+    /// BM25 of the best sentence or row.
+    segment_words: Option<f32>,
+    /// The share of this passage among all candidates, 0 to 1.
     fused: f32,
     /// Share of the query's informative words in the text, 0 to 1.
     coverage: f32,
@@ -197,6 +201,8 @@ impl From<Hit> for FoundPassage {
         let scores = ScoresBody {
             dense: hit.scores.dense,
             lexical: hit.scores.lexical,
+            segment: hit.scores.segment,
+            segment_words: hit.scores.segment_words,
             fused: hit.scores.fused,
             coverage: hit.scores.coverage,
         };
