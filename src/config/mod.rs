@@ -123,8 +123,10 @@ pub struct DialogueConfig {
     pub answer_timeout_ms: u64,
     /// Characters of a question.
     pub max_question_chars: usize,
-    /// Confidence from which an approved answer is given word for word.
+    /// Probability, from which on a question that can be answered gets the approved answer of the best FAQ.
     pub faq_confidence: f32,
-    /// Confidence from which passages are answered from; below, the question is refused.
+    /// Probability that what was found answers the question, from which on it is answered.
     pub answer_confidence: f32,
+    /// The same, from which on the customer is shown what may be related; below, the question is refused.
+    pub clarify_confidence: f32,
 }

@@ -100,6 +100,7 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
     for (name, value) in [
         ("faq_confidence", dialogue.faq_confidence),
         ("answer_confidence", dialogue.answer_confidence),
+        ("clarify_confidence", dialogue.clarify_confidence),
     ] {
         need(
             (0.0..=1.0).contains(&value),

@@ -4,7 +4,7 @@ use super::confidence::{Confidence, Features};
 use super::grounding::{Grounding, Reason, Verdict, terms};
 use super::policy::{self, Decision, Thresholds, Understood};
 use super::quote::{Quote, best_quote};
-use super::sentences::SentenceBuffer;
+use super::sentences::{SentenceBuffer, segments};
 use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, prompt, replies};
 use crate::config::DialogueConfig;
 use crate::domain::{Citation, KbVersion, Language, MessageId, Passage, PassageId, Route};
@@ -22,8 +22,11 @@ use uuid::Uuid;
 /// Events that may wait for a slow reader. Sentences, not tokens: few and small.
 const EVENTS_AHEAD: usize = 64;
 
+/// Sources shown where none is sure.
+const CHOICES: usize = 3;
+
 /// FAQs compared with a question.
-const FAQ_CANDIDATES: usize = 5;
+const FAQ_CANDIDATES: usize = 8;
 
 /// The reply under way. Dropping it cancels the work.
 #[derive(Debug)]
@@ -261,6 +264,14 @@ impl Assistant {
                     Err(error) => return Ok(Err(error)),
                 }
             }
+            Decision::Clarify { confidence } => {
+                sink.send(ReplyEvent::Route {
+                    route: Route::Clarify,
+                    confidence,
+                })
+                .await?;
+                self.clarify(&found, language, sink).await?;
+            }
             Decision::Refuse { confidence } => {
                 sink.send(ReplyEvent::Route {
                     route: Route::Refuse,
@@ -295,7 +306,9 @@ impl Assistant {
                 .await?;
                 sink.say(kind.reply(language)).await
             }
-            Decision::Faq { .. } | Decision::Passages { .. } | Decision::Refuse { .. } => Ok(()),
+            Decision::Faq { .. } | Decision::Passages { .. } | Decision::Clarify { .. } | Decision::Refuse { .. } => {
+                Ok(())
+            }
         }
     }
 
@@ -319,6 +332,31 @@ impl Assistant {
         }))
         .await?;
         sink.say(faq.answer.clone()).await
+    }
+
+    /// Shows the titles of what may be related, one a source, with its first words to open.
+    async fn clarify(&self, found: &Found, language: Language, sink: &mut Sink) -> Result<(), Gone> {
+        let mut choices: Vec<Evidence> = Vec::new();
+        for hit in &found.hits {
+            let evidence = Evidence::of(hit);
+            if choices.iter().all(|known| known.document_id != evidence.document_id) {
+                choices.push(evidence);
+            }
+            if choices.len() == CHOICES {
+                break;
+            }
+        }
+        sink.say(replies::clarify(language)).await?;
+        for (n, choice) in (1_u32..).zip(&choices) {
+            let first = segments(&choice.text)
+                .into_iter()
+                .nth(usize::from(choice.passage.is_some()));
+            let quote = first.unwrap_or(0..choice.text.len());
+            sink.send(ReplyEvent::Citation(choice.cite(n, quote, found.kb_version)))
+                .await?;
+            sink.say(format!("\n- {}[{n}]", choice.title)).await?;
+        }
+        sink.say(format!("\n{}", replies::clarify_end(language))).await
     }
 
     /// Lets the model write and sends what holds; quotes the best source where nothing does.

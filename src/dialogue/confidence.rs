@@ -39,7 +39,7 @@ impl Features {
         let best_faq = found.faqs.first();
         let similarity = best_faq.map_or(0.0, |hit| hit.similarity);
         let overlap = best_faq.map_or(0.0, |hit| hit.overlap);
-        let second = found.faqs.get(1).map_or(0.0, |hit| hit.similarity);
+        let second = found.faqs.iter().skip(1).map(|hit| hit.similarity).fold(0.0, f32::max);
         // Whether the search over passages puts the same FAQ first, or at least among the first three.
         let place = best_faq.and_then(|best| {
             found
@@ -124,16 +124,19 @@ pub struct Confidence {
     pub passage_model: Logistic<{ PASSAGE_FEATURES.len() }>,
 }
 
+/// As `kefu eval calibrate` fitted them on `kb/questions-calibration.jsonl` (250 questions, 180 of them answerable) with
+/// multilingual-e5-small. Cross-validated area under the ROC curve: 0.80 for FAQs, 0.75 for passages; so the second one is
+/// weak, and its threshold has to be high.
 impl Default for Confidence {
     fn default() -> Self {
         Self {
             faq_model: Logistic {
-                bias: -50.0,
-                weights: [50.0, 4.0, 20.0, 1.0, 1.0, 0.0],
+                bias: -17.714,
+                weights: [18.071, -2.94, 38.294, 0.716, 2.166, 0.155],
             },
             passage_model: Logistic {
-                bias: -50.0,
-                weights: [25.0, 2.0, 25.0, 10.0, 4.0, 2.0, 0.0, 1.0, 5.0],
+                bias: -29.905,
+                weights: [3.944, 62.191, 6.32, 42.681, -0.289, -0.201, 0.016, 0.166, 22.53],
             },
         }
     }

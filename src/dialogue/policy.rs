@@ -8,10 +8,12 @@ use crate::understanding::Smalltalk;
 /// From which confidence on something is done.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Thresholds {
-    /// An approved answer is given word for word.
+    /// The best FAQ is what was asked, so its approved answer is given word for word.
     pub faq: f32,
-    /// Passages are answered from.
+    /// What was found answers the question.
     pub answer: f32,
+    /// What was found may be related, so the customer is shown it and asked.
+    pub clarify: f32,
 }
 
 impl From<&DialogueConfig> for Thresholds {
@@ -19,6 +21,7 @@ impl From<&DialogueConfig> for Thresholds {
         Self {
             faq: config.faq_confidence,
             answer: config.answer_confidence,
+            clarify: config.clarify_confidence,
         }
     }
 }
@@ -47,6 +50,11 @@ pub enum Decision {
     },
     /// Reply to smalltalk.
     Smalltalk(Smalltalk),
+    /// Show what may be related and ask which of it is meant.
+    Clarify {
+        /// How sure that something of it answers.
+        confidence: f32,
+    },
     /// Say that the knowledge base has no answer.
     Refuse {
         /// How sure that it has none.
@@ -74,24 +82,32 @@ pub fn decide_early(understood: Understood) -> Option<Decision> {
 /// Decides by what was found. `past_routes` are those of the replies before, oldest first.
 #[must_use]
 pub fn decide(features: &Features, past_routes: &[Route], confidence: &Confidence, at: Thresholds) -> Decision {
-    let faq = confidence.faq(features);
-    if faq >= at.faq {
-        return Decision::Faq { confidence: faq };
+    if features.exact {
+        return Decision::Faq { confidence: 1.0 };
     }
-    let passages = confidence.passages(features);
-    if passages >= at.answer {
-        return Decision::Passages { confidence: passages };
+    // First whether anything answers at all: a FAQ may be the nearest of all and still be beside the question.
+    let answerable = confidence.passages(features);
+    if answerable >= at.answer {
+        let faq = confidence.faq(features);
+        return if faq >= at.faq {
+            Decision::Faq { confidence: faq }
+        } else {
+            Decision::Passages { confidence: answerable }
+        };
     }
     let unresolved = past_routes
         .iter()
         .rev()
-        .take_while(|route| **route == Route::Refuse)
+        .take_while(|route| matches!(route, Route::Refuse | Route::Clarify))
         .count();
     if unresolved >= UNRESOLVED_TURNS {
         return Decision::Handoff { reason: "unresolved" };
     }
+    if answerable >= at.clarify {
+        return Decision::Clarify { confidence: answerable };
+    }
     Decision::Refuse {
-        confidence: 1.0 - passages,
+        confidence: 1.0 - answerable,
     }
 }
 
@@ -101,7 +117,11 @@ mod tests {
     use crate::dialogue::confidence::{Confidence, Features};
     use crate::domain::Route;
 
-    const AT: Thresholds = Thresholds { faq: 0.5, answer: 0.5 };
+    const AT: Thresholds = Thresholds {
+        faq: 0.5,
+        answer: 0.5,
+        clarify: 0.2,
+    };
 
     fn nothing_found() -> Features {
         Features::default()

@@ -16,6 +16,26 @@ pub fn refusal(language: Language) -> &'static str {
     }
 }
 
+/// Before what may be related, where nothing is sure enough to be an answer.
+#[must_use]
+pub fn clarify(language: Language) -> &'static str {
+    match language {
+        Language::Zh => "我不能确定您问的是哪一项，为免答错，先请您看看下面的资料是否有关（点开可看原文）：",
+        Language::En => {
+            "I am not sure which of these you mean, and would rather not guess. Is one of them what you need?"
+        }
+    }
+}
+
+/// After what may be related.
+#[must_use]
+pub fn clarify_end(language: Language) -> &'static str {
+    match language {
+        Language::Zh => "都不是的话，请补充一下是哪种业务或商品，或输入“转人工”。",
+        Language::En => "If not, tell me which product or service it is about, or type \"agent\" to reach a person.",
+    }
+}
+
 /// When a person was asked for, or should be.
 #[must_use]
 pub fn handoff_reply(reason: &str, language: Language) -> &'static str {

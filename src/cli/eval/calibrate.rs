@@ -17,6 +17,9 @@ pub struct Calibrate {
     /// Questions with `answerable` and `sources`, one JSON object a line. Never the ones that are evaluated
     #[arg(long, value_name = "FILE", default_value = "kb/questions-calibration.jsonl")]
     questions: PathBuf,
+    /// Probability from which on questions are answered, for the thresholds of FAQs
+    #[arg(long, default_value_t = 0.85)]
+    answer_confidence: f64,
     /// Write every question's features and labels there, for a closer look
     #[arg(long, value_name = "FILE")]
     features: Option<PathBuf>,
@@ -57,8 +60,61 @@ impl Calibrate {
             let lines: Vec<String> = samples.iter().map(|s| line(s).to_string()).collect();
             std::fs::write(path, lines.join("\n"))?;
         }
-        output::print_json(&report(&samples));
+        output::print_json(&self.report(&samples));
         Ok(())
+    }
+
+    fn report(&self, samples: &[Sample]) -> serde_json::Value {
+        let faq_rows: Vec<(Vec<f64>, bool)> = samples
+            .iter()
+            .map(|s| (s.features.faq.iter().map(|x| f64::from(*x)).collect(), s.faq_right))
+            .collect();
+        let passage_rows: Vec<(Vec<f64>, bool)> = samples
+            .iter()
+            .map(|s| {
+                (
+                    s.features.passages.iter().map(|x| f64::from(*x)).collect(),
+                    s.question.answerable,
+                )
+            })
+            .collect();
+        let faq = fit(&faq_rows);
+        let passage = fit(&passage_rows);
+        let faq_scores = cross_validate(&faq_rows);
+        let passage_scores = cross_validate(&passage_rows);
+        let answerable = samples.iter().filter(|s| s.question.answerable).count();
+        let unanswerable = samples.len() - answerable;
+        let faq_table: Vec<_> = (4..20)
+            .map(|step| f64::from(step) * 0.05)
+            .map(|at| {
+                let passes = |i: &usize| faq_scores[*i] >= at && passage_scores[*i] >= self.answer_confidence;
+                let given: Vec<_> = (0..samples.len()).filter(passes).collect();
+                let right = given.iter().filter(|i| samples[**i].faq_right).count();
+                let harmful = given.iter().filter(|i| !samples[**i].question.answerable).count();
+                json!({"at": at, "given": given.len(), "right": right, "to_unanswerable": harmful})
+            })
+            .collect();
+        let passage_table: Vec<_> = (4..20)
+            .map(|step| f64::from(step) * 0.05)
+            .map(|at| {
+                let kept = (0..samples.len())
+                    .filter(|i| samples[*i].question.answerable && passage_scores[*i] >= at)
+                    .count();
+                let refused = (0..samples.len())
+                    .filter(|i| !samples[*i].question.answerable && passage_scores[*i] < at)
+                    .count();
+                json!({"at": at, "answerable_kept": kept, "unanswerable_refused": refused})
+            })
+            .collect();
+        json!({
+            "task": "calibrate", "n": samples.len(), "answerable": answerable, "unanswerable": unanswerable,
+            "source_top3": samples.iter().filter(|s| s.question.answerable && s.found).count(),
+            "faq_right": samples.iter().filter(|s| s.faq_right).count(),
+            "faq_model": {"features": FAQ_FEATURES, "bias": faq[0], "weights": &faq[1..]},
+            "passage_model": {"features": PASSAGE_FEATURES, "bias": passage[0], "weights": &passage[1..]},
+            "faq_thresholds": faq_table, "passage_thresholds": passage_table,
+            "faq_auc": auc(&faq_scores, &faq_rows), "passage_auc": auc(&passage_scores, &passage_rows),
+        })
     }
 }
 
@@ -67,58 +123,6 @@ fn line(sample: &Sample) -> serde_json::Value {
         "id": sample.question.id, "question": sample.question.question, "kind": sample.question.kind,
         "answerable": sample.question.answerable, "faq_right": sample.faq_right, "found": sample.found,
         "exact": sample.features.exact, "faq": sample.features.faq, "passages": sample.features.passages,
-    })
-}
-
-fn report(samples: &[Sample]) -> serde_json::Value {
-    let faq_rows: Vec<(Vec<f64>, bool)> = samples
-        .iter()
-        .map(|s| (s.features.faq.iter().map(|x| f64::from(*x)).collect(), s.faq_right))
-        .collect();
-    let passage_rows: Vec<(Vec<f64>, bool)> = samples
-        .iter()
-        .map(|s| {
-            (
-                s.features.passages.iter().map(|x| f64::from(*x)).collect(),
-                s.question.answerable,
-            )
-        })
-        .collect();
-    let faq = fit(&faq_rows);
-    let passage = fit(&passage_rows);
-    let faq_scores = cross_validate(&faq_rows);
-    let passage_scores = cross_validate(&passage_rows);
-    let answerable = samples.iter().filter(|s| s.question.answerable).count();
-    let unanswerable = samples.len() - answerable;
-    let faq_table: Vec<_> = (4..20)
-        .map(|step| f64::from(step) * 0.05)
-        .map(|at| {
-            let given: Vec<_> = (0..samples.len()).filter(|i| faq_scores[*i] >= at).collect();
-            let right = given.iter().filter(|i| samples[**i].faq_right).count();
-            let harmful = given.iter().filter(|i| !samples[**i].question.answerable).count();
-            json!({"at": at, "given": given.len(), "right": right, "to_unanswerable": harmful})
-        })
-        .collect();
-    let passage_table: Vec<_> = (4..20)
-        .map(|step| f64::from(step) * 0.05)
-        .map(|at| {
-            let kept = (0..samples.len())
-                .filter(|i| samples[*i].question.answerable && passage_scores[*i] >= at)
-                .count();
-            let refused = (0..samples.len())
-                .filter(|i| !samples[*i].question.answerable && passage_scores[*i] < at)
-                .count();
-            json!({"at": at, "answerable_kept": kept, "unanswerable_refused": refused})
-        })
-        .collect();
-    json!({
-        "task": "calibrate", "n": samples.len(), "answerable": answerable, "unanswerable": unanswerable,
-        "source_top3": samples.iter().filter(|s| s.question.answerable && s.found).count(),
-        "faq_right": samples.iter().filter(|s| s.faq_right).count(),
-        "faq_model": {"features": FAQ_FEATURES, "bias": faq[0], "weights": &faq[1..]},
-        "passage_model": {"features": PASSAGE_FEATURES, "bias": passage[0], "weights": &passage[1..]},
-        "faq_thresholds": faq_table, "passage_thresholds": passage_table,
-        "faq_auc": auc(&faq_scores, &faq_rows), "passage_auc": auc(&passage_scores, &passage_rows),
     })
 }
 
