@@ -1,17 +1,18 @@
 //! From a question to a stream of checked words with their sources.
 
 use super::confidence::{Confidence, Features};
-use super::grounding::{Grounding, Reason, Verdict, terms};
+use super::grounding::Grounding;
 use super::policy::{self, Decision, Thresholds, Understood};
 use super::quote::{Quote, best_quote};
-use super::sentences::{SentenceBuffer, segments};
+use super::sentences::segments;
+use super::speaker::Speaker;
 use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, prompt, replies};
 use crate::config::DialogueConfig;
 use crate::domain::{Citation, KbVersion, Language, MessageId, Passage, PassageId, Route};
-use crate::inference::{Embedder, GenerateRequest, GenerationEvent, GenerationStream, LanguageModel};
+use crate::inference::{Embedder, GenerateRequest, LanguageModel};
 use crate::retrieval::{Found, Hit, Query, Retriever, SearchMode, Source};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -52,18 +53,18 @@ pub struct Assistant {
 }
 
 /// The reader of a reply is gone: everything stops.
-struct Gone;
+pub(super) struct Gone;
 
 /// Where events go, with the time since the question came.
-struct Sink {
-    sender: mpsc::Sender<ReplyEvent>,
+pub(super) struct Sink {
+    pub(super) sender: mpsc::Sender<ReplyEvent>,
     began: Instant,
     timings: Timings,
-    spoke: bool,
+    pub(super) spoke: bool,
 }
 
 impl Sink {
-    async fn send(&mut self, event: ReplyEvent) -> Result<(), Gone> {
+    pub(super) async fn send(&mut self, event: ReplyEvent) -> Result<(), Gone> {
         if matches!(event, ReplyEvent::Token { .. }) && !self.spoke {
             self.spoke = true;
             self.timings.first_token = self.elapsed();
@@ -71,7 +72,7 @@ impl Sink {
         self.sender.send(event).await.map_err(|_| Gone)
     }
 
-    async fn say(&mut self, text: impl Into<String>) -> Result<(), Gone> {
+    pub(super) async fn say(&mut self, text: impl Into<String>) -> Result<(), Gone> {
         self.send(ReplyEvent::Token { text: text.into() }).await
     }
 
@@ -81,14 +82,14 @@ impl Sink {
 }
 
 /// One source of an answer.
-struct Evidence {
+pub(super) struct Evidence {
     document_id: Uuid,
     passage_id: PassageId,
     title: String,
-    text: String,
+    pub(super) text: String,
     /// First byte of `text` in the document.
     offset: usize,
-    passage: Option<Passage>,
+    pub(super) passage: Option<Passage>,
 }
 
 impl Evidence {
@@ -113,7 +114,7 @@ impl Evidence {
         }
     }
 
-    fn cite(&self, n: u32, quote: std::ops::Range<usize>, kb_version: KbVersion) -> Citation {
+    pub(super) fn cite(&self, n: u32, quote: std::ops::Range<usize>, kb_version: KbVersion) -> Citation {
         Citation {
             n,
             document_id: self.document_id,
@@ -417,14 +418,7 @@ impl Assistant {
             Err(error) => return Ok(Err(error.into())),
         };
         let grounding = Grounding::new(pairs.take(count), question);
-        let mut speaker = Speaker {
-            evidence,
-            grounding,
-            kb_version,
-            cited: Vec::new(),
-            open: None,
-            tail: String::new(),
-        };
+        let mut speaker = Speaker::new(evidence, grounding, kb_version);
         let usage = speaker.speak(stream, sink).await?;
         let info = model.info();
         let short = info.sha256.get(..12).unwrap_or_default();
@@ -455,12 +449,7 @@ impl Assistant {
         if best.passage.is_some() {
             text.push_str(&replies::quote_frame(language, &best.title));
         }
-        if let Some(head) = quoted.table_head {
-            let head = &best.text[head];
-            let columns = head.matches('|').count().saturating_sub(1).max(1);
-            text.extend([head, "\n|", &" --- |".repeat(columns), "\n"]);
-        }
-        text.push_str(&best.text[quoted.part]);
+        text.push_str(&quoted.shown(&best.text));
         text.push_str("[1]");
         sink.say(text).await.map(Ok)
     }
@@ -494,102 +483,5 @@ pub(super) fn code_of(error: &DialogueError) -> &'static str {
         DialogueError::Empty | DialogueError::TooLong { .. } => "invalid_question",
         DialogueError::Closed => "conversation_closed",
         _ => "internal",
-    }
-}
-
-/// Sends the sentences of a generation that hold, each with its source.
-struct Speaker<'a> {
-    evidence: &'a [Evidence],
-    grounding: Grounding,
-    kb_version: KbVersion,
-    /// Sources cited so far: their number is their place, from 1.
-    cited: Vec<usize>,
-    /// The number that the sentences sent last still need.
-    open: Option<u32>,
-    /// White space after the last sentence: the number comes before it.
-    tail: String,
-}
-
-impl Speaker<'_> {
-    async fn speak(&mut self, mut stream: GenerationStream, sink: &mut Sink) -> Result<TokenUsage, Gone> {
-        let mut buffer = SentenceBuffer::default();
-        let mut usage = TokenUsage::default();
-        let closed = sink.sender.clone();
-        'generation: loop {
-            let event = tokio::select! {
-                event = stream.next() => event,
-                () = closed.closed() => return Err(Gone),
-            };
-            match event {
-                None => break,
-                Some(Ok(GenerationEvent::Queued { position })) => sink.send(ReplyEvent::Queue { position }).await?,
-                Some(Ok(GenerationEvent::Started {
-                    prompt_tokens,
-                    cached_tokens,
-                })) => {
-                    usage.prompt_tokens = prompt_tokens;
-                    usage.cached_tokens = cached_tokens;
-                }
-                Some(Ok(GenerationEvent::Text { text, .. })) => {
-                    for sentence in buffer.push(&text) {
-                        if !self.sentence(&sentence, sink).await? {
-                            break 'generation;
-                        }
-                    }
-                }
-                Some(Ok(GenerationEvent::Done { usage: cost, reason })) => {
-                    usage = cost.into();
-                    // A sentence that the token limit cut off is not said.
-                    if reason == crate::inference::FinishReason::Stop
-                        && let Some(rest) = std::mem::take(&mut buffer).finish()
-                    {
-                        self.sentence(&rest, sink).await?;
-                    }
-                }
-                Some(Err(error)) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a generation ended early");
-                    break;
-                }
-            }
-        }
-        if let Some(n) = self.open.take() {
-            sink.say(format!("[{n}]")).await?;
-        }
-        usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
-        Ok(usage)
-    }
-
-    /// Sends a sentence if it holds; `false` ends the answer.
-    async fn sentence(&mut self, sentence: &str, sink: &mut Sink) -> Result<bool, Gone> {
-        let (passage, quote) = match self.grounding.check(sentence) {
-            Verdict::Supported { passage, quote } => (passage, quote),
-            Verdict::Empty => return Ok(true),
-            // "您好，很高兴为您服务。" before the answer proves nothing and harms nothing: it is left out.
-            Verdict::Unsupported(Reason::Words) if !sink.spoke && terms(sentence).len() < 16 => return Ok(true),
-            Verdict::Unsupported(reason) => {
-                tracing::info!(?reason, "a sentence without support ends the answer");
-                return Ok(false);
-            }
-        };
-        let place = self.cited.iter().position(|cited| *cited == passage);
-        let n = u32::try_from(place.unwrap_or(self.cited.len()) + 1).unwrap_or(u32::MAX);
-        if place.is_none() {
-            self.cited.push(passage);
-            let source = &self.evidence[passage];
-            sink.send(ReplyEvent::Citation(source.cite(n, quote, self.kb_version)))
-                .await?;
-        }
-        let mut text = String::new();
-        if let Some(open) = self.open.filter(|open| *open != n) {
-            text.extend(["[", &open.to_string(), "]"]);
-        }
-        text.push_str(&std::mem::take(&mut self.tail));
-        let body = if sink.spoke { sentence } else { sentence.trim_start() };
-        let words = body.trim_end();
-        text.push_str(words);
-        body[words.len()..].clone_into(&mut self.tail);
-        self.open = Some(n);
-        sink.say(text).await?;
-        Ok(true)
     }
 }

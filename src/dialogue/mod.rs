@@ -12,6 +12,7 @@ mod prompt;
 mod quote;
 mod replies;
 mod sentences;
+mod speaker;
 
 use crate::domain::{Citation, KbVersion, MessageId, Route, Turn};
 use crate::inference::{InferenceError, Usage};

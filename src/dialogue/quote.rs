@@ -29,6 +29,52 @@ impl Quote {
     }
 }
 
+impl Quote {
+    /// The part with the head of its table, if it is a row of one.
+    #[must_use]
+    pub fn at(text: &str, part: Range<usize>) -> Self {
+        if !is_row(&text[part.clone()]) {
+            return Self::part(part);
+        }
+        let mut head = None;
+        let mut start = text[..part.start].rfind('\n').map_or(0, |at| at + 1);
+        while start > 0 {
+            let before = text[..start - 1].rfind('\n').map_or(0, |at| at + 1);
+            let line = &text[before..start - 1];
+            if !is_row(line) {
+                break;
+            }
+            head = Some(before..before + line.trim_end().len());
+            start = before;
+        }
+        Self {
+            table_head: head.filter(|head| !is_rule(&text[head.clone()])),
+            part,
+        }
+    }
+
+    /// Whether it is a row of a table.
+    #[must_use]
+    pub fn is_row(&self, text: &str) -> bool {
+        is_row(&text[self.part.clone()])
+    }
+
+    /// The words as an answer shows them: a row as a table of its own, with its head.
+    #[must_use]
+    pub fn shown(&self, text: &str) -> String {
+        let part = &text[self.part.clone()];
+        match &self.table_head {
+            Some(head) => {
+                let head = text[head.clone()].trim();
+                let columns = head.matches('|').count().saturating_sub(1).max(1);
+                format!("{head}\n|{}\n{part}\n", " --- |".repeat(columns))
+            }
+            None if is_row(part) => format!("{part}\n"),
+            None => part.to_owned(),
+        }
+    }
+}
+
 /// The part of `passage` that answers `question` best, as a byte range of its text: the nearest sentence, and its
 /// neighbours as long as they are near too and the whole stays short. A row of a table takes the table's head along.
 ///
@@ -141,8 +187,13 @@ mod tests {
         let mut scores = vec![0.0; parts.len()];
         scores[3] = 1.0;
         let got = grow(text, &parts, &scores);
-        assert_eq!(&text[got.table_head.unwrap()], "| 卡 | 年费 |");
-        assert_eq!(&text[got.part], "| 白金卡 | 600元 |");
+        assert_eq!(&text[got.table_head.clone().unwrap()], "| 卡 | 年费 |");
+        assert_eq!(&text[got.part.clone()], "| 白金卡 | 600元 |");
+        assert_eq!(got.shown(text), "| 卡 | 年费 |\n| --- | --- |\n| 白金卡 | 600元 |\n");
+        assert_eq!(
+            super::Quote::at(text, parts[3].clone()),
+            super::grow(text, &parts, &scores)
+        );
 
         let prose = "甲。乙。丙。";
         let parts = segments(prose);
