@@ -42,7 +42,7 @@ KEFU_KEY=$key KEFU_URL=http://127.0.0.1:$port "$venv/bin/python" tests/openai_cl
 
 say "The chat page in Chromium"
 (cd tests/e2e && npm ci --no-audit --no-fund --loglevel=error && KEFU_URL=http://127.0.0.1:$port \
-  KEFU_E2E_LONG_QUESTION="${KEFU_E2E_LONG_QUESTION-空调安装超出标准管长之后的材料费怎么算，高空作业怎么收费？}" node --test)
+  KEFU_E2E_LONG_QUESTION="${KEFU_E2E_LONG_QUESTION-大额存单能提前取吗}" node --test)
 
 say "Without any network"
 "$KEFU" doctor --airgap --data "$work/data" --model qwen2.5-coder-0.5b-instruct
