@@ -10,7 +10,7 @@ use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, prompt, r
 use crate::config::DialogueConfig;
 use crate::domain::{Citation, KbVersion, Language, MessageId, Passage, PassageId, Route};
 use crate::inference::{Embedder, GenerateRequest, LanguageModel};
-use crate::retrieval::{Found, Hit, Query, Retriever, SearchMode, Source};
+use crate::retrieval::{FaqHit, Found, Hit, Query, Retriever, SearchMode, Source};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
 use futures::Stream;
 use std::pin::Pin;
@@ -246,6 +246,12 @@ impl Assistant {
             self.perform_early(decision, language, sink).await?;
             return self.done(Written::default(), kb_version, sink).await.map(Ok);
         }
+        // A question in an approved wording needs neither model nor search.
+        if let Some((faq, kb_version)) = self.retriever.exact_faq(&standalone(&ask.question, &ask.history)) {
+            sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
+            self.answer_faq(Some(&faq), 1.0, kb_version, sink).await?;
+            return self.done(Written::default(), kb_version, sink).await.map(Ok);
+        }
         let (found, features) = match self.find(ask).await {
             Ok(found) => found,
             Err(error) => return Ok(Err(error)),
@@ -253,7 +259,10 @@ impl Assistant {
         sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
         let mut written = Written::default();
         match self.decide(&features, &ask.past_routes) {
-            Decision::Faq { confidence } => self.answer_faq(&found, confidence, sink).await?,
+            Decision::Faq { confidence } => {
+                self.answer_faq(found.faqs.first(), confidence, found.kb_version, sink)
+                    .await?;
+            }
             Decision::Passages { confidence } => {
                 sink.send(ReplyEvent::Route {
                     route: Route::Passages,
@@ -313,13 +322,19 @@ impl Assistant {
         }
     }
 
-    async fn answer_faq(&self, found: &Found, confidence: f32, sink: &mut Sink) -> Result<(), Gone> {
+    async fn answer_faq(
+        &self,
+        best: Option<&FaqHit>,
+        confidence: f32,
+        kb_version: KbVersion,
+        sink: &mut Sink,
+    ) -> Result<(), Gone> {
         sink.send(ReplyEvent::Route {
             route: Route::Faq,
             confidence,
         })
         .await?;
-        let Some(best) = found.faqs.first() else { return Ok(()) };
+        let Some(best) = best else { return Ok(()) };
         let faq = &best.faq;
         sink.send(ReplyEvent::Citation(Citation {
             n: 1,
@@ -329,7 +344,7 @@ impl Assistant {
             quote: faq.answer.clone(),
             start: 0,
             end: faq.answer.len(),
-            kb_version: found.kb_version,
+            kb_version,
         }))
         .await?;
         sink.say(faq.answer.clone()).await

@@ -160,7 +160,8 @@ async fn faqs_are_found_by_meaning_by_words_and_exactly() {
     assert_eq!((words.faqs[0].faq.key.as_str(), words.faqs[0].wording), ("loss", 1));
 
     let asked = "您好，请问 卡丢失如何挂失？谢谢";
-    let exact = retriever.exact_faq(asked).unwrap();
+    let (exact, version) = retriever.exact_faq(asked).unwrap();
+    assert_eq!(version, retriever.status().kb_version);
     assert_eq!((exact.faq.key.as_str(), exact.wording, exact.exact), ("loss", 1, true));
     let found = retriever.search(&query(asked, SearchMode::Hybrid)).await.unwrap();
     assert_eq!(found.faqs[0], exact);
