@@ -16,6 +16,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A company's AI customer service, complete, in one program on its own machine.
 #[derive(Debug, Parser)]
@@ -109,14 +110,32 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("kefu: {error:#}");
+            eprintln!("kefu: {}", in_words(&error));
             ExitCode::FAILURE
         }
     }
 }
 
+/// The error with its causes, but for those that an error names itself.
+fn in_words(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |words, cause| {
+            if words.is_empty() {
+                cause
+            } else if words.contains(&cause) {
+                words
+            } else {
+                format!("{words}: {cause}")
+            }
+        })
+}
+
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let common = cli.common;
+    // A write past a limit on file sizes is then an error that can be reported, and not the end of the process.
+    let _too_large = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
     match cli.verb {
         Verb::Serve(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::Ask(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),

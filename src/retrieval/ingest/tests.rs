@@ -172,7 +172,10 @@ async fn an_interrupted_import_goes_on_without_embedding_again() {
     let bench = Bench::new().await;
     let sections: String = (0..60)
         .map(|n| {
-            let sentences: String = (0..25).map(|m| format!("内容{n}之{m}号说明。")).collect();
+            let sentences = (0..25)
+                .map(|m| format!("内容{n}之{m}号说明。"))
+                .collect::<Vec<_>>()
+                .concat();
             format!("## 第{n}节\n\n{sentences}\n\n")
         })
         .collect::<Vec<_>>()
