@@ -4,6 +4,7 @@ mod client;
 mod connections;
 mod doubles;
 mod errors;
+mod honesty;
 mod openai;
 mod policies;
 mod routes;
