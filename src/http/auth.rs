@@ -4,7 +4,7 @@
 use super::error::ApiError;
 use super::state::AppState;
 use crate::config::HttpConfig;
-use crate::domain::{Conversation, ConversationId};
+use crate::domain::{Conversation, ConversationId, sha256_hex};
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use axum::http::request::Parts;
@@ -12,8 +12,6 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::{RequestPartsExt, http};
-use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 /// The longest key or token that is looked up.
@@ -120,7 +118,7 @@ async fn api_key(state: &AppState, parts: &Parts) -> Result<(), ApiError> {
 
 async fn check_key(state: &AppState, key: &str) -> Result<(), ApiError> {
     // Compared as hashes: the time it takes tells nothing about the key.
-    match state.store().active_key(&sha256(key)).await? {
+    match state.store().active_key(&sha256_hex(key.as_bytes())).await? {
         Some(_) => Ok(()),
         None => Err(wrong_key()),
     }
@@ -274,20 +272,9 @@ fn is_own_origin(origin: &HeaderValue, host: Option<&HeaderValue>, config: &Http
         .is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
-/// SHA-256 in hexadecimal.
-fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
-            let written = write!(hex, "{byte:02x}");
-            debug_assert!(written.is_ok(), "writing to a String cannot fail");
-            hex
-        })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{VisitorToken, bearer, is_loopback, sha256, visitor_token};
+    use super::{VisitorToken, bearer, is_loopback, sha256_hex, visitor_token};
     use crate::domain::ConversationId;
     use axum::http::HeaderMap;
 
@@ -346,7 +333,7 @@ mod tests {
     #[test]
     fn hashes_are_written_as_they_are_stored() {
         assert_eq!(
-            sha256("abc"),
+            sha256_hex(b"abc"),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
     }

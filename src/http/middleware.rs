@@ -76,7 +76,13 @@ pub(super) async fn envelope(
         .metrics()
         .request(method, &route, response.status().as_u16(), took);
     let elapsed_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(request.id = %id, method, route, status = response.status().as_u16(), elapsed_ms, "request");
+    let status = response.status().as_u16();
+    if matches!(route.as_ref(), "/healthz" | "/readyz" | "/metrics") {
+        // Asked every few seconds by machines: seen only by who looks for it.
+        tracing::debug!(request.id = %id, method, route, status, elapsed_ms, "request");
+    } else {
+        tracing::info!(request.id = %id, method, route, status, elapsed_ms, "request");
+    }
     response
 }
 

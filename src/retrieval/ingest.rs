@@ -9,12 +9,10 @@ use super::segment::segments;
 use super::vectors::{Embedded, Vectors};
 use super::walk::{self, Found};
 use crate::config::RetrievalConfig;
-use crate::domain::{Clock, Document, DocumentFormat, DocumentId, Faq, FaqId, Passage};
+use crate::domain::{Clock, Document, DocumentFormat, DocumentId, Faq, FaqId, Passage, sha256_hex};
 use crate::inference::{Embedder, TextKind};
 use crate::storage::Store;
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -223,7 +221,7 @@ impl Ingester {
         cancel: &CancellationToken,
     ) -> Result<FileOutcome, RetrievalError> {
         let store = &self.vectors.store;
-        let sha256 = hex(&Sha256::digest(&bytes));
+        let sha256 = sha256_hex(&bytes);
         let present = store.document_by_source(&file.source).await?;
         if present
             .as_ref()
@@ -345,7 +343,7 @@ impl Ingester {
     fn faq(&self, row: &FaqRow, source: &str) -> Faq {
         Faq {
             id: FaqId::new(),
-            key: row.id.clone().unwrap_or_else(|| hex(&Sha256::digest(&row.question))),
+            key: row.id.clone().unwrap_or_else(|| sha256_hex(row.question.as_bytes())),
             question: row.question.clone(),
             variants: row.variants.clone(),
             answer: row.answer.clone(),
@@ -396,15 +394,6 @@ async fn blocking<T: Send + 'static>(
             task,
             detail: error.to_string(),
         })?
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
 }
 
 #[cfg(test)]

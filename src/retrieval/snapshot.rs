@@ -3,10 +3,8 @@
 //! used; whatever does not fit is as good as absent, and the index is built from the store again.
 
 use super::index::Matrix;
-use super::ingest::hex;
-use crate::domain::{KbVersion, PassageId};
+use crate::domain::{KbVersion, PassageId, sha256_hex};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -108,7 +106,7 @@ impl Snapshots {
                 return Err(format!("{name} is no name of a file"));
             }
             let content = read_file(&directory.join(name), *bytes)?;
-            if hex(&Sha256::digest(&content)) != *sha256 {
+            if sha256_hex(&content) != *sha256 {
                 return Err(format!("{name} is damaged"));
             }
             match name.as_str() {
@@ -207,9 +205,7 @@ impl Snapshots {
         };
         let mut write = |name: String, bytes: &[u8]| {
             write_file(&directory.join(&name), bytes)?;
-            manifest
-                .files
-                .insert(name, (bytes.len() as u64, hex(&Sha256::digest(bytes))));
+            manifest.files.insert(name, (bytes.len() as u64, sha256_hex(bytes)));
             io::Result::Ok(())
         };
         let ids: Vec<u8> = snapshot.passages.iter().flat_map(|id| id.0.into_bytes()).collect();
@@ -237,7 +233,7 @@ impl Snapshots {
         }
         let json = serde_json::to_string(&manifest)?;
         let signed = Signed {
-            sha256: hex(&Sha256::digest(&json)),
+            sha256: sha256_hex(json.as_bytes()),
             manifest,
         };
         write_file(&directory.join(MANIFEST), serde_json::to_string(&signed)?.as_bytes())?;
@@ -276,7 +272,7 @@ fn read_manifest(path: &Path) -> Result<Manifest, String> {
     let signed: Signed = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
     let json = serde_json::to_string(&signed.manifest).map_err(|error| error.to_string())?;
     let whole = serde_json::to_string(&signed).map_err(|error| error.to_string())?;
-    if hex(&Sha256::digest(&json)) != signed.sha256 || whole.as_bytes() != text {
+    if sha256_hex(json.as_bytes()) != signed.sha256 || whole.as_bytes() != text {
         return Err("the manifest is damaged".to_owned());
     }
     Ok(signed.manifest)

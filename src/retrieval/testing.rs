@@ -23,7 +23,7 @@ pub(super) struct HashEmbedder {
 
 impl HashEmbedder {
     pub(super) fn new(name: &str) -> Arc<Self> {
-        let sha256 = super::ingest::hex(&Sha256::digest(name));
+        let sha256 = crate::domain::sha256_hex(name.as_bytes());
         let info = EmbedderInfo {
             name: name.to_owned(),
             dim: 48,
