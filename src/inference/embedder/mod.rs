@@ -1,5 +1,5 @@
 //! The embedding model multilingual-e5-small (Wang et al., arXiv:2402.05672) behind the port
-//! [`Embedder`](super::Embedder): a container reader, its tokenizer, the encoder, and a thread that owns it.
+//! [`Embedder`]: a container reader, its tokenizer, the encoder, and a thread that owns it.
 
 mod container;
 mod model;

@@ -62,7 +62,7 @@ const BLOCKS: [&str; 30] = [
 /// The title is the first `<h1>`, else `<title>`, else the first heading.
 ///
 /// # Errors
-/// [`RetrievalError::BadMarkup`] for markup nested deeper than [`MAX_DEPTH`] or that grows while it is parsed.
+/// [`RetrievalError::BadMarkup`] for markup nested deeper than `MAX_DEPTH` or that grows while it is parsed.
 pub fn parse_html(source: &str) -> Result<ParsedDocument, RetrievalError> {
     let page = bounded_tree(source)?;
     let mut writer = Writer::default();
