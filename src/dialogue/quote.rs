@@ -84,7 +84,7 @@ pub async fn best_quote(question: &str, passage: &Passage, embedder: &dyn Embedd
     let text = &passage.text;
     let parts: Vec<Range<usize>> = segments(text)
         .into_iter()
-        .filter(|range| !is_rule(&text[range.clone()]))
+        .filter(|range| !is_rule(&text[range.clone()]) && !is_table_head(text, range))
         .take(MAX_SEGMENTS)
         .collect();
     if parts.len() <= 1 || text.chars().count() <= QUOTE_CHARS {
@@ -112,15 +112,7 @@ fn grow(text: &str, parts: &[Range<usize>], scores: &[f32]) -> Quote {
         .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))
         .unwrap_or(0);
     if is_row(&text[parts[best].clone()]) {
-        let head = (0..=best)
-            .rev()
-            .take_while(|i| is_row(&text[parts[*i].clone()]))
-            .last()
-            .unwrap_or(best);
-        return Quote {
-            table_head: (head != best).then(|| parts[head].clone()),
-            part: parts[best].clone(),
-        };
+        return Quote::at(text, parts[best].clone());
     }
     let length = |range: &Range<usize>| text[range.clone()].chars().count();
     let (mut first, mut last) = (best, best);
@@ -148,6 +140,15 @@ fn grow(text: &str, parts: &[Range<usize>], scores: &[f32]) -> Quote {
         last = last.max(next);
     }
     Quote::part(parts[first].start..parts[last].end)
+}
+
+/// Whether the part is the head of a table: a row with the rule below it.
+#[must_use]
+pub fn is_table_head(text: &str, part: &Range<usize>) -> bool {
+    let next = text[part.end..]
+        .split_once('\n')
+        .map_or("", |(_, rest)| rest.lines().next().unwrap_or(""));
+    is_row(&text[part.clone()]) && next.contains('-') && is_rule(next.trim())
 }
 
 /// A row of a pipe table.
