@@ -63,6 +63,19 @@ pub enum Reason {
     Negation,
 }
 
+impl Reason {
+    /// What a log may say of it: the number or name itself may be a customer's.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Number(_) => "number",
+            Self::Name(_) => "name",
+            Self::Words => "words",
+            Self::Negation => "negation",
+        }
+    }
+}
+
 impl Grounding {
     /// Prepares `passages` as (title, text), and the customer's own words, whose numbers and names may be repeated.
     #[must_use]

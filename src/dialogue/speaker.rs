@@ -100,7 +100,7 @@ impl<'a> Speaker<'a> {
                 return Ok(true);
             }
             Verdict::Unsupported(reason) => {
-                tracing::info!(?reason, "a sentence without support ends the answer");
+                tracing::info!(reason = reason.kind(), "a sentence without support ends the answer");
                 return Ok(false);
             }
         };

@@ -1,5 +1,8 @@
 //! One order from several signals: a linear model over what the stages say of each candidate.
 //!
+//! The figures here come from a prototype of this search outside the program; what the program reaches today is
+//! what `kefu eval kb` and `kefu eval calibrate` print.
+//!
 //! Reciprocal rank fusion throws the distances away; with small sets of candidates they tell most. The weights were fitted
 //! by maximising the softmax likelihood of the right sources on `kb/questions-calibration.jsonl` (180 answerable
 //! questions, ridge 0.01); five-fold cross-validation there: R@1 / R@3 0.72 / 0.88, where reciprocal rank fusion of vectors

@@ -159,11 +159,7 @@ async fn judge(
         } else if let Some(passage) = store.passages(&[PassageId(cited.passage_id)]).await?.pop() {
             let document = store.document(DocumentId(cited.document_id)).await?;
             let path = document.map(|d| d.source).unwrap_or_default();
-            cited_right |= question
-                .sources
-                .iter()
-                .filter_map(|s| s.strip_prefix("doc:"))
-                .any(|p| path.ends_with(p));
+            cited_right |= question.names_document(&path);
             sources.push(passage.search_text());
         }
     }

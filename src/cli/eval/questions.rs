@@ -64,15 +64,10 @@ impl Question {
     pub fn is_source(&self, hit: &Hit, documents: &Documents) -> bool {
         match &hit.source {
             Source::Faq(faq) => self.names_faq(&faq.key),
-            Source::Passage(passage) => documents.0.get(&passage.document_id).is_some_and(|path| {
-                self.sources
-                    .iter()
-                    .filter_map(|s| s.strip_prefix("doc:"))
-                    .any(|wanted| {
-                        path.strip_suffix(wanted)
-                            .is_some_and(|before| before.is_empty() || before.ends_with('/'))
-                    })
-            }),
+            Source::Passage(passage) => documents
+                .0
+                .get(&passage.document_id)
+                .is_some_and(|path| self.names_document(path)),
         }
     }
 
@@ -95,6 +90,17 @@ impl Question {
             }
         }
         false
+    }
+
+    /// Whether the document of that source is one of the sources.
+    pub fn names_document(&self, path: &str) -> bool {
+        self.sources
+            .iter()
+            .filter_map(|source| source.strip_prefix("doc:"))
+            .any(|wanted| {
+                path.strip_suffix(wanted)
+                    .is_some_and(|before| before.is_empty() || before.ends_with('/'))
+            })
     }
 
     /// Whether the FAQ of that key is one of the sources.
