@@ -5,7 +5,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kefu::config::{Overrides, load};
-use kefu::inference::embedder::E5Embedder;
+use kefu::inference::E5Embedder;
 use kefu::inference::{Embedder, TextKind};
 use std::hint::black_box;
 use std::path::PathBuf;

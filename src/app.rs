@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::dialogue::{Assistant, Conversations};
 use crate::domain::{Clock, SystemClock};
 use crate::http::{self, AppState, Part, PartState, Services};
-use crate::inference::{E5Embedder, Embedder, LanguageModel, load_language_model, manifest};
+use crate::inference::{CrossReader, E5Embedder, Embedder, LanguageModel, Reader, load_language_model, manifest};
 use crate::retrieval::{Ingester, Retriever};
 use crate::storage::{SqliteStore, Store};
 use anyhow::{Context, bail};
@@ -97,16 +97,24 @@ pub fn available_memory() -> u64 {
         .map_or(0, |kib| kib << 10)
 }
 
-/// Loads the embedding model.
+/// Loads the embedding model and the reader over it.
 ///
 /// # Errors
 /// A missing or damaged file, with what to type.
-pub async fn load_embedder(config: &Config, models: &Path) -> anyhow::Result<Arc<dyn Embedder>> {
+pub async fn load_encoders(config: &Config, models: &Path) -> anyhow::Result<(Arc<dyn Embedder>, Arc<dyn Reader>)> {
     let name = &config.inference.embedding_model;
     let (path, sha256) = model_file(name, models)?;
     let (name, settings) = (name.clone(), config.inference.clone());
-    let embedder = tokio::task::spawn_blocking(move || E5Embedder::load(&path, &name, &sha256, &settings)).await??;
-    Ok(Arc::new(embedder))
+    let loaded = tokio::task::spawn_blocking(move || {
+        let embedder = E5Embedder::load(&path, &name, &sha256, &settings)?;
+        let reader = match settings.reader.as_str() {
+            "" => CrossReader::built_in(&embedder, &settings)?,
+            file => CrossReader::load(Path::new(file), &embedder, &settings)?,
+        };
+        anyhow::Ok((embedder, reader))
+    });
+    let (embedder, reader) = loaded.await??;
+    Ok((Arc::new(embedder), Arc::new(reader)))
 }
 
 /// Loads the language model.
@@ -157,14 +165,18 @@ impl App {
         need: Need,
     ) -> anyhow::Result<(Self, Option<anyhow::Error>)> {
         let searching = async {
-            let embedder = load_embedder(&config, models).await?;
+            let (embedder, reader) = load_encoders(&config, models).await?;
             let retriever = Retriever::open(
                 Arc::clone(&store),
                 Arc::clone(&embedder),
                 data.join("index"),
                 config.retrieval.clone(),
             );
-            anyhow::Ok((embedder, Arc::new(retriever.await.context("opening the index")?)))
+            anyhow::Ok((
+                embedder,
+                reader,
+                Arc::new(retriever.await.context("opening the index")?),
+            ))
         };
         let writing = async {
             match need {
@@ -173,7 +185,7 @@ impl App {
             }
         };
         let (searching, writing) = tokio::join!(searching, writing);
-        let (embedder, retriever) = searching?;
+        let (embedder, reader, retriever) = searching?;
         let (model, missing) = match writing {
             Some(Ok(model)) => (Some(model), None),
             Some(Err(error)) => {
@@ -184,7 +196,7 @@ impl App {
         };
         let assistant = Arc::new(Assistant::new(
             Arc::clone(&retriever),
-            Arc::clone(&embedder),
+            reader,
             model,
             config.dialogue.clone(),
         ));

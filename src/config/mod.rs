@@ -69,6 +69,8 @@ pub struct InferenceConfig {
     pub language_model: String,
     /// Name of the embedding model in the manifest.
     pub embedding_model: String,
+    /// File of the reader; empty for the one that comes with the program.
+    pub reader: String,
     /// Compute threads; 0 takes the machine's cores.
     pub threads: usize,
     /// Longest prompt and answer together, in tokens.
@@ -113,6 +115,8 @@ pub struct RetrievalConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DialogueConfig {
+    /// Hits the reader reads before anything is decided.
+    pub read_top_k: usize,
     /// Passages an answer is written from, at most.
     pub top_k: usize,
     /// Tokens of the prompt that passages may take.

@@ -43,6 +43,10 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
     );
     let inference = &config.inference;
     need(
+        (1..=20).contains(&config.dialogue.read_top_k),
+        "dialogue.read_top_k must be 1 to 20",
+    );
+    need(
         inference.context_tokens >= 256,
         "inference.context_tokens must be at least 256",
     );

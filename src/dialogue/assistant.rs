@@ -3,16 +3,17 @@
 use super::confidence::{Confidence, Features};
 use super::grounding::Grounding;
 use super::policy::{self, Decision, Thresholds, Understood};
-use super::quote::{Quote, best_quote};
+use super::quote::{Quote, quote_around};
 use super::sentences::segments;
 use super::speaker::Speaker;
 use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, prompt, replies};
 use crate::config::DialogueConfig;
 use crate::domain::{Citation, KbVersion, Language, MessageId, Passage, PassageId, Route};
-use crate::inference::{Embedder, GenerateRequest, LanguageModel};
-use crate::retrieval::{FaqHit, Found, Hit, Query, Retriever, SearchMode, Source};
+use crate::inference::{GenerateRequest, LanguageModel, Reader};
+use crate::retrieval::{FaqHit, Found, Hit, Query, Retriever, SearchMode, Source, read_faq, read_hits};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
 use futures::Stream;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,6 +26,9 @@ const EVENTS_AHEAD: usize = 64;
 
 /// Sources shown where none is sure.
 const CHOICES: usize = 3;
+
+/// Hits searched for, however few are wanted: what is far from the best tells how good the best is.
+const LEAST_HITS: usize = 10;
 
 /// FAQs compared with a question.
 const FAQ_CANDIDATES: usize = 8;
@@ -46,7 +50,7 @@ impl Stream for Replies {
 /// Answers questions from the knowledge base.
 pub struct Assistant {
     retriever: Arc<Retriever>,
-    embedder: Arc<dyn Embedder>,
+    reader: Arc<dyn Reader>,
     model: Option<Arc<dyn LanguageModel>>,
     confidence: Confidence,
     config: DialogueConfig,
@@ -90,10 +94,13 @@ pub(super) struct Evidence {
     /// First byte of `text` in the document.
     offset: usize,
     pub(super) passage: Option<Passage>,
+    /// The bytes of `text` that the reader marked as the answer.
+    answer: Range<usize>,
 }
 
 impl Evidence {
     fn of(hit: &Hit) -> Self {
+        let answer = hit.answer.clone().unwrap_or(0..0);
         match &hit.source {
             Source::Passage(passage) => Self {
                 document_id: passage.document_id.0,
@@ -102,6 +109,7 @@ impl Evidence {
                 text: passage.text.clone(),
                 offset: passage.start,
                 passage: Some(passage.clone()),
+                answer,
             },
             Source::Faq(faq) => Self {
                 document_id: faq.id.0,
@@ -110,6 +118,7 @@ impl Evidence {
                 text: faq.answer.clone(),
                 offset: 0,
                 passage: None,
+                answer,
             },
         }
     }
@@ -140,13 +149,13 @@ impl Assistant {
     #[must_use]
     pub fn new(
         retriever: Arc<Retriever>,
-        embedder: Arc<dyn Embedder>,
+        reader: Arc<dyn Reader>,
         model: Option<Arc<dyn LanguageModel>>,
         config: DialogueConfig,
     ) -> Self {
         Self {
             retriever,
-            embedder,
+            reader,
             model,
             confidence: Confidence::default(),
             config,
@@ -212,26 +221,54 @@ impl Assistant {
         Ok(())
     }
 
-    /// Searches for a question in its context: what [`Assistant::reply`] decides from.
+    /// Searches for a question in its context and reads what was found: what [`Assistant::reply`] decides from.
     ///
     /// # Errors
-    /// What the search reports.
+    /// What the search or the reader reports.
     pub async fn find(&self, ask: &Ask) -> Result<(Found, Features), DialogueError> {
-        let query = Query {
-            text: standalone(&ask.question, &ask.history),
-            mode: SearchMode::Hybrid,
-            top_k: ask.top_k.unwrap_or(self.config.top_k).max(10),
-            faq_top_k: FAQ_CANDIDATES,
-        };
-        let found = self.retriever.search(&query).await?;
+        let question = standalone(&ask.question, &ask.history);
+        let mut found = self.search(&question, ask.top_k).await?;
+        self.read(&question, &mut found).await?;
         let features = Features::of(&found);
         Ok((found, features))
     }
 
-    /// The decision for what was found.
+    /// Searches, and reads the best FAQ.
+    async fn search(&self, question: &str, top_k: Option<usize>) -> Result<Found, DialogueError> {
+        let query = Query {
+            text: question.to_owned(),
+            mode: SearchMode::Hybrid,
+            top_k: top_k.unwrap_or(self.config.top_k).max(LEAST_HITS),
+            faq_top_k: FAQ_CANDIDATES,
+        };
+        let mut found = self.retriever.search(&query).await?;
+        if let Some(best) = found.faqs.first_mut() {
+            read_faq(self.reader.as_ref(), question, best).await?;
+        }
+        Ok(found)
+    }
+
+    async fn read(&self, question: &str, found: &mut Found) -> Result<(), DialogueError> {
+        Ok(read_hits(self.reader.as_ref(), question, found, self.config.read_top_k).await?)
+    }
+
+    /// What is decided once all is read.
     #[must_use]
     pub fn decide(&self, features: &Features, past_routes: &[Route]) -> Decision {
         policy::decide(features, past_routes, &self.confidence, Thresholds::from(&self.config))
+    }
+
+    /// Searches, and reads as much as the decision needs: where the best FAQ is surely meant, only that.
+    async fn look(&self, ask: &Ask) -> Result<(Found, Decision), DialogueError> {
+        let question = standalone(&ask.question, &ask.history);
+        let mut found = self.search(&question, ask.top_k).await?;
+        let thresholds = Thresholds::from(&self.config);
+        if let Some(decision) = policy::decide_faq(&Features::of(&found), &self.confidence, thresholds) {
+            return Ok((found, decision));
+        }
+        self.read(&question, &mut found).await?;
+        let decision = self.decide(&Features::of(&found), &ask.past_routes);
+        Ok((found, decision))
     }
 
     async fn run(&self, ask: &Ask, sink: &mut Sink) -> Result<Result<(), DialogueError>, Gone> {
@@ -252,13 +289,13 @@ impl Assistant {
             self.answer_faq(Some(&faq), 1.0, kb_version, sink).await?;
             return self.done(Written::default(), kb_version, sink).await.map(Ok);
         }
-        let (found, features) = match self.find(ask).await {
+        let (found, decision) = match self.look(ask).await {
             Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };
         sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
         let mut written = Written::default();
-        match self.decide(&features, &ask.past_routes) {
+        match decision {
             Decision::Faq { confidence } => {
                 self.answer_faq(found.faqs.first(), confidence, found.kb_version, sink)
                     .await?;
@@ -269,10 +306,7 @@ impl Assistant {
                     confidence,
                 })
                 .await?;
-                match self.answer_passages(ask, &found, language, sink).await? {
-                    Ok(by) => written = by,
-                    Err(error) => return Ok(Err(error)),
-                }
+                written = self.answer_passages(ask, &found, language, sink).await?;
             }
             Decision::Clarify { confidence } => {
                 sink.send(ReplyEvent::Route {
@@ -382,7 +416,7 @@ impl Assistant {
         found: &Found,
         language: Language,
         sink: &mut Sink,
-    ) -> Result<Result<Written, DialogueError>, Gone> {
+    ) -> Result<Written, Gone> {
         let question = standalone(&ask.question, &ask.history);
         let top_k = ask.top_k.unwrap_or(self.config.top_k);
         let evidence: Vec<Evidence> = found.hits.iter().take(top_k).map(Evidence::of).collect();
@@ -397,16 +431,13 @@ impl Assistant {
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "quoting instead of writing"),
             }
             if sink.spoke {
-                return Ok(Ok(written));
+                return Ok(written);
             }
         }
-        let Some(best) = evidence.first() else {
-            return Ok(Ok(written));
-        };
-        Ok(self
-            .quote(&question, best, language, found.kb_version, sink)
-            .await?
-            .map(|()| written))
+        if let Some(best) = evidence.first() {
+            self.quote(best, language, found.kb_version, sink).await?;
+        }
+        Ok(written)
     }
 
     async fn write(
@@ -445,18 +476,14 @@ impl Assistant {
 
     async fn quote(
         &self,
-        question: &str,
         best: &Evidence,
         language: Language,
         kb_version: KbVersion,
         sink: &mut Sink,
-    ) -> Result<Result<(), DialogueError>, Gone> {
+    ) -> Result<(), Gone> {
         let quoted = match &best.passage {
             None => Quote::part(0..best.text.len()),
-            Some(passage) => match best_quote(question, passage, self.embedder.as_ref()).await {
-                Ok(quoted) => quoted,
-                Err(error) => return Ok(Err(error.into())),
-            },
+            Some(_) => quote_around(&best.text, &best.answer),
         };
         sink.send(ReplyEvent::Citation(best.cite(1, quoted.part.clone(), kb_version)))
             .await?;
@@ -466,7 +493,7 @@ impl Assistant {
         }
         text.push_str(&quoted.shown(&best.text));
         text.push_str("[1]");
-        sink.say(text).await.map(Ok)
+        sink.say(text).await
     }
 
     async fn done(&self, written: Written, kb_version: KbVersion, sink: &mut Sink) -> Result<(), Gone> {

@@ -79,21 +79,22 @@ pub fn decide_early(understood: Understood) -> Option<Decision> {
     understood.smalltalk.map(Decision::Smalltalk)
 }
 
-/// Decides by what was found. `past_routes` are those of the replies before, oldest first.
+/// Whether the best FAQ is what was asked. Needs that FAQ read and nothing else.
+#[must_use]
+pub fn decide_faq(features: &Features, confidence: &Confidence, at: Thresholds) -> Option<Decision> {
+    let faq = confidence.faq(features);
+    (features.exact || faq >= at.faq).then_some(Decision::Faq { confidence: faq })
+}
+
+/// Decides by what was found and read. `past_routes` are those of the replies before, oldest first.
 #[must_use]
 pub fn decide(features: &Features, past_routes: &[Route], confidence: &Confidence, at: Thresholds) -> Decision {
-    if features.exact {
-        return Decision::Faq { confidence: 1.0 };
+    if let Some(decision) = decide_faq(features, confidence, at) {
+        return decision;
     }
-    // First whether anything answers at all: a FAQ may be the nearest of all and still be beside the question.
     let answerable = confidence.passages(features);
     if answerable >= at.answer {
-        let faq = confidence.faq(features);
-        return if faq >= at.faq {
-            Decision::Faq { confidence: faq }
-        } else {
-            Decision::Passages { confidence: answerable }
-        };
+        return Decision::Passages { confidence: answerable };
     }
     let unresolved = past_routes
         .iter()

@@ -1,16 +1,10 @@
-//! An answer without a writer: the sentences of a passage that are nearest to the question, word for word.
+//! An answer without a writer: the sentences of a passage that hold the answer, word for word.
 
 use super::sentences::segments;
-use crate::domain::{Passage, is_han};
-use crate::inference::{Embedder, InferenceError, TextKind};
-use std::collections::HashSet;
 use std::ops::Range;
 
 /// Characters that a quotation aims at: two or three sentences.
 const QUOTE_CHARS: usize = 160;
-
-/// The most sentences of one passage that are compared with the question.
-const MAX_SEGMENTS: usize = 40;
 
 /// What is quoted of a text, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,67 +69,45 @@ impl Quote {
     }
 }
 
-/// The part of `passage` that answers `question` best, as a byte range of its text: the nearest sentence, and its
-/// neighbours as long as they are near too and the whole stays short. A row of a table takes the table's head along.
-///
-/// # Errors
-/// What the embedder reports.
-pub async fn best_quote(question: &str, passage: &Passage, embedder: &dyn Embedder) -> Result<Quote, InferenceError> {
-    let text = &passage.text;
+/// The part of `text` around `answer`, the bytes that the reader marked: the sentences it touches, and their neighbours
+/// as long as the whole stays short. A row of a table takes the table's head along.
+#[must_use]
+pub fn quote_around(text: &str, answer: &Range<usize>) -> Quote {
     let parts: Vec<Range<usize>> = segments(text)
         .into_iter()
         .filter(|range| !is_rule(&text[range.clone()]) && !is_table_head(text, range))
-        .take(MAX_SEGMENTS)
         .collect();
-    if parts.len() <= 1 || text.chars().count() <= QUOTE_CHARS {
+    let touched = |range: &Range<usize>| range.start < answer.end && answer.start < range.end;
+    let Some(first) = parts.iter().position(touched) else {
         let whole = text.len() - text.trim_start().len()..text.trim_end().len();
-        return Ok(Quote::part(whole));
-    }
-    let question_row = embedder.embed(TextKind::Query, vec![question.to_owned()]).await?.data;
-    let texts = parts.iter().map(|range| clipped(&text[range.clone()])).collect();
-    let embedded = embedder.embed(TextKind::Passage, texts).await?;
-    let own = super::grounding::terms(question);
-    let scores: Vec<f32> = embedded
-        .rows()
-        .zip(&parts)
-        .map(|(row, range)| {
-            let cosine: f32 = row.iter().zip(&question_row).map(|(a, b)| a * b).sum();
-            cosine + 0.1 * shared(&own, &text[range.clone()])
-        })
-        .collect();
-    Ok(grow(text, &parts, &scores))
+        return Quote::part(whole);
+    };
+    let last = parts.iter().rposition(touched).unwrap_or(first);
+    grow(text, &parts, first, last)
 }
 
-/// The best part with its neighbours; a table's row with the table's head.
-fn grow(text: &str, parts: &[Range<usize>], scores: &[f32]) -> Quote {
-    let best = (0..parts.len())
-        .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))
-        .unwrap_or(0);
-    if is_row(&text[parts[best].clone()]) {
-        return Quote::at(text, parts[best].clone());
-    }
-    let length = |range: &Range<usize>| text[range.clone()].chars().count();
-    let (mut first, mut last) = (best, best);
-    loop {
-        let before = first.checked_sub(1).filter(|i| !is_row(&text[parts[*i].clone()]));
-        let after = Some(last + 1).filter(|i| *i < parts.len() && !is_row(&text[parts[*i].clone()]));
-        // What follows explains more often than what precedes, so a tie goes forward.
-        let next = match (before, after) {
-            (Some(b), Some(a)) => {
-                if scores[b] > scores[a] + 0.01 {
-                    b
-                } else {
-                    a
-                }
-            }
-            (Some(b), None) => b,
-            (None, Some(a)) => a,
-            (None, None) => break,
+/// The parts from `first` to `last` with their neighbours; a table's row with the table's head.
+fn grow(text: &str, parts: &[Range<usize>], mut first: usize, mut last: usize) -> Quote {
+    let row = |part: usize| is_row(&text[parts[part].clone()]);
+    if row(first) {
+        let last = (first..=last).take_while(|part| row(*part)).last().unwrap_or(first);
+        return Quote {
+            part: parts[first].start..parts[last].end,
+            ..Quote::at(text, parts[first].clone())
         };
-        let grown = parts[first.min(next)].start..parts[last.max(next)].end;
-        if length(&grown) > QUOTE_CHARS {
+    }
+    let length = |range: Range<usize>| text[range].chars().count();
+    loop {
+        // What follows explains more often than what precedes.
+        let after = Some(last + 1).filter(|part| *part < parts.len() && !row(*part));
+        let before = first.checked_sub(1).filter(|part| !row(*part));
+        let fits = |part: &usize| {
+            let (first, last) = (first.min(*part), last.max(*part));
+            length(parts[first].start..parts[last].end) <= QUOTE_CHARS
+        };
+        let Some(next) = after.filter(fits).or(before.filter(fits)) else {
             break;
-        }
+        };
         first = first.min(next);
         last = last.max(next);
     }
@@ -161,46 +133,32 @@ fn is_rule(part: &str) -> bool {
     part.chars().all(|c| matches!(c, '|' | '-' | ':' | ' '))
 }
 
-fn clipped(part: &str) -> String {
-    part.chars().take(400).collect()
-}
-
-fn shared(own: &HashSet<String>, part: &str) -> f32 {
-    let words = super::grounding::terms(part);
-    own.iter()
-        .filter(|word| words.contains(*word) && word.chars().any(|c| is_han(c) || c.is_alphanumeric()))
-        .count() as f32
-        / own.len().max(1) as f32
-}
-
 #[cfg(test)]
 mod tests {
-    use super::grow;
-    use crate::dialogue::sentences::segments;
+    use super::{Quote, quote_around};
 
     #[test]
     fn a_row_takes_its_head_along_and_sentences_their_neighbours() {
         let text = "收费如下。\n| 卡 | 年费 |\n| --- | --- |\n| 金卡 | 200元 |\n| 白金卡 | 600元 |\n以上为标准价。";
-        let parts: Vec<_> = segments(text)
-            .into_iter()
-            .filter(|r| !super::is_rule(&text[r.clone()]))
-            .collect();
-        let mut scores = vec![0.0; parts.len()];
-        scores[3] = 1.0;
-        let got = grow(text, &parts, &scores);
+        let around = |words: &str| {
+            let at = text.find(words).unwrap();
+            quote_around(text, &(at..at + words.len()))
+        };
+        let got = around("600元");
         assert_eq!(&text[got.table_head.clone().unwrap()], "| 卡 | 年费 |");
         assert_eq!(&text[got.part.clone()], "| 白金卡 | 600元 |");
         assert_eq!(got.shown(text), "| 卡 | 年费 |\n| --- | --- |\n| 白金卡 | 600元 |\n");
         assert_eq!(
-            super::Quote::at(text, parts[3].clone()),
-            super::grow(text, &parts, &scores)
+            around("金卡 | 200元 |\n| 白金卡").shown(text),
+            "| 卡 | 年费 |\n| --- | --- |\n| 金卡 | 200元 |\n| 白金卡 | 600元 |\n"
         );
+        assert_eq!(&text[around("标准价").part], "以上为标准价。");
 
         let prose = "甲。乙。丙。";
-        let parts = segments(prose);
-        assert_eq!(
-            grow(prose, &parts, &[0.1, 0.9, 0.2]),
-            super::Quote::part(0..prose.len())
-        );
+        assert_eq!(quote_around(prose, &(6..9)), Quote::part(0..prose.len()));
+        assert_eq!(quote_around(prose, &(0..0)), Quote::part(0..prose.len()));
+        let long = format!("{}。正是这句。{}。", "前".repeat(200), "后".repeat(200));
+        let at = long.find("正是").unwrap();
+        assert_eq!(&long[quote_around(&long, &(at..at + 3)).part], "正是这句。");
     }
 }

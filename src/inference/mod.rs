@@ -1,7 +1,7 @@
-//! Language and embedding models. The ports [`LanguageModel`] and [`Embedder`] stand here; the rest of the program
+//! Language and embedding models. The ports [`LanguageModel`], [`Embedder`] and [`Reader`] stand here; the rest of the program
 //! knows nothing else of this room.
 
-pub mod embedder;
+pub mod encoder;
 pub mod engine;
 pub mod gguf;
 pub mod kv_cache;
@@ -16,7 +16,7 @@ pub mod stop;
 pub mod tokenizer;
 mod weights;
 
-pub use embedder::E5Embedder;
+pub use encoder::{CrossReader, E5Embedder};
 pub use engine::load_language_model;
 
 use async_trait::async_trait;
@@ -383,4 +383,35 @@ pub trait Embedder: Send + Sync {
     /// # Errors
     /// `TooLong` if a text exceeds `max_tokens` (nothing is cut silently), `Overloaded`, `Stopped`.
     async fn embed(&self, kind: TextKind, texts: Vec<String>) -> Result<Embeddings, InferenceError>;
+}
+
+/// A passage to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadPassage {
+    /// What it is about: its headings, or the question of a FAQ.
+    pub title: String,
+    /// Its words.
+    pub text: String,
+}
+
+/// What reading a passage for a question showed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// Log-odds that the passage answers the question: above 0 it more likely does. Not calibrated.
+    pub log_odds: f32,
+    /// The bytes of the text that hold the answer, if there is one.
+    pub span: std::ops::Range<usize>,
+}
+
+/// A model that reads a passage for a question.
+#[async_trait]
+pub trait Reader: Send + Sync {
+    /// Which reader it is.
+    fn version(&self) -> &str;
+
+    /// Reads each passage: one reading for each, in order. Costs as much as embedding the passages.
+    ///
+    /// # Errors
+    /// `Overloaded` if the queue is full, `Stopped`, `BadModel`, `Tokenizer`.
+    async fn read(&self, question: &str, passages: &[ReadPassage]) -> Result<Vec<Reading>, InferenceError>;
 }

@@ -1,4 +1,5 @@
-//! Finding what the knowledge base says: parse, chunk, ingest; lexical and vector indexes; fusion.
+//! Finding what the knowledge base says: parse, chunk, ingest; lexical and vector indexes; fusion;
+//! reading what was found.
 
 mod chunk;
 mod corpus;
@@ -9,6 +10,7 @@ mod lexical;
 pub mod parse;
 mod query_cache;
 mod rank;
+mod reading;
 mod retriever;
 mod searchable;
 mod segment;
@@ -27,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use chunk::{CountTokens, PassageLimits, chunk};
 pub use error::RetrievalError;
 pub use ingest::{FileOutcome, FileReport, ImportProgress, ImportReport, Ingester};
+pub use reading::{read_faq, read_hits};
 pub use retriever::{IndexStatus, Query, Retriever};
 pub use searchable::{searchable_faq, searchable_passage};
 pub use segment::segments;
@@ -70,6 +73,8 @@ pub struct Scores {
     pub fused: f32,
     /// Share of the question's informative words that the text contains, weighted by their rarity, 0 to 1.
     pub coverage: f32,
+    /// Log-odds that the text answers the question, by a reader; `None` where it was not read.
+    pub reading: Option<f32>,
 }
 
 /// One thing found.
@@ -79,6 +84,8 @@ pub struct Hit {
     pub source: Source,
     /// How well.
     pub scores: Scores,
+    /// The bytes of the passage's text, or of the FAQ's answer, that the reader marked as the answer.
+    pub answer: Option<std::ops::Range<usize>>,
 }
 
 /// One approved question that resembles what was asked.
@@ -95,6 +102,8 @@ pub struct FaqHit {
     pub overlap: f32,
     /// Whether question and wording are the same after normalising.
     pub exact: bool,
+    /// Log-odds that it answers the question, by a reader; `None` where it was not read.
+    pub reading: Option<f32>,
 }
 
 /// All that a search found, with what it took.

@@ -274,6 +274,7 @@ impl Retriever {
             hits.push(Hit {
                 source,
                 scores: super::Scores { coverage, ..*scores },
+                answer: None,
             });
         }
         Ok(hits)

@@ -286,6 +286,7 @@ impl State {
             similarity: 1.0,
             overlap: 1.0,
             exact: true,
+            reading: None,
         })
     }
 
@@ -376,6 +377,7 @@ impl State {
                 segment_words: Some(signals.words),
                 fused,
                 coverage: 0.0,
+                reading: None,
             };
             Some((row, scores))
         };
@@ -477,6 +479,7 @@ impl State {
             similarity: best.1.clamp(-1.0, 1.0),
             overlap: best.2,
             exact: false,
+            reading: None,
         })
     }
 

@@ -1,8 +1,8 @@
 //! The embedding model against its reference, on the real file.
 #![allow(clippy::unwrap_used)]
 
-use kefu::config::{Overrides, load};
-use kefu::inference::embedder::E5Embedder;
+use kefu::config;
+use kefu::inference::E5Embedder;
 use kefu::inference::{Embedder, TextKind};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -21,15 +21,18 @@ fn model_file(name: &str) -> PathBuf {
     path
 }
 
-fn embedder() -> &'static E5Embedder {
-    static EMBEDDER: OnceLock<E5Embedder> = OnceLock::new();
-    EMBEDDER.get_or_init(|| {
-        let config = load(&Overrides::default()).unwrap().inference;
-        E5Embedder::load(&model_file("e5-small-q4.bin"), "multilingual-e5-small", "", &config).unwrap()
-    })
+/// The model; `sha256` is what it is to say of itself.
+pub fn load(sha256: &str) -> E5Embedder {
+    let config = config::load(&config::Overrides::default()).unwrap().inference;
+    E5Embedder::load(&model_file("e5-small-q4.bin"), "multilingual-e5-small", sha256, &config).unwrap()
 }
 
-fn fixture(name: &str) -> String {
+pub fn embedder() -> &'static E5Embedder {
+    static EMBEDDER: OnceLock<E5Embedder> = OnceLock::new();
+    EMBEDDER.get_or_init(|| load(""))
+}
+
+pub fn fixture(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap()
 }
 

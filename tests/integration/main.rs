@@ -7,6 +7,7 @@ mod engine;
 mod http;
 mod language_model;
 mod layering;
+mod reader;
 mod retrieval;
 mod store_contract;
 mod store_crash;

@@ -3,8 +3,8 @@
 
 use kefu::config::{Overrides, RetrievalConfig, load};
 use kefu::domain::{Clock, SystemClock};
+use kefu::inference::E5Embedder;
 use kefu::inference::Embedder;
-use kefu::inference::embedder::E5Embedder;
 use kefu::retrieval::{FileOutcome, Ingester, Query, Retriever, SearchMode, Source};
 use kefu::storage::{SqliteStore, Store};
 use std::path::{Path, PathBuf};

@@ -17,16 +17,14 @@ pub struct Calibrate {
     /// Questions with `answerable` and `sources`, one JSON object a line. Never the ones that are evaluated
     #[arg(long, value_name = "FILE", default_value = "kb/questions-calibration.jsonl")]
     questions: PathBuf,
-    /// Probability from which on questions are answered, for the thresholds of FAQs
-    #[arg(long, default_value_t = 0.85)]
-    answer_confidence: f64,
     /// Write every question's features and labels there, for a closer look
     #[arg(long, value_name = "FILE")]
     features: Option<PathBuf>,
 }
 
-/// The strength of the pull towards small weights, so that few questions do not fix a weight at infinity.
-const RIDGE: f64 = 1.0;
+/// The strength of the pull towards small weights. Of 1, 10 and 30 the areas under the curve are .909, .915 and .916 for
+/// passages; more than 10 pulls all probabilities towards the mean.
+const RIDGE: f64 = 10.0;
 
 /// Folds of the cross-validation.
 const FOLDS: usize = 5;
@@ -60,11 +58,11 @@ impl Calibrate {
             let lines: Vec<String> = samples.iter().map(|s| line(s).to_string()).collect();
             std::fs::write(path, lines.join("\n"))?;
         }
-        output::print_json(&self.report(&samples));
+        output::print_json(&Self::report(&samples));
         Ok(())
     }
 
-    fn report(&self, samples: &[Sample]) -> serde_json::Value {
+    fn report(samples: &[Sample]) -> serde_json::Value {
         let faq_rows: Vec<(Vec<f64>, bool)> = samples
             .iter()
             .map(|s| (s.features.faq.iter().map(|x| f64::from(*x)).collect(), s.faq_right))
@@ -87,7 +85,7 @@ impl Calibrate {
         let faq_table: Vec<_> = (4..20)
             .map(|step| f64::from(step) * 0.05)
             .map(|at| {
-                let passes = |i: &usize| faq_scores[*i] >= at && passage_scores[*i] >= self.answer_confidence;
+                let passes = |i: &usize| faq_scores[*i] >= at;
                 let given: Vec<_> = (0..samples.len()).filter(passes).collect();
                 let right = given.iter().filter(|i| samples[**i].faq_right).count();
                 let harmful = given.iter().filter(|i| !samples[**i].question.answerable).count();
@@ -260,9 +258,9 @@ mod tests {
     #[test]
     fn the_fit_finds_a_known_boundary() {
         // Labels by x0 > 0.8 with x1 as noise: the weights must say so.
-        let rows: Vec<(Vec<f64>, bool)> = (0..200)
+        let rows: Vec<(Vec<f64>, bool)> = (0..2000)
             .map(|i| {
-                let x = f64::from(i) / 200.0 + 0.3;
+                let x = f64::from(i) / 2000.0 + 0.3;
                 (vec![x, f64::from(i * 7 % 13)], x > 0.8)
             })
             .collect();

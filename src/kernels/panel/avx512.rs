@@ -79,6 +79,11 @@ pub(super) fn unpack_q4(packed: &[u8], scales: &[f32], out: &mut [f32]) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+pub(super) fn unpack_q8(packed: &[i8], scales: &[f32], out: &mut [f32]) {
+    body::unpack_q8(packed, scales, out);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
 pub(super) fn gelu(values: &mut [f32]) {
     body::gelu(values);
 }

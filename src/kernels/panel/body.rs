@@ -38,6 +38,19 @@ pub(super) fn unpack_q4(packed: &[u8], scales: &[f32], out: &mut [f32]) {
     }
 }
 
+#[inline(always)]
+pub(super) fn unpack_q8(packed: &[i8], scales: &[f32], out: &mut [f32]) {
+    let blocks = packed.chunks_exact(WIDTH * WIDTH).zip(scales.chunks_exact(WIDTH));
+    for ((weights, scale), block) in blocks.zip(out.chunks_exact_mut(WIDTH * WIDTH)) {
+        let scale: &Lanes = scale.first_chunk().expect("a chunk of this size");
+        for (weights, row) in weights.as_chunks::<WIDTH>().0.iter().zip(lanes_mut(block).0) {
+            for c in 0..WIDTH {
+                row[c] = f32::from(weights[c]) * scale[c];
+            }
+        }
+    }
+}
+
 /// The error function by the rational approximation of Eigen and XNNPACK (odd polynomial of degree 13 over an even one
 /// of degree 8, the argument held to ±4, where it is ±1 in single precision).
 #[inline(always)]

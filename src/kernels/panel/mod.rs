@@ -150,6 +150,20 @@ impl Kernels {
         dispatch!(self, unpack_q4(packed, scales, out));
     }
 
+    /// Writes 8-bit weights as numbers: `blocks` blocks of 32 rows. `[b][j][c]` of `packed` is the weight
+    /// `(32 b + j, c)` of the scale `[b][c]`: the numbers of GGML's `Q8_0`, columns side by side.
+    ///
+    /// # Panics
+    /// If the slices' lengths do not agree.
+    pub fn unpack_q8(self, packed: &[i8], scales: &[f32], out: &mut [f32]) {
+        let blocks = packed.len() / (WIDTH * WIDTH);
+        assert!(
+            packed.len() == blocks * WIDTH * WIDTH && scales.len() == blocks * WIDTH && out.len() == packed.len(),
+            "the lengths of packed weights, scales and output do not agree"
+        );
+        dispatch!(self, unpack_q8(packed, scales, out));
+    }
+
     /// The Gaussian error linear unit with the exact error function, in place. Absolute error below 1e-6 · max(1, |x|).
     ///
     /// Source: Hendrycks & Gimpel, arXiv:1606.08415.

@@ -17,6 +17,10 @@ pub(super) fn unpack_q4(packed: &[u8], scales: &[f32], out: &mut [f32]) {
     body::unpack_q4(packed, scales, out);
 }
 
+pub(super) fn unpack_q8(packed: &[i8], scales: &[f32], out: &mut [f32]) {
+    body::unpack_q8(packed, scales, out);
+}
+
 pub(super) fn gelu(values: &mut [f32]) {
     body::gelu(values);
 }

@@ -122,6 +122,20 @@ fn four_bit_weights_are_unpacked_exactly() {
     }
 }
 
+#[test]
+fn eight_bit_weights_are_unpacked_exactly() {
+    let packed: Vec<i8> = (0..2 * WIDTH * WIDTH).map(|i| (i * 37 % 256) as u8 as i8).collect();
+    let scales = numbers(2 * WIDTH, 11);
+    for kernels in Kernels::available() {
+        let mut out = vec![f32::NAN; packed.len()];
+        kernels.unpack_q8(&packed, &scales, &mut out);
+        for (i, value) in out.iter().enumerate() {
+            let scale = scales[i / (WIDTH * WIDTH) * WIDTH + i % WIDTH];
+            assert_eq!(*value, f32::from(packed[i]) * scale, "{}", kernels.name());
+        }
+    }
+}
+
 /// The error function by its Maclaurin series, and by the continued fraction of its complement where that converges
 /// faster (Abramowitz & Stegun 7.1.5 and 7.1.14).
 fn erf_exact(x: f64) -> f64 {

@@ -216,3 +216,31 @@ impl LanguageModel for ScriptedModel {
         Ok(GenerationStream::new(receiver))
     }
 }
+
+/// A reader that knows words only: a passage answers as much of a question as it has of its pairs of characters.
+pub struct OverlapReader;
+
+#[async_trait::async_trait]
+impl kefu::inference::Reader for OverlapReader {
+    fn version(&self) -> &'static str {
+        "overlap"
+    }
+
+    async fn read(
+        &self,
+        question: &str,
+        passages: &[kefu::inference::ReadPassage],
+    ) -> Result<Vec<kefu::inference::Reading>, kefu::inference::InferenceError> {
+        let chars: Vec<char> = question.chars().filter(|c| c.is_alphanumeric()).collect();
+        let pairs: Vec<String> = chars.windows(2).map(|pair| pair.iter().collect()).collect();
+        let reading = |passage: &kefu::inference::ReadPassage| {
+            let text = format!("{}{}", passage.title, passage.text);
+            let shared = pairs.iter().filter(|pair| text.contains(pair.as_str())).count();
+            kefu::inference::Reading {
+                log_odds: 12.0 * shared as f32 / pairs.len().max(1) as f32 - 6.0,
+                span: 0..passage.text.len(),
+            }
+        };
+        Ok(passages.iter().map(reading).collect())
+    }
+}

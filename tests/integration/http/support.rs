@@ -1,7 +1,7 @@
 //! A running server with a small knowledge base, its scripted models, and a client that sends exactly what it is told.
 
 use super::client::{Events, Reply, read_reply};
-use super::doubles::{HashingEmbedder, ScriptedModel};
+use super::doubles::{HashingEmbedder, OverlapReader, ScriptedModel};
 use jiff::Timestamp;
 use kefu::config::{self, Config, Overrides};
 use kefu::dialogue::{Assistant, Conversations};
@@ -116,7 +116,7 @@ impl Server {
         let model: Arc<dyn LanguageModel> = self.model.clone();
         let assistant = Arc::new(Assistant::new(
             Arc::new(retriever),
-            Arc::clone(&embedder),
+            Arc::new(OverlapReader),
             Some(model),
             self.config.dialogue.clone(),
         ));

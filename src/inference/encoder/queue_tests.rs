@@ -14,7 +14,7 @@ fn describe(texts: &[Vec<u32>]) -> Vec<f32> {
 }
 
 /// Serves what waits: the lanes and sizes of the slices, in order.
-fn serve_all(queue: &Queue) -> Vec<(Lane, usize)> {
+fn serve_all(queue: &Queue<Vec<u32>>) -> Vec<(Lane, usize)> {
     let mut slices = Vec::new();
     while {
         let mut state = queue.lock();

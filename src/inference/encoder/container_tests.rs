@@ -1,8 +1,9 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use half::f16;
 
 /// A model of two layers as bytes: width 64, two heads, feed-forward 96, 40 pieces, 16 positions.
-pub(in crate::inference::embedder) fn tiny() -> Vec<u8> {
+pub(in crate::inference::encoder) fn tiny() -> Vec<u8> {
     let mut out = b"E5S1".to_vec();
     let mut put = |bytes: &[u8]| out.extend_from_slice(bytes);
     put(&1_u32.to_le_bytes());
@@ -123,9 +124,9 @@ fn reads_what_was_written() {
     assert_eq!(file.pieces.normaliser[&'\n'], " ");
     assert_eq!(file.pieces.normaliser[&'\u{1}'], "");
     assert_eq!(file.numbers("l1.fi.b", 96).unwrap().len(), 96);
-    assert_eq!(file.blocks("l1.fo.w", 64 * 96).unwrap().len(), 64 * 3);
+    assert_eq!(file.q4_blocks("l1.fo.w", 64 * 96).unwrap().len(), 64 * 3);
     let mut weights = [0.0; 32];
-    unpack_block(&file.blocks("emb.word", 40 * 64).unwrap()[0], &mut weights);
+    unpack_block(&file.q4_blocks("emb.word", 40 * 64).unwrap()[0], &mut weights);
     assert!(weights.iter().all(|w| w.abs() <= 8.0 * 0.03001));
 }
 
@@ -139,7 +140,7 @@ fn what_is_asked_for_must_be_there_in_its_form() {
             .unwrap_err()
             .contains("96 elements, expected 95")
     );
-    assert!(file.blocks("l1.fi.b", 96).unwrap_err().contains("4-bit"));
+    assert!(file.q4_blocks("l1.fi.b", 96).unwrap_err().contains("4-bit"));
     assert!(file.numbers("l1.fi.w", 96 * 64).unwrap_err().contains("not f32"));
 }
 
@@ -174,7 +175,7 @@ fn changed_bytes_never_panic() {
             changed[at] = (state >> 24) as u8;
         }
         if let Ok(file) = Container::parse(&changed) {
-            let _ = crate::inference::embedder::model::Encoder::read(&file, crate::kernels::panel::Kernels::scalar());
+            let _ = crate::inference::encoder::model::Encoder::read(&file, crate::kernels::panel::Kernels::scalar());
         }
     }
 }
@@ -210,9 +211,9 @@ fn tensors_must_lie_in_the_file() {
 fn bad_scales_and_numbers_are_refused() {
     let bytes = tiny();
     let file = Container::parse(&bytes).unwrap();
-    let at = file.blocks("l0.q.w", 64 * 64).unwrap().as_ptr() as usize - bytes.as_ptr() as usize;
+    let at = file.q4_blocks("l0.q.w", 64 * 64).unwrap().as_ptr() as usize - bytes.as_ptr() as usize;
     let mut changed = bytes.clone();
     changed[at..at + 2].copy_from_slice(&f16::NAN.to_le_bytes());
     let file = Container::parse(&changed).unwrap();
-    assert!(file.blocks("l0.q.w", 64 * 64).unwrap_err().contains("not finite"));
+    assert!(file.q4_blocks("l0.q.w", 64 * 64).unwrap_err().contains("not finite"));
 }

@@ -9,16 +9,13 @@
 //!
 //! Every length is checked against what the file holds before anything is allocated for it.
 
-use half::f16;
+use super::weights::{Blocks, Fault, Weights, block_scale};
 use std::collections::HashMap;
 
 /// Weights in a 4-bit block.
 pub(super) const BLOCK: usize = 32;
 /// Bytes of a 4-bit block: the scale and two weights in each byte.
 pub(super) const BLOCK_BYTES: usize = 18;
-
-/// What is wrong with the file, in words.
-pub(super) type Fault = String;
 
 /// The encoder's shape.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -158,8 +155,22 @@ impl<'a> Container<'a> {
         Ok(entry)
     }
 
-    /// The tensor `name` of `elements` numbers, all finite.
-    pub(super) fn numbers(&self, name: &str, elements: usize) -> Result<Vec<f32>, Fault> {
+    /// The 4-bit blocks of the tensor `name` of `elements` weights, all scales finite.
+    pub(super) fn q4_blocks(&self, name: &str, elements: usize) -> Result<&'a [[u8; BLOCK_BYTES]], Fault> {
+        let entry = self.entry(name, elements)?;
+        if entry.kind != Kind::Q4 {
+            return Err(format!("tensor {name} is not in 4-bit blocks"));
+        }
+        let blocks = entry.bytes.as_chunks::<BLOCK_BYTES>().0;
+        if blocks.iter().any(|b| !block_scale(b).is_finite()) {
+            return Err(format!("tensor {name} has a scale that is not finite"));
+        }
+        Ok(blocks)
+    }
+}
+
+impl Weights for Container<'_> {
+    fn numbers(&self, name: &str, elements: usize) -> Result<Vec<f32>, Fault> {
         let entry = self.entry(name, elements)?;
         if entry.kind != Kind::F32 {
             return Err(format!("tensor {name} is not f32"));
@@ -177,23 +188,9 @@ impl<'a> Container<'a> {
         Ok(numbers)
     }
 
-    /// The 4-bit blocks of the tensor `name` of `elements` weights, all scales finite.
-    pub(super) fn blocks(&self, name: &str, elements: usize) -> Result<&'a [[u8; BLOCK_BYTES]], Fault> {
-        let entry = self.entry(name, elements)?;
-        if entry.kind != Kind::Q4 {
-            return Err(format!("tensor {name} is not in 4-bit blocks"));
-        }
-        let blocks = entry.bytes.as_chunks::<BLOCK_BYTES>().0;
-        if blocks.iter().any(|b| !block_scale(b).is_finite()) {
-            return Err(format!("tensor {name} has a scale that is not finite"));
-        }
-        Ok(blocks)
+    fn blocks(&self, name: &str, elements: usize) -> Result<Blocks<'_>, Fault> {
+        self.q4_blocks(name, elements).map(Blocks::Q4)
     }
-}
-
-/// The scale of a 4-bit block.
-pub(super) fn block_scale(block: &[u8; BLOCK_BYTES]) -> f32 {
-    f16::from_le_bytes([block[0], block[1]]).to_f32()
 }
 
 /// The 32 weights of a 4-bit block.

@@ -1,7 +1,12 @@
 #![allow(clippy::unwrap_used, clippy::many_single_char_names)]
+use super::container::Container;
 use super::container::tests::tiny;
+use super::model::Encoder;
+use super::weights::Weights;
 use super::*;
+use crate::config::InferenceConfig;
 use crate::config::Overrides;
+use crate::inference::{Embedder, TextKind};
 use crate::kernels::panel::Kernels;
 
 fn embedder() -> E5Embedder {
@@ -73,7 +78,7 @@ fn reference(file: &Container<'_>, ids: &[u32]) -> Vec<f64> {
     let plain =
         |name: &str, count| -> Vec<f64> { file.numbers(name, count).unwrap().into_iter().map(f64::from).collect() };
     let weights = |name: &str, count| -> Vec<f64> {
-        let blocks = file.blocks(name, count).unwrap();
+        let blocks = file.q4_blocks(name, count).unwrap();
         let mut one = [0.0; 32];
         blocks
             .iter()

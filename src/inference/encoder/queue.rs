@@ -1,4 +1,4 @@
-//! The embedder's queue: two bounded lanes, served in slices.
+//! An encoder's queue: two bounded lanes, served in slices. A text is anything with token ids.
 
 use crate::inference::InferenceError;
 use std::collections::VecDeque;
@@ -28,38 +28,47 @@ pub(super) enum Lane {
 type Reply = oneshot::Sender<Result<Vec<f32>, InferenceError>>;
 
 /// A request: its texts in order, computed over one slice or several.
-struct Job {
-    texts: VecDeque<Vec<u32>>,
+struct Job<T> {
+    texts: VecDeque<T>,
     /// Texts that are in the slice under way.
     taken: usize,
     vectors: Vec<f32>,
     reply: Reply,
 }
 
-#[derive(Default)]
-struct Line {
-    jobs: VecDeque<Job>,
+struct Line<T> {
+    jobs: VecDeque<Job<T>>,
     texts: usize,
     tokens: usize,
 }
 
-struct State {
-    express: Line,
-    bulk: Line,
+struct State<T> {
+    express: Line<T>,
+    bulk: Line<T>,
     express_in_a_row: usize,
     tokens_per_second: f64,
     closed: bool,
 }
 
 /// See the module.
-pub(super) struct Queue {
-    state: Mutex<State>,
+pub(super) struct Queue<T> {
+    state: Mutex<State<T>>,
     work: Condvar,
     max_texts: usize,
     batch_tokens: usize,
 }
 
-impl Queue {
+impl<T> Default for Line<T> {
+    fn default() -> Self {
+        Self {
+            jobs: VecDeque::new(),
+            texts: 0,
+            tokens: 0,
+        }
+    }
+}
+
+impl<T: AsRef<[u32]>> Queue<T> {
     /// `max_texts` wait in each lane at most (one longer request is taken when its lane is empty); a slice has at most
     /// `batch_tokens`, or one text.
     pub(super) fn new(max_texts: usize, batch_tokens: usize) -> Self {
@@ -78,7 +87,7 @@ impl Queue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         // Nothing panics while it holds the lock; if it did, every field would still be usable.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,7 +96,7 @@ impl Queue {
     pub(super) fn push(
         &self,
         lane: Lane,
-        texts: Vec<Vec<u32>>,
+        texts: Vec<T>,
     ) -> Result<oneshot::Receiver<Result<Vec<f32>, InferenceError>>, InferenceError> {
         let mut state = self.lock();
         if state.closed {
@@ -107,7 +116,7 @@ impl Queue {
             });
         }
         line.texts += texts.len();
-        line.tokens += texts.iter().map(Vec::len).sum::<usize>();
+        line.tokens += tokens_of(&texts);
         let (reply, receiver) = oneshot::channel();
         line.jobs.push_back(Job {
             texts: texts.into(),
@@ -132,11 +141,11 @@ impl Queue {
     }
 
     /// Serves until the queue is closed or `compute` panics, which closes it.
-    pub(super) fn serve(&self, compute: impl Fn(&[Vec<u32>]) -> Result<Vec<f32>, InferenceError>) {
+    pub(super) fn serve(&self, compute: impl Fn(&[T]) -> Result<Vec<f32>, InferenceError>) {
         while let Some((lane, texts)) = self.next_slice() {
             let started = Instant::now();
             let Ok(result) = catch_unwind(AssertUnwindSafe(|| compute(&texts))) else {
-                tracing::error!(texts = texts.len(), "the embedder panicked and has stopped");
+                tracing::error!(texts = texts.len(), "an encoder panicked and has stopped");
                 self.close();
                 return;
             };
@@ -145,7 +154,7 @@ impl Queue {
     }
 
     /// Waits for work and takes a slice of it: whole texts, in order, of as many jobs as fit.
-    fn next_slice(&self) -> Option<(Lane, Vec<Vec<u32>>)> {
+    fn next_slice(&self) -> Option<(Lane, Vec<T>)> {
         let mut state = self.lock();
         loop {
             if state.closed {
@@ -161,9 +170,9 @@ impl Queue {
         }
     }
 
-    fn finish(&self, lane: Lane, texts: &[Vec<u32>], result: Result<Vec<f32>, InferenceError>, elapsed: Duration) {
+    fn finish(&self, lane: Lane, texts: &[T], result: Result<Vec<f32>, InferenceError>, elapsed: Duration) {
         let mut state = self.lock();
-        let tokens: usize = texts.iter().map(Vec::len).sum();
+        let tokens = tokens_of(texts);
         state.learn_speed(tokens, elapsed);
         let line = state.line(lane);
         match result {
@@ -173,8 +182,12 @@ impl Queue {
     }
 }
 
-impl State {
-    fn line(&mut self, lane: Lane) -> &mut Line {
+fn tokens_of<'a, T: AsRef<[u32]> + 'a>(texts: impl IntoIterator<Item = &'a T>) -> usize {
+    texts.into_iter().map(|text| text.as_ref().len()).sum()
+}
+
+impl<T: AsRef<[u32]>> State<T> {
+    fn line(&mut self, lane: Lane) -> &mut Line<T> {
         match lane {
             Lane::Express => &mut self.express,
             Lane::Bulk => &mut self.bulk,
@@ -210,7 +223,7 @@ impl State {
     }
 }
 
-impl Line {
+impl<T: AsRef<[u32]>> Line<T> {
     /// Forgets jobs that nobody waits for, but for those in the slice under way: their vectors must be counted off.
     fn forget_dropped(&mut self) {
         self.jobs.retain(|job| job.taken > 0 || !job.reply.is_closed());
@@ -219,19 +232,19 @@ impl Line {
 
     fn count(&mut self) {
         self.texts = self.jobs.iter().map(|job| job.texts.len()).sum();
-        self.tokens = self.jobs.iter().flat_map(|job| &job.texts).map(Vec::len).sum();
+        self.tokens = tokens_of(self.jobs.iter().flat_map(|job| &job.texts));
     }
 
-    fn take(&mut self, budget: usize) -> Vec<Vec<u32>> {
+    fn take(&mut self, budget: usize) -> Vec<T> {
         let mut slice = Vec::new();
         let mut tokens = 0;
         for job in &mut self.jobs {
             job.taken = 0;
             while let Some(text) = job.texts.front() {
-                if !slice.is_empty() && tokens + text.len() > budget {
+                if !slice.is_empty() && tokens + text.as_ref().len() > budget {
                     break;
                 }
-                tokens += text.len();
+                tokens += text.as_ref().len();
                 slice.extend(job.texts.pop_front());
                 job.taken += 1;
             }

@@ -1,21 +1,16 @@
-//! The embedding model multilingual-e5-small (Wang et al., arXiv:2402.05672) behind the port
-//! [`Embedder`]: a container reader, its tokenizer, the encoder, and a thread that owns it.
+//! The embedder: multilingual-e5-small (Wang et al., arXiv:2402.05672) behind the port [`Embedder`].
 
-mod container;
-mod model;
-mod queue;
-mod tokenizer;
-
-use super::{Embedder, EmbedderInfo, Embeddings, InferenceError, TextKind};
+use super::container::Container;
+use super::model::Encoder;
+use super::queue::{Lane, Queue};
+use super::tokenizer::PieceTokenizer;
+use super::{all_finite, start};
 use crate::config::InferenceConfig;
+use crate::inference::{Embedder, EmbedderInfo, Embeddings, InferenceError, TextKind};
 use crate::kernels::panel::Kernels;
 use async_trait::async_trait;
-use container::Container;
-use model::Encoder;
-use queue::{Lane, Queue};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use tokenizer::PieceTokenizer;
 
 /// Bytes of the largest model file that is read (the largest of this family has 560 million weights: 320 MB in 4 bits).
 const MAX_FILE_BYTES: u64 = 4 << 30;
@@ -29,8 +24,9 @@ const EXPRESS_TEXTS: usize = 4;
 /// that a running import does not delay a customer. A request whose future is dropped is skipped.
 pub struct E5Embedder {
     info: EmbedderInfo,
-    tokenizer: PieceTokenizer,
-    queue: Arc<Queue>,
+    pub(super) tokenizer: Arc<PieceTokenizer>,
+    pub(super) encoder: Arc<Encoder>,
+    queue: Arc<Queue<Vec<u32>>>,
 }
 
 impl std::fmt::Debug for E5Embedder {
@@ -67,14 +63,23 @@ impl E5Embedder {
         let encoder = Encoder::read(&file, Kernels::detect()).map_err(bad)?;
         let info = EmbedderInfo {
             name: name.to_owned(),
-            dim: encoder.hidden,
-            max_tokens: encoder.max_tokens,
+            dim: encoder.shape.hidden,
+            max_tokens: encoder.shape.positions,
             sha256: sha256.to_owned(),
         };
-        let tokenizer = PieceTokenizer::new(file.pieces).map_err(bad)?;
+        let tokenizer = Arc::new(PieceTokenizer::new(file.pieces).map_err(bad)?);
         let queue = Arc::new(Queue::new(config.embed_queue_length, config.embed_batch_tokens));
-        start(path, encoder, &queue, config.threads)?;
-        Ok(Self { info, tokenizer, queue })
+        let encoder = Arc::new(encoder);
+        let (path, computing) = (path.to_owned(), Arc::clone(&encoder));
+        start("embed", &queue, config.threads, move |texts: &[Vec<u32>]| {
+            all_finite(computing.embed(texts), &path)
+        })?;
+        Ok(Self {
+            info,
+            tokenizer,
+            encoder,
+            queue,
+        })
     }
 
     /// The ids of `text` as it stands, without prefix, with the marks of beginning and end.
@@ -83,6 +88,10 @@ impl E5Embedder {
     /// [`InferenceError::Tokenizer`].
     pub fn token_ids(&self, text: &str) -> Result<Vec<u32>, InferenceError> {
         self.tokenizer.encode(text)
+    }
+
+    pub(super) fn info_sha256(&self) -> String {
+        self.info.sha256.clone()
     }
 
     fn encode(&self, kind: TextKind, text: &str) -> Result<Vec<u32>, InferenceError> {
@@ -142,45 +151,3 @@ impl Embedder for E5Embedder {
         Ok(Embeddings { dim, data, tokens })
     }
 }
-
-/// Starts the thread that owns the encoder, with a pool of compute threads of its own.
-fn start(path: &Path, encoder: Encoder, queue: &Arc<Queue>, threads: usize) -> Result<(), InferenceError> {
-    let threads = if threads == 0 {
-        std::thread::available_parallelism().map_or(1, usize::from)
-    } else {
-        threads
-    };
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|i| format!("kefu-embed-{i}"))
-        .build()
-        .map_err(|error| InferenceError::BadParameter {
-            name: "threads",
-            detail: error.to_string(),
-        })?;
-    let queue = Arc::clone(queue);
-    let path = path.to_owned();
-    std::thread::Builder::new()
-        .name("kefu-embed".into())
-        .spawn(move || pool.install(|| queue.serve(|texts| compute(&encoder, &path, texts))))
-        .map_err(|source| InferenceError::Io {
-            path: PathBuf::from("thread kefu-embed"),
-            source,
-        })?;
-    Ok(())
-}
-
-fn compute(encoder: &Encoder, path: &Path, texts: &[Vec<u32>]) -> Result<Vec<f32>, InferenceError> {
-    let vectors = encoder.embed(texts);
-    if vectors.iter().all(|x| x.is_finite()) {
-        Ok(vectors)
-    } else {
-        Err(InferenceError::BadModel {
-            path: path.to_owned(),
-            detail: "it computes a vector that is not finite; fetch the file again".into(),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,9 +1,11 @@
 //! The tokenizer of XLM-R: characters normalised by a table, words marked by U+2581, each cut into the likeliest
 //! sequence of pieces (Kudo, arXiv:1804.10959), between the marks of beginning and end.
 
-use super::container::{Fault, Pieces};
+use super::container::Pieces;
+use super::weights::Fault;
 use crate::inference::InferenceError;
 use std::collections::HashMap;
+use std::ops::Range;
 use tokenizers::Model;
 use tokenizers::models::unigram::Unigram;
 
@@ -46,53 +48,83 @@ impl PieceTokenizer {
         })
     }
 
+    /// The mark of the beginning.
+    pub(super) fn begin(&self) -> u32 {
+        self.begin
+    }
+
+    /// The mark of the end.
+    pub(super) fn end(&self) -> u32 {
+        self.end
+    }
+
     /// The ids of `text` with the marks of beginning and end.
     pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>, InferenceError> {
         let mut ids = vec![self.begin];
-        let marked = self.normalise(text);
+        ids.extend(self.pieces(text)?.into_iter().map(|(id, _)| id));
+        ids.push(self.end);
+        Ok(ids)
+    }
+
+    /// The pieces of `text` without marks: id, and the bytes of `text` it stands for. A piece of what the normaliser
+    /// made out of one character has that character's bytes.
+    pub(super) fn pieces(&self, text: &str) -> Result<Vec<(u32, Range<usize>)>, InferenceError> {
+        let (marked, origins) = self.normalise(text);
         let mut words = marked
             .char_indices()
             .filter(|(_, c)| *c == MARK)
             .map(|(at, _)| at)
             .peekable();
+        let mut all = Vec::new();
         while let Some(from) = words.next() {
             let to = words.peek().copied().unwrap_or(marked.len());
             let pieces = self
                 .model
                 .tokenize(&marked[from..to])
                 .map_err(|e| InferenceError::Tokenizer(e.to_string()))?;
-            ids.extend(pieces.iter().map(|piece| piece.id));
+            for piece in pieces {
+                let bytes = &origins[from + piece.offsets.0..from + piece.offsets.1];
+                let first = bytes.first().map_or(0, |origin| origin.start);
+                let last = bytes.last().map_or(first, |origin| origin.end);
+                all.push((piece.id, first..last));
+            }
         }
-        ids.push(self.end);
-        Ok(ids)
+        Ok(all)
     }
 
     /// Characters replaced by the table, runs of spaces by one mark, a mark before the first word. Nothing gives
-    /// nothing. NUL never comes through: it stands for control pieces.
-    fn normalise(&self, text: &str) -> String {
+    /// nothing. NUL never comes through: it stands for control pieces. For each byte, which bytes of `text` it is from.
+    fn normalise(&self, text: &str) -> (String, Vec<Range<usize>>) {
         let mut out = String::with_capacity(text.len() + MARK.len_utf8());
-        let mut space = false;
-        let mut push = |c: char| {
+        let mut origins = Vec::with_capacity(text.len() + MARK.len_utf8());
+        let (mut space, mut begun) = (false, false);
+        let mut push = |c: char, origin: &Range<usize>| {
+            let mut put = |c: char| {
+                out.push(c);
+                origins.resize(out.len(), origin.clone());
+            };
             if c == ' ' {
                 if !space {
-                    out.push(MARK);
+                    put(MARK);
                 }
                 space = true;
             } else if c != '\0' {
-                if out.is_empty() && c != MARK {
-                    out.push(MARK);
+                if !begun && c != MARK {
+                    put(MARK);
                 }
-                out.push(c);
+                put(c);
                 space = false;
             }
+            begun = begun || c != '\0';
         };
-        for c in text.chars() {
+        for (at, c) in text.char_indices() {
+            let origin = at..at + c.len_utf8();
             match self.normaliser.get(&c) {
-                Some(replacement) => replacement.chars().for_each(&mut push),
-                None => push(c),
+                Some(replacement) => replacement.chars().for_each(|c| push(c, &origin)),
+                None => push(c, &origin),
             }
         }
-        out
+        (out, origins)
     }
 }
 
@@ -162,5 +194,18 @@ mod tests {
     #[test]
     fn consecutive_unknown_characters_are_one_unknown_piece() {
         assert_eq!(tokenizer().encode("a龘靐").unwrap(), [0, 5, 3, 2]);
+    }
+
+    #[test]
+    fn pieces_know_their_bytes() {
+        let text = "Ａb\u{1} a龘靐b";
+        let cut: Vec<(u32, &str)> = tokenizer()
+            .pieces(text)
+            .unwrap()
+            .into_iter()
+            .map(|(id, bytes)| (id, &text[bytes]))
+            .collect();
+        // The mark before the first word stands for no byte of its own, so it has those of what follows it.
+        assert_eq!(cut, [(4, "Ａ"), (8, "Ａb"), (5, " a"), (3, "龘靐"), (7, "b")]);
     }
 }

@@ -1,0 +1,262 @@
+//! The reader: an encoder trained to say whether a passage answers a question, and where.
+//!
+//! It sees `<s> query: QUESTION </s></s> passage: TITLE TEXT </s>`. A linear head over the first token and the mean of all
+//! gives the log-odds that the passage answers (Rajpurkar et al., arXiv:1806.03822, who added the unanswerable); two more
+//! give every token's score as the beginning and the end of the answer (Devlin et al., arXiv:1810.04805, section 4.2).
+
+use super::embedder::E5Embedder;
+use super::head::HeadFile;
+use super::model::{Encoded, Encoder};
+use super::queue::{Lane, Queue};
+use super::tokenizer::PieceTokenizer;
+use super::weights::{Fault, Weights};
+use super::{all_finite, start};
+use crate::config::InferenceConfig;
+use crate::inference::gguf::{Gguf, GgufError};
+use crate::inference::{InferenceError, ReadPassage, Reader, Reading};
+use async_trait::async_trait;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The reader that comes with the program; `models/reader/README.md` says how it was made.
+const BUILT_IN: &[u8] = include_bytes!("../../../models/reader/reader.gguf");
+
+/// Tokens of the longest input it was trained with.
+const MAX_TOKENS: usize = 384;
+/// Tokens of a question and of a title that are read; the rest is passed over.
+const MAX_QUESTION_TOKENS: usize = 96;
+const MAX_TITLE_TOKENS: usize = 48;
+/// Tokens of the longest answer that is marked.
+const MAX_ANSWER_TOKENS: usize = 64;
+/// Numbers that one input gives: log-odds, first and last token of the answer.
+const OUTPUTS: usize = 3;
+
+/// The heads over the encoder's output.
+struct Heads {
+    answers: Vec<f32>,
+    answers_bias: f32,
+    /// Two rows: beginning, end. Their biases change nothing in a comparison.
+    span: Vec<f32>,
+}
+
+/// One input: a question and a part of a passage.
+struct Input {
+    ids: Vec<u32>,
+    /// Where the passage's text begins in `ids`; the mark at the end does not belong to it.
+    text: usize,
+}
+
+impl AsRef<[u32]> for Input {
+    fn as_ref(&self) -> &[u32] {
+        &self.ids
+    }
+}
+
+/// A part of a passage that is read at once, with the bytes of the passage that each token stands for.
+struct Part {
+    input: Input,
+    bytes: Vec<Range<usize>>,
+}
+
+/// A reader in this process; one thread owns it, and dropping the reader ends the thread.
+pub struct CrossReader {
+    tokenizer: Arc<PieceTokenizer>,
+    queue: Arc<Queue<Input>>,
+    version: String,
+}
+
+impl std::fmt::Debug for CrossReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CrossReader")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CrossReader {
+    /// The reader that comes with the program, over the vocabulary of `embedder`.
+    ///
+    /// # Errors
+    /// `BadModel` if it was trained over another vocabulary; `BadParameter` if the thread pool cannot be built.
+    pub fn built_in(embedder: &E5Embedder, config: &InferenceConfig) -> Result<Self, InferenceError> {
+        let path = Path::new("reader.gguf (built in)");
+        Self::new(Gguf::from_bytes(path, BUILT_IN), path, embedder, config)
+    }
+
+    /// A reader from a file.
+    ///
+    /// # Errors
+    /// As [`Self::built_in`], and `Io`.
+    pub fn load(path: &Path, embedder: &E5Embedder, config: &InferenceConfig) -> Result<Self, InferenceError> {
+        Self::new(Gguf::open(path), path, embedder, config)
+    }
+
+    fn new(
+        file: Result<Gguf, GgufError>,
+        path: &Path,
+        embedder: &E5Embedder,
+        config: &InferenceConfig,
+    ) -> Result<Self, InferenceError> {
+        let bad = |detail| InferenceError::BadModel {
+            path: path.to_owned(),
+            detail,
+        };
+        let file = HeadFile(file?);
+        let base = file.text("kefu-reader.encoder_sha256").map_err(bad)?;
+        let has = &embedder.info_sha256();
+        if !has.is_empty() && base != *has {
+            return Err(bad(format!(
+                "it belongs to the embedding model with the SHA-256 {base}, and {has} is loaded; set [inference] \
+                 embedding_model to the one it was trained over, or train a reader over this one"
+            )));
+        }
+        let version = file.text("general.version").map_err(bad)?;
+        let encoder = embedder.encoder.sibling(&file).map_err(bad)?;
+        let heads = Heads::read(&file, encoder.shape.hidden).map_err(bad)?;
+        let queue = Arc::new(Queue::new(config.embed_queue_length, config.embed_batch_tokens));
+        let path = path.to_owned();
+        start("reader", &queue, config.threads, move |inputs: &[Input]| {
+            all_finite(read(&encoder, &heads, inputs), &path)
+        })?;
+        Ok(Self {
+            tokenizer: Arc::clone(&embedder.tokenizer),
+            queue,
+            version,
+        })
+    }
+
+    /// The parts of one passage: one, or several that overlap where it is long.
+    fn parts(&self, question: &[u32], passage: &ReadPassage) -> Result<Vec<Part>, InferenceError> {
+        let mut head = question.to_vec();
+        let title = self.tokenizer.pieces(&format!("passage: {}", passage.title))?;
+        head.extend(title.iter().take(MAX_TITLE_TOKENS).map(|(id, _)| id));
+        let pieces = self.tokenizer.pieces(&passage.text)?;
+        let room = MAX_TOKENS - head.len() - 1;
+        let mut parts = Vec::new();
+        let mut first = 0;
+        loop {
+            let part = &pieces[first..pieces.len().min(first + room)];
+            let mut ids = head.clone();
+            ids.extend(part.iter().map(|(id, _)| id));
+            ids.push(self.tokenizer.end());
+            parts.push(Part {
+                input: Input { ids, text: head.len() },
+                bytes: part.iter().map(|(_, bytes)| bytes.clone()).collect(),
+            });
+            if first + room >= pieces.len() {
+                return Ok(parts);
+            }
+            first += room * 3 / 4;
+        }
+    }
+}
+
+impl Drop for CrossReader {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+#[async_trait]
+impl Reader for CrossReader {
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    async fn read(&self, question: &str, passages: &[ReadPassage]) -> Result<Vec<Reading>, InferenceError> {
+        let mut asked = vec![self.tokenizer.begin()];
+        let pieces = self.tokenizer.pieces(&format!("query: {question}"))?;
+        asked.extend(pieces.iter().take(MAX_QUESTION_TOKENS).map(|(id, _)| id));
+        asked.extend([self.tokenizer.end(); 2]);
+        let (mut inputs, mut places) = (Vec::new(), Vec::new());
+        for (number, passage) in passages.iter().enumerate() {
+            for part in self.parts(&asked, passage)? {
+                inputs.push(part.input);
+                places.push((number, part.bytes));
+            }
+        }
+        let none = Reading {
+            log_odds: f32::NEG_INFINITY,
+            span: 0..0,
+        };
+        let mut readings = vec![none; passages.len()];
+        if inputs.is_empty() {
+            return Ok(readings);
+        }
+        let reply = self.queue.push(Lane::Express, inputs)?;
+        let outputs = reply.await.map_err(|_| InferenceError::Stopped)??;
+        for ((number, bytes), output) in places.iter().zip(outputs.as_chunks::<OUTPUTS>().0) {
+            let [log_odds, first, last] = *output;
+            let reading = &mut readings[*number];
+            // Of a long passage the part counts that answers best.
+            if log_odds > reading.log_odds {
+                let at = |token: f32| bytes.get(token as usize).cloned().unwrap_or(0..0);
+                *reading = Reading {
+                    log_odds,
+                    span: at(first).start..at(last).end.max(at(first).start),
+                };
+            }
+        }
+        Ok(readings)
+    }
+}
+
+impl Heads {
+    fn read(file: &HeadFile, hidden: usize) -> Result<Self, Fault> {
+        Ok(Self {
+            answers: file.numbers("head.w", 2 * hidden)?,
+            answers_bias: file.numbers("head.b", 1)?[0],
+            span: file.numbers("span.w", 2 * hidden)?,
+        })
+    }
+
+    fn of(&self, input: &Input, encoded: &Encoded<'_>) -> Vec<f32> {
+        let (first, mean) = self.answers.split_at(self.answers.len() / 2);
+        let log_odds = self.answers_bias + dot(encoded.token(0), first) + dot(encoded.mean().into_iter(), mean);
+        let (begin, end) = self.span.split_at(self.span.len() / 2);
+        let tokens = input.text..encoded.tokens() - 1;
+        let begins: Vec<f32> = tokens.clone().map(|t| dot(encoded.token(t), begin)).collect();
+        let ends: Vec<f32> = tokens.map(|t| dot(encoded.token(t), end)).collect();
+        let (from, to) = best_span(&begins, &ends);
+        vec![log_odds, from as f32, to as f32]
+    }
+}
+
+fn read(encoder: &Encoder, heads: &Heads, inputs: &[Input]) -> Vec<f32> {
+    encoder.run(inputs, OUTPUTS, |input, encoded| heads.of(input, &encoded))
+}
+
+fn dot(a: impl Iterator<Item = f32>, b: &[f32]) -> f32 {
+    a.zip(b).map(|(x, y)| x * y).sum()
+}
+
+/// First and last token of the span with the highest sum of scores, at most [`MAX_ANSWER_TOKENS`] long.
+fn best_span(begins: &[f32], ends: &[f32]) -> (usize, usize) {
+    let mut best = (f32::NEG_INFINITY, 0, 0);
+    for (from, begin) in begins.iter().enumerate() {
+        for (to, end) in ends.iter().enumerate().skip(from).take(MAX_ANSWER_TOKENS) {
+            if begin + end > best.0 {
+                best = (begin + end, from, to);
+            }
+        }
+    }
+    (best.1, best.2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::best_span;
+
+    #[test]
+    fn a_span_never_ends_before_it_begins() {
+        assert_eq!(best_span(&[0.0, 5.0, 1.0], &[4.0, 0.0, 3.0]), (1, 2));
+        assert_eq!(best_span(&[9.0, 0.0], &[0.5, 0.0]), (0, 0));
+        assert_eq!(best_span(&[], &[]), (0, 0));
+        let mut ends = vec![0.0; 200];
+        ends[150] = 9.0;
+        let mut begins = vec![0.0; 200];
+        begins[10] = 9.5;
+        assert_eq!(best_span(&begins, &ends), (10, 10));
+    }
+}

@@ -1,0 +1,33 @@
+//! What an encoder's layers are read from, whatever the file.
+
+use super::container::BLOCK_BYTES;
+use half::f16;
+
+/// What is wrong with the file, in words.
+pub(super) type Fault = String;
+
+/// Bytes of a block of `Q8_0`: an f16 scale and 32 weights.
+pub(super) const Q8_BLOCK_BYTES: usize = 34;
+
+/// A matrix in blocks of 32 weights along its inner dimension, column after column.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Blocks<'a> {
+    /// GGML's `Q4_0`.
+    Q4(&'a [[u8; BLOCK_BYTES]]),
+    /// GGML's `Q8_0`.
+    Q8(&'a [[u8; Q8_BLOCK_BYTES]]),
+}
+
+/// Tensors by name.
+pub(super) trait Weights {
+    /// The tensor `name` of `elements` numbers, all finite.
+    fn numbers(&self, name: &str, elements: usize) -> Result<Vec<f32>, Fault>;
+
+    /// The blocks of the tensor `name` of `elements` weights, all scales finite.
+    fn blocks(&self, name: &str, elements: usize) -> Result<Blocks<'_>, Fault>;
+}
+
+/// The scale at the beginning of a block.
+pub(super) fn block_scale<const N: usize>(block: &[u8; N]) -> f32 {
+    f16::from_le_bytes([block[0], block[1]]).to_f32()
+}
