@@ -37,7 +37,10 @@ impl Level {
                 .copied()
                 .unwrap_or_else(|| {
                     let names: Vec<_> = available.iter().map(|level| level.name()).collect();
-                    tracing::warn!("{SWITCH}={name} is not available here ({}): it is ignored", names.join(", "));
+                    tracing::warn!(
+                        "{SWITCH}={name} is not available here ({}): it is ignored",
+                        names.join(", ")
+                    );
                     best
                 }),
         }
@@ -56,9 +59,8 @@ impl Level {
         let mut all = vec![Self::scalar()];
         #[cfg(target_arch = "x86_64")]
         {
-            let avx2 = is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c");
+            let avx2 =
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
             let avx512 = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")

@@ -271,6 +271,20 @@ pub fn run(pieces: usize, work: Work<'_>) {
     }
 }
 
+/// Calls `work` with each piece of `len` numbers of `data`, the last perhaps shorter, and the piece's number.
+///
+/// # Panics
+/// If `len` is 0, or a piece panics.
+pub fn run_chunks<T: Send>(data: &mut [T], len: usize, work: &(dyn Fn(usize, &mut [T]) + Sync)) {
+    let whole = data.len();
+    let parts = Parts::new(data);
+    run(whole.div_ceil(len), &|piece| {
+        let start = piece * len;
+        // SAFETY: `data` is borrowed until `run` returns, and each piece has a part of its own.
+        work(piece, unsafe { parts.part(start, len.min(whole - start)) });
+    });
+}
+
 /// Threads that [`run`] uses from this thread.
 #[must_use]
 pub fn threads() -> usize {
@@ -281,13 +295,21 @@ pub fn threads() -> usize {
 }
 
 /// A place that several pieces of work write to, each its own part.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Parts<T>(*mut T, usize);
 
 // SAFETY: it is no more than a pointer; each use of it says why what it writes is its own.
 unsafe impl<T: Send> Send for Parts<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Parts<T> {}
+
+impl<T> Clone for Parts<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Parts<T> {}
 
 impl<T> Parts<T> {
     pub(super) fn new(whole: &mut [T]) -> Self {
@@ -298,7 +320,7 @@ impl<T> Parts<T> {
     ///
     /// # Safety
     /// The slice that this was made of is still borrowed, and nobody else uses this part of it while the result lives.
-    pub(super) unsafe fn part<'a>(self, start: usize, len: usize) -> &'a mut [T] {
+    pub(super) unsafe fn part<'a>(&self, start: usize, len: usize) -> &'a mut [T] {
         assert!(start <= self.1 && len <= self.1 - start, "a part beyond the whole");
         // SAFETY: it is within the slice, and the caller answers for the rest.
         unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
@@ -357,6 +379,20 @@ mod tests {
             let count = AtomicUsize::new(0);
             pool.run(16, &|_| _ = count.fetch_add(1, SeqCst));
             assert_eq!(count.load(SeqCst), 16);
+        }
+    }
+
+    #[test]
+    fn chunks_cover_all_and_do_not_overlap() {
+        for count in [0, 1, 9, 10, 11, 1003] {
+            let mut data = vec![0; count];
+            run_chunks(&mut data, 10, &|piece, part| {
+                for number in part {
+                    *number += piece + 1;
+                }
+            });
+            let expected: Vec<usize> = (0..count).map(|index| index / 10 + 1).collect();
+            assert_eq!(data, expected);
         }
     }
 

@@ -32,8 +32,15 @@ impl Quantised {
     /// # Panics
     /// If the columns are not whole blocks of 32, or `x` is not whole rows.
     pub fn fill(&mut self, level: Level, x: &[f32], columns: usize) {
-        assert!(columns > 0 && columns.is_multiple_of(BLOCK), "{columns} columns are not whole blocks");
-        assert!(x.len().is_multiple_of(columns), "{} numbers are not whole rows of {columns}", x.len());
+        assert!(
+            columns > 0 && columns.is_multiple_of(BLOCK),
+            "{columns} columns are not whole blocks"
+        );
+        assert!(
+            x.len().is_multiple_of(columns),
+            "{} numbers are not whole rows of {columns}",
+            x.len()
+        );
         self.rows = x.len() / columns;
         self.columns = columns;
         let blocks = x.len() / BLOCK;

@@ -1,6 +1,8 @@
 //! AVX-512 with VNNI. A lane of a register is a row of the matrix; each instruction multiplies four numbers of 16 rows
 //! with four activations, which are the same for all of them.
 #![allow(unsafe_code)]
+#![allow(clippy::cast_ptr_alignment)] // All loads and stores are of the kind that needs no alignment.
+#![allow(clippy::many_single_char_names)] // `x`, `y`, `q` as in the formula.
 #![allow(clippy::needless_range_loop)] // The loops run over registers; an iterator hides that from the reader.
 
 use super::Task;
@@ -8,12 +10,12 @@ use super::activations::{Blocks, factors};
 use super::format::{BLOCK, LANES, SUPER, Scales};
 use std::arch::x86_64::{
     __m128i, __m256i, __m512, __m512i, _mm_loadu_si128, _mm_storeu_si128, _mm256_loadu_si256, _mm512_add_epi32,
-_mm512_and_si512, _mm512_castps_si512, _mm512_cvtepi8_epi32, _mm512_cvtepi32_epi8,
-    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_cvtps_epi32, _mm512_dpbusd_epi32,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_add_epi8, _mm512_mask_storeu_ps,
-    _mm512_max_epu32, _mm512_mul_ps, _mm512_or_si512, _mm512_reduce_add_epi32, _mm512_reduce_max_epu32,
-    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
-    _mm512_slli_epi16, _mm512_srli_epi16, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_ps,
+    _mm512_and_si512, _mm512_castps_si512, _mm512_cvtepi8_epi32, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps,
+    _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_cvtps_epi32, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_mask_add_epi8, _mm512_mask_storeu_ps, _mm512_max_epu32, _mm512_mul_ps, _mm512_or_si512,
+    _mm512_reduce_add_epi32, _mm512_reduce_max_epu32, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi16, _mm512_srli_epi16, _mm512_storeu_ps,
+    _mm512_storeu_si512, _mm512_sub_ps,
 };
 use std::cell::RefCell;
 

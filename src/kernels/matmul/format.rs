@@ -153,7 +153,10 @@ impl Format {
     /// If the columns are not whole blocks of the file.
     #[must_use]
     pub fn packed_bytes(self, rows: usize, columns: usize) -> usize {
-        assert!(columns.is_multiple_of(self.file_block()), "{columns} columns are not whole blocks");
+        assert!(
+            columns.is_multiple_of(self.file_block()),
+            "{columns} columns are not whole blocks"
+        );
         rows.div_ceil(LANES) * self.panel_bytes(columns)
     }
 
@@ -187,7 +190,11 @@ impl<'a> Matrix<'a> {
     /// If the length is another.
     #[must_use]
     pub fn new(format: Format, (rows, columns): (usize, usize), bytes: &'a [u8]) -> Self {
-        assert_eq!(bytes.len(), format.packed_bytes(rows, columns), "bytes of a packed matrix");
+        assert_eq!(
+            bytes.len(),
+            format.packed_bytes(rows, columns),
+            "bytes of a packed matrix"
+        );
         Self {
             format,
             rows,

@@ -82,7 +82,10 @@ pub fn multiply(level: Level, x: &Quantised, products: &mut [Product<'_>]) {
     for Product { matrix, bias, out } in products.iter() {
         assert_eq!(matrix.columns, x.columns(), "columns of a matrix and of activations");
         assert_eq!(out.len(), x.rows() * matrix.rows, "the output of a product");
-        assert!(bias.is_none_or(|bias| bias.len() == matrix.rows), "a bias of another length");
+        assert!(
+            bias.is_none_or(|bias| bias.len() == matrix.rows),
+            "a bias of another length"
+        );
     }
     if x.rows() == 0 {
         return;
@@ -109,7 +112,11 @@ pub fn multiply(level: Level, x: &Quantised, products: &mut [Product<'_>]) {
     let mut pieces = Vec::new();
     for task in &tasks {
         let panels = task.matrix.panels();
-        pieces.extend((0..panels).step_by(step).map(|first| (task, first, step.min(panels - first))));
+        pieces.extend(
+            (0..panels)
+                .step_by(step)
+                .map(|first| (task, first, step.min(panels - first))),
+        );
     }
     pool::run(pieces.len(), &|piece| {
         let (task, first, panels) = pieces[piece];

@@ -15,7 +15,13 @@ pub(super) fn pack(format: Format, (rows, columns): (usize, usize), file: &[u8],
         let height = LANES.min(rows - first);
         // SAFETY: `out` is borrowed until `run` returns, and each panel is packed by one piece.
         let out = unsafe { parts.part(panel * bytes, bytes) };
-        pack_panel(format, columns, &file[first * row_bytes..][..height * row_bytes], row_bytes, out);
+        pack_panel(
+            format,
+            columns,
+            &file[first * row_bytes..][..height * row_bytes],
+            row_bytes,
+            out,
+        );
     });
 }
 
@@ -62,7 +68,7 @@ fn quants(format: Format, block: &[u8], part: usize) -> Quants {
         Format::Q4_K | Format::Q5_K => {
             let nibbles = &block[if format == Format::Q4_K { 16 } else { 48 }..][part / 2 * BLOCK..][..BLOCK];
             for (q, byte) in out.iter_mut().zip(nibbles) {
-                *q = if part % 2 == 0 { byte & 15 } else { byte >> 4 };
+                *q = if part.is_multiple_of(2) { byte & 15 } else { byte >> 4 };
             }
             if format == Format::Q5_K {
                 for (q, byte) in out.iter_mut().zip(&block[16..48]) {

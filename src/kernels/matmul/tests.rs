@@ -78,7 +78,10 @@ fn packing_keeps_every_number() {
                 for (got, want) in matrix.row(row).iter().zip(want) {
                     // Both compute scale * q + minimum in f32, perhaps with one more or less rounding of each term,
                     // none of which exceeds 63 * 127 * 0.02.
-                    assert!((got - want).abs() <= 4.0 * f32::EPSILON * 160.0, "{format:?} {got} {want}");
+                    assert!(
+                        (got - want).abs() <= 4.0 * f32::EPSILON * 160.0,
+                        "{format:?} {got} {want}"
+                    );
                 }
             }
         }
@@ -89,7 +92,11 @@ fn activations(rows: usize, columns: usize, rng: &mut StdRng) -> Vec<f32> {
     // Blocks of very different size, and some of zeroes.
     let mut x = Vec::with_capacity(rows * columns);
     for block in 0..rows * columns / BLOCK {
-        let size = if block % 11 == 5 { 0.0 } else { 10f32.powi(rng.random_range(-4..3)) };
+        let size = if block % 11 == 5 {
+            0.0
+        } else {
+            10f32.powi(rng.random_range(-4..3))
+        };
         x.extend((0..BLOCK).map(|_| rng.random_range(-1.0..1.0f32) * size));
     }
     x
@@ -134,7 +141,10 @@ fn products_agree_with_double_precision_within_the_rounding_of_activations() {
                     // A weight may be small as the difference of a large product and a large minimum.
                     bound += 1e-4 * f64::from(x.iter().fold(0f32, |most, x| most.max(x.abs())));
                     let error = (f64::from(*got) - exact).abs();
-                    assert!(error <= bound + 1e-6, "{format:?} {shape:?} row {row}: {error} > {bound}");
+                    assert!(
+                        error <= bound + 1e-6,
+                        "{format:?} {shape:?} row {row}: {error} > {bound}"
+                    );
                 }
             }
         }
@@ -155,7 +165,12 @@ fn all_levels_and_any_number_of_rows_give_the_same_numbers() {
             for level in Level::available() {
                 for rows in 1..=most {
                     let got = product(level, matrix, Some(&bias), &x[..rows * shape.1]);
-                    assert_eq!(got, want[..rows * shape.0], "{format:?} {shape:?} x {rows} {}", level.name());
+                    assert_eq!(
+                        got,
+                        want[..rows * shape.0],
+                        "{format:?} {shape:?} x {rows} {}",
+                        level.name()
+                    );
                 }
             }
         }
@@ -170,7 +185,10 @@ fn several_matrices_share_their_activations() {
         packed(Format::Q5_0, a, &file(Format::Q5_0, a, &mut rng)),
         packed(Format::Q6_K, b, &file(Format::Q6_K, b, &mut rng)),
     );
-    let (first, second) = (Matrix::new(Format::Q5_0, a, &first), Matrix::new(Format::Q6_K, b, &second));
+    let (first, second) = (
+        Matrix::new(Format::Q5_0, a, &first),
+        Matrix::new(Format::Q6_K, b, &second),
+    );
     for rows in [1, 5] {
         let x = activations(rows, 256, &mut rng);
         let level = Level::detect();
@@ -213,8 +231,18 @@ fn activations_are_within_half_a_step() {
     for level in Level::available() {
         let mut other = Quantised::default();
         other.fill(level, &x, 96);
-        assert_eq!((&other.values, &other.sums), (&scalar.values, &scalar.sums), "{}", level.name());
-        assert_eq!((&other.scales, &other.totals), (&scalar.scales, &scalar.totals), "{}", level.name());
+        assert_eq!(
+            (&other.values, &other.sums),
+            (&scalar.values, &scalar.sums),
+            "{}",
+            level.name()
+        );
+        assert_eq!(
+            (&other.scales, &other.totals),
+            (&scalar.scales, &scalar.totals),
+            "{}",
+            level.name()
+        );
     }
 }
 
@@ -231,7 +259,11 @@ fn what_is_not_finite_stays_so() {
                 x[77] = bad;
                 for level in Level::available() {
                     let got = product(level, matrix, None, &x);
-                    assert!(got[..20].iter().all(|y| !y.is_finite()), "{format:?} {bad} {}", level.name());
+                    assert!(
+                        got[..20].iter().all(|y| !y.is_finite()),
+                        "{format:?} {bad} {}",
+                        level.name()
+                    );
                     assert!(got[20..].iter().all(|y| y.is_finite()));
                 }
             }
