@@ -1,10 +1,9 @@
 //! From the tensors of a file to the weights of layers.
 
 use super::InferenceError;
-use super::gguf::{Fault, Gguf, TensorType, TensorView};
-use super::layers::{BlockMatrix, Embedding, Linear, RmsNorm, Weight};
-use super::repack::{self, Arena};
-use candle_core::quantized::GgmlDType;
+use super::gguf::{Fault, Gguf, TensorView};
+use super::layers::{Embedding, Linear, RmsNorm, Weight};
+use super::packed::Arena;
 use candle_core::{CpuStorage, Device, Tensor};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -19,8 +18,8 @@ pub(super) struct Weights<'a> {
 }
 
 impl<'a> Weights<'a> {
-    /// The tensors of `gguf`. Those whose format is slow to multiply are rewritten now; `lookup_only` names one that is
-    /// never multiplied.
+    /// The tensors of `gguf`. Matrices are packed for the kernels now; `lookup_only` names one that is never
+    /// multiplied.
     pub(super) fn new(gguf: &'a Gguf, lookup_only: Option<&str>) -> Result<Self, InferenceError> {
         let mut views: Vec<_> = gguf
             .tensor_names()
@@ -113,19 +112,14 @@ impl<'a> Weights<'a> {
     }
 
     fn weight(&self, view: &TensorView<'_>, shape: (usize, usize)) -> Result<Weight, InferenceError> {
-        if view.dtype == TensorType::F32 {
-            let numbers = dequantised(view)?;
-            return Ok(Weight::Dense(Tensor::from_vec(numbers, shape, &Device::Cpu)?));
+        match self.arena.matrix(view) {
+            Some(matrix) => Ok(Weight::Packed(matrix)),
+            None => Ok(Weight::Dense(Tensor::from_vec(
+                dequantised(view)?,
+                shape,
+                &Device::Cpu,
+            )?)),
         }
-        let matrix = match self.arena.matrix(view.name) {
-            Some((bytes, offsets)) => {
-                let by_block = (shape.0, shape.1 / repack::BLOCK);
-                let offsets = offsets.map(|offsets| Tensor::from_slice(offsets, by_block, &Device::Cpu));
-                BlockMatrix::new(bytes, GgmlDType::Q8_0, shape, offsets.transpose()?)?
-            }
-            None => BlockMatrix::new(self.gguf.shared_bytes(view.name)?, view.dtype.ggml(), shape, None)?,
-        };
-        Ok(Weight::Blocks(matrix))
     }
 }
 

@@ -1,4 +1,9 @@
 //! Safe functions over quantised blocks and vectors, one folder a subject: the scalar file is the specification, one
 //! file an instruction set beside it, chosen at run time. The only room besides memory mapping where `unsafe` is allowed.
 
+pub mod level;
+pub mod matmul;
 pub mod panel;
+pub mod pool;
+
+pub use level::Level;

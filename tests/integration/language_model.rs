@@ -1,8 +1,7 @@
 //! Real language models against golden logits of llama.cpp on the same files.
 //!
-//! Products of many rows are in `f32` here, those of one row round activations to 8 bits; llama.cpp always rounds. The
-//! fixture says how far llama.cpp itself is from an `f32` forward pass over the same weights (`f32`), and that is the
-//! measure of what may differ.
+//! Both round activations to 8 bits. The fixture says how far llama.cpp itself is from an `f32` forward pass over the same
+//! weights (`f32`), and that is the measure of what may differ.
 
 #![allow(clippy::unwrap_used)]
 

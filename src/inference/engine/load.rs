@@ -5,6 +5,7 @@ use crate::config::InferenceConfig;
 use crate::inference::gguf::Gguf;
 use crate::inference::tokenizer::{Tokenizer, Vocabulary};
 use crate::inference::{InferenceError, ModelInfo, models};
+use crate::kernels::pool;
 use std::path::Path;
 
 /// Loads the GGUF file at `path` and starts an engine on it. `name` is what clients call the model, `sha256` what the
@@ -20,7 +21,7 @@ pub fn load_language_model(
 ) -> Result<Engine, InferenceError> {
     let gguf = Gguf::open(path)?;
     let tokenizer = Tokenizer::new(Vocabulary::from_gguf(&gguf)?)?;
-    let model = models::load(&gguf, config.context_tokens)?;
+    let model = pool::with_threads(config.threads, || models::load(&gguf, config.context_tokens))?;
     let info = ModelInfo {
         name: name.to_owned(),
         architecture: gguf.metadata().str("general.architecture")?.to_owned(),

@@ -23,6 +23,7 @@ use super::tokenizer::{Piece, Tokenizer};
 use super::{GenerateRequest, GenerationEvent, GenerationStream, InferenceError, LanguageModel, ModelInfo, Prompt};
 use crate::config::InferenceConfig;
 use crate::domain::{Clock, SystemClock};
+use crate::kernels::pool;
 use prefix_cache::PrefixCache;
 use queue::{Job, Queue, Service};
 use std::path::PathBuf;
@@ -135,7 +136,7 @@ impl Engine {
         let threads = settings.threads;
         let thread = std::thread::Builder::new()
             .name("language-model".to_owned())
-            .spawn(move || with_threads(threads, || worker.run()))
+            .spawn(move || pool::with_threads(threads, || worker.run()))
             .map_err(|source| InferenceError::Io {
                 path: PathBuf::from(&info.name),
                 source,
@@ -250,19 +251,6 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.shutdown(Shutdown::Cancel);
     }
-}
-
-/// Runs `work` on this thread with a pool of `threads` compute threads, itself included; 0 takes the machine's cores.
-fn with_threads(threads: usize, work: impl FnOnce()) {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|index| format!("language-model-{index}"))
-        .use_current_thread()
-        .build();
-    if let Err(error) = &pool {
-        tracing::warn!(%error, "the engine runs without its own compute threads");
-    }
-    work();
 }
 
 #[cfg(test)]

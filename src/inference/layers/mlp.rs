@@ -1,8 +1,8 @@
 //! The feed-forward part of a layer: a gated linear unit (Shazeer, arXiv:2002.05202).
 
 use super::Linear;
+use crate::kernels::pool;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
 
 /// Numbers a thread takes at a time.
 const BATCH: usize = 8192;
@@ -73,13 +73,12 @@ impl CustomOp2 for Gating {
         }
         let (gate, up) = (slice(gate, gate_layout)?, slice(up, up_layout)?);
         let mut out = vec![0f32; gate.len()];
-        out.par_chunks_mut(BATCH)
-            .zip(gate.par_chunks(BATCH).zip(up.par_chunks(BATCH)))
-            .for_each(|(out, (gate, up))| {
-                for (out, (&gate, &up)) in out.iter_mut().zip(gate.iter().zip(up)) {
-                    *out = self.0.apply(gate) * up;
-                }
-            });
+        pool::run_chunks(&mut out, BATCH, &|piece, out| {
+            let range = piece * BATCH..piece * BATCH + out.len();
+            for (out, (&gate, &up)) in out.iter_mut().zip(gate[range.clone()].iter().zip(&up[range])) {
+                *out = self.0.apply(gate) * up;
+            }
+        });
         Ok((CpuStorage::F32(out), shape.clone()))
     }
 }

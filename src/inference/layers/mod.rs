@@ -9,7 +9,7 @@ mod rope;
 
 pub(crate) use attention::{Attention, Step, Window};
 pub(crate) use embedding::Embedding;
-pub(crate) use linear::{BlockMatrix, Linear, Weight};
+pub(crate) use linear::{Linear, Weight};
 pub(crate) use mlp::{Activation, Mlp};
 pub(crate) use norm::RmsNorm;
 pub(crate) use rope::{Rope, RopeStyle};

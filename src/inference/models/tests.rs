@@ -49,20 +49,25 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[test]
-fn prefill_agrees_with_the_reference_in_f32() {
+fn prefill_is_as_near_to_the_reference_in_f32_as_llama_cpp() {
     for name in NAMES {
         let golden = golden(name);
         let mut model = tiny(name);
-        // Enough rows that products are in `f32` throughout: what remains is the order of sums over seven layers.
         let mut cache = model.new_cache(64);
         let logits = model.forward_all(&golden.tokens, &mut cache).unwrap();
         let rows: Vec<&[f32]> = logits.chunks(model.vocabulary()).collect();
         for (&position, want) in &golden.logits_f32 {
+            // Both round activations to 8 bits, in blocks that need not be the same.
             let off = distance(rows[position], want);
-            assert!(off < 2e-3, "{name} at {position}: {off}");
+            let tolerance = 2.0 * golden.max_diff;
+            assert!(off < tolerance, "{name} at {position}: {off} of {tolerance}");
+            let best = argmax(rows[position]);
+            let lead = want[golden.argmax_f32[position]] - want[best];
+            assert!(
+                lead < golden.max_diff,
+                "{name} at {position}: token {best} is {lead} behind"
+            );
         }
-        let got: Vec<usize> = rows.iter().map(|row| argmax(row)).collect();
-        assert_eq!(got, golden.argmax_f32, "{name}");
     }
 }
 
@@ -110,14 +115,14 @@ fn chunks_give_what_the_whole_gives() {
         let tokens: Vec<u32> = (0..200).map(|_| rng.random_range(4..300)).collect();
         let mut cache = model.new_cache(256);
         let whole = model.forward_all(&tokens, &mut cache).unwrap();
-        // Chunks of 25 and more use the same kernels; window, masks and cache are what differs.
         let mut cache = model.new_cache(256);
         let mut parts = Vec::new();
         for chunk in tokens.chunks(25) {
             parts.extend(model.forward_all(chunk, &mut cache).unwrap());
         }
+        // Sums of attention in another order may round an activation to the next of 8 bits.
         let off = distance(&whole, &parts);
-        assert!(off < 2e-3, "{name}: {off}");
+        assert!(off < 2.0 * golden(name).max_diff, "{name}: {off}");
     }
 }
 

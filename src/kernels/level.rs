@@ -1,0 +1,105 @@
+//! Which instruction sets the kernels use: the best that the machine has, or a lower one that was asked for.
+
+use std::sync::OnceLock;
+
+/// The environment variable that holds the kernels to a level: `scalar`, `avx2` or `avx512`.
+pub const SWITCH: &str = "KEFU_KERNELS";
+
+/// Instruction sets that have a file in the kernels' folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Set {
+    Scalar,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+/// An instruction set that this machine has. The only ways to get one are the functions below, which is what makes
+/// calling its kernels sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level(pub(super) Set);
+
+impl Level {
+    /// The best that this machine has, or what `KEFU_KERNELS` names if the machine has it. Found once.
+    #[must_use]
+    pub fn detect() -> Self {
+        static FOUND: OnceLock<Level> = OnceLock::new();
+        *FOUND.get_or_init(|| Self::choose(std::env::var(SWITCH).ok().as_deref()))
+    }
+
+    fn choose(wanted: Option<&str>) -> Self {
+        let available = Self::available();
+        let best = available.last().copied().unwrap_or(Self::scalar());
+        match wanted {
+            None | Some("") => best,
+            Some(name) => (available.iter().find(|level| level.name() == name))
+                .copied()
+                .unwrap_or_else(|| {
+                    let names: Vec<_> = available.iter().map(|level| level.name()).collect();
+                    tracing::warn!(
+                        "{SWITCH}={name} is not available here ({}): it is ignored",
+                        names.join(", ")
+                    );
+                    best
+                }),
+        }
+    }
+
+    /// The specification, which runs everywhere.
+    #[must_use]
+    pub fn scalar() -> Self {
+        Self(Set::Scalar)
+    }
+
+    /// All that this machine has, the best last.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        #[allow(unused_mut)]
+        let mut all = vec![Self::scalar()];
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 =
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni");
+            if avx2 {
+                all.push(Self(Set::Avx2));
+            }
+            if avx2 && avx512 {
+                all.push(Self(Set::Avx512));
+            }
+        }
+        all
+    }
+
+    /// What `KEFU_KERNELS` calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Set::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => "avx512",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_chosen_by_name_and_never_assumed() {
+        for level in Level::available() {
+            assert_eq!(Level::choose(Some(level.name())), level);
+        }
+        let best = Level::available().pop();
+        assert_eq!(Some(Level::choose(None)), best);
+        assert_eq!(Some(Level::choose(Some("mmx"))), best);
+    }
+}
