@@ -20,6 +20,8 @@ mod pack;
 mod scalar;
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 
 #[cfg(test)]
@@ -128,9 +130,11 @@ pub fn multiply(level: Level, x: &Quantised, products: &mut [Product<'_>]) {
 fn compute(level: Level, task: &Task<'_>, first: usize, panels: usize) {
     match level.0 {
         Set::Scalar => scalar::compute(task, first, panels),
-        #[cfg(target_arch = "x86_64")]
-        Set::Avx2 => scalar::compute(task, first, panels),
         // SAFETY: a `Level` with this instruction set exists only where it was detected.
+        #[cfg(target_arch = "x86_64")]
+        #[allow(unsafe_code)]
+        Set::Avx2 => unsafe { avx2::compute(task, first, panels) },
+        // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         Set::Avx512 => unsafe { avx512::compute(task, first, panels) },

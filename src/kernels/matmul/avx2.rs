@@ -1,0 +1,235 @@
+//! AVX2: as AVX-512, with half a panel in a register and two instructions for what VNNI does in one.
+#![allow(unsafe_code)]
+#![allow(clippy::cast_ptr_alignment)] // All loads and stores are of the kind that needs no alignment.
+#![allow(clippy::many_single_char_names)] // `x`, `y`, `q` as in the formula.
+#![allow(clippy::needless_range_loop)] // The loops run over registers; an iterator hides that from the reader.
+
+use super::Task;
+use super::format::{BLOCK, Format, LANES, SUPER, Scales};
+use std::arch::x86_64::{
+    __m128i, __m256, __m256i, _mm_loadl_epi64, _mm_loadu_si128, _mm256_add_epi32, _mm256_and_si256, _mm256_cmpeq_epi8,
+    _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_or_si256, _mm256_set1_epi8,
+    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi8, _mm256_setzero_ps, _mm256_setzero_si256,
+    _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_sub_ps,
+};
+
+/// Rows of activations that use a block's unpacked weights before the next block is unpacked.
+const TILE: usize = 8;
+
+/// The two halves of a panel's lanes.
+type Ints = [__m256i; 2];
+type Floats = [__m256; 2];
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn compute(task: &Task<'_>, first: usize, panels: usize) {
+    for panel in first..first + panels {
+        for row in (0..task.x.rows()).step_by(TILE) {
+            let rows = TILE.min(task.x.rows() - row);
+            // SAFETY: the task's lengths agree; the panel is one of its matrix and the rows are of its activations.
+            unsafe { tile(task, panel, row, rows) };
+        }
+    }
+}
+
+/// One panel of a product with `rows` rows from `row` on.
+///
+/// # Safety
+/// The lengths of the task agree; `panel` is one of its matrix, and the rows are there.
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn tile(task: &Task<'_>, panel: usize, row: usize, rows: usize) {
+    let format = task.matrix.format;
+    let blocks = task.matrix.blocks();
+    let (twice, minimum) = (format.scales_a_block() == 2, format.minimum());
+    let (quants, scale_bytes) = task.matrix.panel(panel).split_at(blocks * format.quant_bytes());
+    let bias = task.bias(panel);
+    // SAFETY: `bias` has 16 numbers.
+    let bias = unsafe { [_mm256_loadu_ps(bias.as_ptr()), _mm256_loadu_ps(bias.as_ptr().add(8))] };
+    let mut y = [bias; TILE];
+    let zero = _mm256_setzero_si256();
+    for (block, quants) in quants.chunks_exact(format.quant_bytes()).enumerate() {
+        // SAFETY: a block's quants; the scales of all blocks.
+        let (q, (scales, least)) = unsafe { (expand(format, quants.as_ptr()), scales(format, scale_bytes, block)) };
+        for (r, y) in y.iter_mut().enumerate().take(rows) {
+            let at = (row + r) * blocks + block;
+            let x = &task.x.values[at * BLOCK..(at + 1) * BLOCK];
+            let mut sums: [Ints; 2] = [[zero; 2]; 2];
+            if !task.corrections.is_empty() {
+                if twice {
+                    sums[0] = [_mm256_set1_epi32(task.corrections[2 * at]); 2];
+                    sums[1] = [_mm256_set1_epi32(task.corrections[2 * at + 1]); 2];
+                } else {
+                    sums[0] = [_mm256_set1_epi32(task.corrections[at]); 2];
+                }
+            }
+            for (j, four) in x.as_chunks::<4>().0.iter().enumerate() {
+                let x = _mm256_set1_epi32(i32::from_le_bytes(four.map(i8::cast_unsigned)));
+                for half in 0..2 {
+                    let product = dot(format, q[j][half], x);
+                    sums[j / 4][half] = _mm256_add_epi32(sums[j / 4][half], product);
+                }
+            }
+            let x_scale = _mm256_set1_ps(task.x.scales[at]);
+            let total = _mm256_set1_ps(task.x.totals[at]);
+            for half in 0..2 {
+                if twice {
+                    for part in 0..2 {
+                        let scale = _mm256_mul_ps(scales[part][half], x_scale);
+                        y[half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[part][half]), scale, y[half]);
+                    }
+                } else {
+                    let sum = _mm256_add_epi32(sums[0][half], sums[1][half]);
+                    let scale = _mm256_mul_ps(scales[0][half], x_scale);
+                    y[half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, y[half]);
+                }
+                if minimum {
+                    y[half] = _mm256_fmadd_ps(least[half], total, y[half]);
+                }
+            }
+        }
+    }
+    let (start, lanes) = task.lanes(panel);
+    for (r, y) in y.iter().enumerate().take(rows) {
+        let mut numbers = [0.0_f32; LANES];
+        // SAFETY: the output is borrowed while the task lives, and each panel is computed by one piece; `numbers` has 16.
+        let out = unsafe {
+            _mm256_storeu_ps(numbers.as_mut_ptr(), y[0]);
+            _mm256_storeu_ps(numbers.as_mut_ptr().add(8), y[1]);
+            task.out.part((row + r) * task.matrix.rows + start, lanes)
+        };
+        out.copy_from_slice(&numbers[..lanes]);
+    }
+}
+
+/// Four products of each lane, summed: `q` unsigned, `x` from -127 to 127.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot(format: Format, q: __m256i, x: __m256i) -> __m256i {
+    let ones = _mm256_set1_epi16(1);
+    if format.bits() < 8 {
+        // Two products of at most 63 * 127 fit 16 bits.
+        return _mm256_madd_epi16(_mm256_maddubs_epi16(q, x), ones);
+    }
+    // With 8 bits they may not: the highest bit is multiplied apart. 2 * 127 * 127 and 2 * 127 * 128 fit.
+    let low = _mm256_maddubs_epi16(_mm256_and_si256(q, _mm256_set1_epi8(127)), x);
+    let top = _mm256_and_si256(_mm256_srli_epi16::<7>(q), _mm256_set1_epi8(1));
+    let top = _mm256_slli_epi16::<7>(_mm256_maddubs_epi16(top, x));
+    _mm256_add_epi32(_mm256_madd_epi16(low, ones), _mm256_madd_epi16(top, ones))
+}
+
+/// The eight groups of a block, a byte a quant.
+///
+/// # Safety
+/// `quants` is readable for the bytes of a block of this format.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn expand(format: Format, quants: *const u8) -> [Ints; 8] {
+    let mut out: [Ints; 8] = [[_mm256_setzero_si256(); 2]; 8];
+    // SAFETY: 4 strings of 64 bytes, 8 with 8 bits; after the 4, 8 words with 5 bits and 2 strings with 6.
+    unsafe {
+        let load = |at: usize| _mm256_loadu_si256(quants.add(at).cast());
+        if format.bits() == 8 {
+            for j in 0..8 {
+                out[j] = [load(64 * j), load(64 * j + 32)];
+            }
+            return out;
+        }
+        let low = _mm256_set1_epi8(15);
+        for t in 0..4 {
+            for half in 0..2 {
+                let string = load(64 * t + 32 * half);
+                out[t][half] = _mm256_and_si256(string, low);
+                out[t + 4][half] = _mm256_and_si256(_mm256_srli_epi16::<4>(string), low);
+            }
+        }
+        if format.bits() == 5 {
+            for j in 0..8 {
+                for half in 0..2 {
+                    let word = quants.add(256 + 8 * j + 4 * half).cast::<i32>().read_unaligned();
+                    let fifth = _mm256_and_si256(bits(word), _mm256_set1_epi8(16));
+                    out[j][half] = _mm256_or_si256(out[j][half], fifth);
+                }
+            }
+        }
+        if format.bits() == 6 {
+            let mask = _mm256_set1_epi8(0x30);
+            for h in 0..2 {
+                for half in 0..2 {
+                    let string = load(256 + 64 * h + 32 * half);
+                    let shifted = [
+                        _mm256_slli_epi16::<4>(string),
+                        _mm256_slli_epi16::<2>(string),
+                        string,
+                        _mm256_srli_epi16::<2>(string),
+                    ];
+                    for p in 0..4 {
+                        let upper = _mm256_and_si256(shifted[p], mask);
+                        out[4 * h + p][half] = _mm256_or_si256(out[4 * h + p][half], upper);
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+/// A byte of ones for each bit of `word` that is set.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn bits(word: i32) -> __m256i {
+    #[rustfmt::skip]
+    let byte = _mm256_setr_epi8(
+        0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,
+        2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3,
+    );
+    #[rustfmt::skip]
+    let bit = _mm256_setr_epi8(
+        1, 2, 4, 8, 16, 32, 64, -128, 1, 2, 4, 8, 16, 32, 64, -128,
+        1, 2, 4, 8, 16, 32, 64, -128, 1, 2, 4, 8, 16, 32, 64, -128,
+    );
+    let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(word), byte);
+    _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit)
+}
+
+/// The scales of a block (the second is used only where there are two) and its minima.
+///
+/// # Safety
+/// `bytes` holds the scales of blocks up to `block`.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+unsafe fn scales(format: Format, bytes: &[u8], block: usize) -> ([Floats; 2], Floats) {
+    let bytes = bytes.as_ptr();
+    let zero: Floats = [_mm256_setzero_ps(); 2];
+    // SAFETY: the caller answers for the length; the layout is that of `format::Scales`.
+    unsafe {
+        let half_numbers = |at: usize| _mm256_cvtph_ps(_mm_loadu_si128(bytes.add(at).cast::<__m128i>()));
+        let half = |at: usize| -> Floats { [half_numbers(at), half_numbers(at + 16)] };
+        let eight = |at: usize| _mm_loadl_epi64(bytes.add(at).cast::<__m128i>());
+        let (index, part) = (block / SUPER, block % SUPER);
+        match format.scales() {
+            Scales::Half => ([half(block * 2 * LANES), zero], zero),
+            Scales::HalfMin => ([half(block * 4 * LANES), zero], half(block * 4 * LANES + 2 * LANES)),
+            Scales::SuperMin => {
+                let start = index * (4 + 2 * SUPER) * LANES;
+                let at = start + 4 * LANES + part * 2 * LANES;
+                let byte = |at: usize| _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(eight(at)));
+                let (d, least) = (half(start), half(start + 2 * LANES));
+                let times = |d: Floats, at: usize| -> Floats {
+                    [_mm256_mul_ps(d[0], byte(at)), _mm256_mul_ps(d[1], byte(at + 8))]
+                };
+                let minimum = times(least, at + LANES);
+                let negative = [_mm256_sub_ps(zero[0], minimum[0]), _mm256_sub_ps(zero[1], minimum[1])];
+                ([times(d, at), zero], negative)
+            }
+            Scales::SuperSixteen => {
+                let start = index * (2 + 2 * SUPER) * LANES;
+                let at = start + 2 * LANES + part * 2 * LANES;
+                let byte = |at: usize| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight(at)));
+                let d = half(start);
+                let scale =
+                    |at: usize| -> Floats { [_mm256_mul_ps(d[0], byte(at)), _mm256_mul_ps(d[1], byte(at + 8))] };
+                ([scale(at), scale(at + LANES)], zero)
+            }
+        }
+    }
+}
