@@ -109,7 +109,9 @@ pub async fn load_encoders(config: &Config, models: &Path) -> anyhow::Result<(Ar
         let embedder = E5Embedder::load(&path, &name, &sha256, &settings)?;
         let reader = match settings.reader.as_str() {
             "" => CrossReader::built_in(&embedder, &settings)?,
-            file => CrossReader::load(Path::new(file), &embedder, &settings)?,
+            file => CrossReader::load(Path::new(file), &embedder, &settings).context(
+                "the setting [inference] reader (leave it empty for the reader that comes with the program)",
+            )?,
         };
         anyhow::Ok((embedder, reader))
     });

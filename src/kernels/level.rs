@@ -28,6 +28,13 @@ impl Level {
         *FOUND.get_or_init(|| Self::choose(std::env::var(SWITCH).ok().as_deref()))
     }
 
+    /// The level that `KEFU_KERNELS` asks for, if it names one that this machine has.
+    #[must_use]
+    pub fn asked() -> Option<Self> {
+        let name = std::env::var(SWITCH).ok()?;
+        Self::available().into_iter().find(|level| level.name() == name)
+    }
+
     fn choose(wanted: Option<&str>) -> Self {
         let available = Self::available();
         let best = available.last().copied().unwrap_or(Self::scalar());

@@ -18,6 +18,8 @@ mod avx512;
 #[cfg(test)]
 mod tests;
 
+use super::level::{Level, Set};
+
 /// Columns in a panel.
 pub const WIDTH: usize = 32;
 
@@ -35,7 +37,7 @@ enum InstructionSet {
 }
 
 /// The kernels of one instruction set that this machine has. The only ways to get one are [`Kernels::detect`],
-/// [`Kernels::scalar`] and [`Kernels::available`], which is what makes calling them sound.
+/// [`Kernels::scalar`], [`Kernels::available`] and a [`Level`], which is what makes calling them sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernels(InstructionSet);
 
@@ -68,10 +70,22 @@ macro_rules! dispatch {
 }
 
 impl Kernels {
-    /// The best that this machine has.
+    /// The best that this machine has, or what `KEFU_KERNELS` asks for.
     #[must_use]
     pub fn detect() -> Self {
-        Self::available().pop().unwrap_or(Self::scalar())
+        let best = || Self::available().pop().unwrap_or(Self::scalar());
+        Level::asked().map_or_else(best, Self::of)
+    }
+
+    /// The kernels of a level, which asks for more than they do.
+    fn of(level: Level) -> Self {
+        match level.0 {
+            Set::Scalar => Self::scalar(),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => Self(InstructionSet::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => Self(InstructionSet::Avx512),
+        }
     }
 
     /// The specification, which runs everywhere.
