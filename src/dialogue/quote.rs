@@ -75,10 +75,12 @@ impl Quote {
 pub fn quote_around(text: &str, answer: &Range<usize>) -> Quote {
     let parts: Vec<Range<usize>> = segments(text)
         .into_iter()
-        .filter(|range| !is_rule(&text[range.clone()]) && !is_table_head(text, range))
+        .filter(|range| !is_rule(&text[range.clone()]) && !is_table_head(text, range) && !is_heading(text, range))
         .collect();
     let touched = |range: &Range<usize>| range.start < answer.end && answer.start < range.end;
-    let Some(first) = parts.iter().position(touched) else {
+    // Where only a heading is marked, what stands under it is meant.
+    let below = || parts.iter().position(|range| range.start >= answer.start);
+    let Some(first) = parts.iter().position(touched).or_else(below) else {
         let whole = text.len() - text.trim_start().len()..text.trim_end().len();
         return Quote::part(whole);
     };
@@ -123,6 +125,12 @@ pub fn is_table_head(text: &str, part: &Range<usize>) -> bool {
     is_row(&text[part.clone()]) && next.contains('-') && is_rule(next.trim())
 }
 
+/// A heading of Markdown.
+fn is_heading(text: &str, part: &Range<usize>) -> bool {
+    let line = text[..part.start].rfind('\n').map_or(0, |at| at + 1);
+    text[line..part.start].trim_start().starts_with('#')
+}
+
 /// A row of a pipe table.
 fn is_row(part: &str) -> bool {
     part.trim_start().starts_with('|')
@@ -153,6 +161,11 @@ mod tests {
             "| 卡 | 年费 |\n| --- | --- |\n| 金卡 | 200元 |\n| 白金卡 | 600元 |\n"
         );
         assert_eq!(&text[around("标准价").part], "以上为标准价。");
+
+        let headed = "## 提前支取\n\n可提前支取1次。";
+        assert_eq!(&headed[quote_around(headed, &(0..9)).part], "可提前支取1次。");
+        let at = headed.find("1次").unwrap();
+        assert_eq!(&headed[quote_around(headed, &(at..at + 1)).part], "可提前支取1次。");
 
         let prose = "甲。乙。丙。";
         assert_eq!(quote_around(prose, &(6..9)), Quote::part(0..prose.len()));
