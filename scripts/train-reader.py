@@ -7,7 +7,8 @@
 The encoder of multilingual-e5-small is trained on as a cross-encoder over `<s> query: Q </s></s> passage: TITLE TEXT </s>`
 with two heads: one number that says whether the passage answers (binary cross-entropy), and two scores a token for the
 beginning and the end of the answer (cross-entropy, where it answers). The embeddings of words and positions stay as they
-are, so the program needs them once. About an hour and a half on two cores with AVX-512 BF16. Writes the layers as GGUF.
+are, so the program needs them once. An epoch took a quarter of an hour on two cores with AVX-512 BF16. Writes the layers
+as GGUF.
 """
 
 import argparse

@@ -97,26 +97,27 @@ pub fn available_memory() -> u64 {
         .map_or(0, |kib| kib << 10)
 }
 
-/// Loads the embedding model and the reader over it.
+/// Loads the embedding model.
 ///
 /// # Errors
 /// A missing or damaged file, with what to type.
-pub async fn load_encoders(config: &Config, models: &Path) -> anyhow::Result<(Arc<dyn Embedder>, Arc<dyn Reader>)> {
+pub async fn load_embedder(config: &Config, models: &Path) -> anyhow::Result<Arc<E5Embedder>> {
     let name = &config.inference.embedding_model;
     let (path, sha256) = model_file(name, models)?;
     let (name, settings) = (name.clone(), config.inference.clone());
-    let loaded = tokio::task::spawn_blocking(move || {
-        let embedder = E5Embedder::load(&path, &name, &sha256, &settings)?;
-        let reader = match settings.reader.as_str() {
-            "" => CrossReader::built_in(&embedder, &settings)?,
-            file => CrossReader::load(Path::new(file), &embedder, &settings).context(
-                "the setting [inference] reader (leave it empty for the reader that comes with the program)",
-            )?,
-        };
-        anyhow::Ok((embedder, reader))
+    let embedder = tokio::task::spawn_blocking(move || E5Embedder::load(&path, &name, &sha256, &settings)).await??;
+    Ok(Arc::new(embedder))
+}
+
+/// Loads the reader over the embedding model.
+async fn load_reader(config: &Config, embedder: Arc<E5Embedder>) -> anyhow::Result<Arc<dyn Reader>> {
+    let settings = config.inference.clone();
+    let reader = tokio::task::spawn_blocking(move || match settings.reader.as_str() {
+        "" => Ok(CrossReader::built_in(&embedder, &settings)?),
+        file => CrossReader::load(Path::new(file), &embedder, &settings)
+            .context("the setting [inference] reader (leave it empty for the reader that comes with the program)"),
     });
-    let (embedder, reader) = loaded.await??;
-    Ok((Arc::new(embedder), Arc::new(reader)))
+    Ok(Arc::new(reader.await??))
 }
 
 /// Loads the language model.
@@ -167,7 +168,9 @@ impl App {
         need: Need,
     ) -> anyhow::Result<(Self, Option<anyhow::Error>)> {
         let searching = async {
-            let (embedder, reader) = load_encoders(&config, models).await?;
+            let embedder = load_embedder(&config, models).await?;
+            let reader = load_reader(&config, Arc::clone(&embedder)).await?;
+            let embedder: Arc<dyn Embedder> = embedder;
             let retriever = Retriever::open(
                 Arc::clone(&store),
                 Arc::clone(&embedder),

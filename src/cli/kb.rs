@@ -97,7 +97,7 @@ impl ImportProgress for Bar {
 async fn import(common: &Common, paths: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let config = common.settings(None)?;
     let store = app::open_store(&common.data).await?;
-    let (embedder, _reader) = app::load_encoders(&config, &common.models).await?;
+    let embedder = app::load_embedder(&config, &common.models).await?;
     let ingester = Ingester::new(
         Arc::clone(&store),
         embedder,

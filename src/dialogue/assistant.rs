@@ -252,12 +252,6 @@ impl Assistant {
         Ok(read_hits(self.reader.as_ref(), question, found, self.config.read_top_k).await?)
     }
 
-    /// What is decided once all is read.
-    #[must_use]
-    pub fn decide(&self, features: &Features, past_routes: &[Route]) -> Decision {
-        policy::decide(features, past_routes, &self.confidence, Thresholds::from(&self.config))
-    }
-
     /// Searches, and reads as much as the decision needs: where the best FAQ is surely meant, only that.
     async fn look(&self, ask: &Ask) -> Result<(Found, Decision), DialogueError> {
         let question = standalone(&ask.question, &ask.history);
@@ -267,7 +261,7 @@ impl Assistant {
             return Ok((found, decision));
         }
         self.read(&question, &mut found).await?;
-        let decision = self.decide(&Features::of(&found), &ask.past_routes);
+        let decision = policy::decide(&Features::of(&found), &ask.past_routes, &self.confidence, thresholds);
         Ok((found, decision))
     }
 

@@ -9,7 +9,7 @@
 //!
 //! Every length is checked against what the file holds before anything is allocated for it.
 
-use super::weights::{Blocks, Fault, Weights, block_scale};
+use super::weights::{Blocks, Fault, Weights, block_scale, finite_blocks, finite_numbers};
 use std::collections::HashMap;
 
 /// Weights in a 4-bit block.
@@ -161,11 +161,7 @@ impl<'a> Container<'a> {
         if entry.kind != Kind::Q4 {
             return Err(format!("tensor {name} is not in 4-bit blocks"));
         }
-        let blocks = entry.bytes.as_chunks::<BLOCK_BYTES>().0;
-        if blocks.iter().any(|b| !block_scale(b).is_finite()) {
-            return Err(format!("tensor {name} has a scale that is not finite"));
-        }
-        Ok(blocks)
+        finite_blocks(name, entry.bytes)
     }
 }
 
@@ -175,17 +171,7 @@ impl Weights for Container<'_> {
         if entry.kind != Kind::F32 {
             return Err(format!("tensor {name} is not f32"));
         }
-        let numbers: Vec<f32> = entry
-            .bytes
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|b| f32::from_le_bytes(*b))
-            .collect();
-        if numbers.iter().any(|x| !x.is_finite()) {
-            return Err(format!("tensor {name} has a number that is not finite"));
-        }
-        Ok(numbers)
+        finite_numbers(name, entry.bytes)
     }
 
     fn blocks(&self, name: &str, elements: usize) -> Result<Blocks<'_>, Fault> {

@@ -90,10 +90,6 @@ impl E5Embedder {
         self.tokenizer.encode(text)
     }
 
-    pub(super) fn info_sha256(&self) -> String {
-        self.info.sha256.clone()
-    }
-
     fn encode(&self, kind: TextKind, text: &str) -> Result<Vec<u32>, InferenceError> {
         let prefix = match kind {
             TextKind::Query => "query: ",

@@ -1,6 +1,6 @@
 //! Trained layers and heads in a GGUF file, for an encoder whose vocabulary another file holds.
 
-use super::weights::{Blocks, Fault, Q8_BLOCK_BYTES, Weights, block_scale};
+use super::weights::{Blocks, Fault, Weights, finite_blocks, finite_numbers};
 use crate::inference::gguf::{Gguf, TensorType, TensorView};
 
 /// A head's file.
@@ -30,17 +30,7 @@ impl Weights for HeadFile {
         if tensor.dtype != TensorType::F32 {
             return Err(format!("tensor {name} is {}, expected F32", tensor.dtype));
         }
-        let numbers: Vec<f32> = tensor
-            .bytes
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|b| f32::from_le_bytes(*b))
-            .collect();
-        if numbers.iter().any(|x| !x.is_finite()) {
-            return Err(format!("tensor {name} has a number that is not finite"));
-        }
-        Ok(numbers)
+        finite_numbers(name, tensor.bytes)
     }
 
     fn blocks(&self, name: &str, elements: usize) -> Result<Blocks<'_>, Fault> {
@@ -48,10 +38,6 @@ impl Weights for HeadFile {
         if tensor.dtype != TensorType::Q8_0 {
             return Err(format!("tensor {name} is {}, expected Q8_0", tensor.dtype));
         }
-        let blocks = tensor.bytes.as_chunks::<Q8_BLOCK_BYTES>().0;
-        if blocks.iter().any(|block| !block_scale(block).is_finite()) {
-            return Err(format!("tensor {name} has a scale that is not finite"));
-        }
-        Ok(Blocks::Q8(blocks))
+        finite_blocks(name, tensor.bytes).map(Blocks::Q8)
     }
 }

@@ -13,7 +13,7 @@ use super::weights::{Fault, Weights};
 use super::{all_finite, start};
 use crate::config::InferenceConfig;
 use crate::inference::gguf::{Gguf, GgufError};
-use crate::inference::{InferenceError, ReadPassage, Reader, Reading};
+use crate::inference::{Embedder, InferenceError, ReadPassage, Reader, Reading};
 use async_trait::async_trait;
 use std::ops::Range;
 use std::path::Path;
@@ -27,6 +27,10 @@ const MAX_TOKENS: usize = 384;
 /// Tokens of a question and of a title that are read; the rest is passed over.
 const MAX_QUESTION_TOKENS: usize = 96;
 const MAX_TITLE_TOKENS: usize = 48;
+/// Bytes of a text and of a title that are read: passages are far shorter, but the answer of a FAQ may have any length,
+/// and a customer waits.
+const MAX_TEXT_BYTES: usize = 32 << 10;
+const MAX_TITLE_BYTES: usize = 4 << 10;
 /// Tokens of the longest answer that is marked.
 const MAX_ANSWER_TOKENS: usize = 64;
 /// Numbers that one input gives: log-odds, first and last token of the answer.
@@ -104,7 +108,7 @@ impl CrossReader {
         };
         let file = HeadFile(file?);
         let base = file.text("kefu-reader.encoder_sha256").map_err(bad)?;
-        let has = &embedder.info_sha256();
+        let has = &embedder.info().sha256;
         if !has.is_empty() && base != *has {
             return Err(bad(format!(
                 "it belongs to the embedding model with the SHA-256 {base}, and {has} is loaded; set [inference] \
@@ -129,9 +133,10 @@ impl CrossReader {
     /// The parts of one passage: one, or several that overlap where it is long.
     fn parts(&self, question: &[u32], passage: &ReadPassage) -> Result<Vec<Part>, InferenceError> {
         let mut head = question.to_vec();
-        let title = self.tokenizer.pieces(&format!("passage: {}", passage.title))?;
+        let title = format!("passage: {}", clipped(&passage.title, MAX_TITLE_BYTES));
+        let title = self.tokenizer.pieces(&title)?;
         head.extend(title.iter().take(MAX_TITLE_TOKENS).map(|(id, _)| id));
-        let pieces = self.tokenizer.pieces(&passage.text)?;
+        let pieces = self.tokenizer.pieces(clipped(&passage.text, MAX_TEXT_BYTES))?;
         let room = MAX_TOKENS - head.len() - 1;
         let mut parts = Vec::new();
         let mut first = 0;
@@ -227,6 +232,11 @@ fn read(encoder: &Encoder, heads: &Heads, inputs: &[Input]) -> Vec<f32> {
     encoder.run(inputs, OUTPUTS, |input, encoded| heads.of(input, &encoded))
 }
 
+/// The beginning of `text`, at most `bytes` long, in whole characters.
+fn clipped(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
 fn dot(a: impl Iterator<Item = f32>, b: &[f32]) -> f32 {
     a.zip(b).map(|(x, y)| x * y).sum()
 }
@@ -246,7 +256,14 @@ fn best_span(begins: &[f32], ends: &[f32]) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::best_span;
+    use super::{best_span, clipped};
+
+    #[test]
+    fn a_text_is_clipped_between_characters() {
+        assert_eq!(clipped("年费80元", 7), "年费8");
+        assert_eq!(clipped("年费80元", 5), "年");
+        assert_eq!(clipped("年费", 100), "年费");
+    }
 
     #[test]
     fn a_span_never_ends_before_it_begins() {

@@ -31,3 +31,26 @@ pub(super) trait Weights {
 pub(super) fn block_scale<const N: usize>(block: &[u8; N]) -> f32 {
     f16::from_le_bytes([block[0], block[1]]).to_f32()
 }
+
+/// The f32 numbers of the tensor `name`, all finite.
+pub(super) fn finite_numbers(name: &str, bytes: &[u8]) -> Result<Vec<f32>, Fault> {
+    let numbers: Vec<f32> = bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|b| f32::from_le_bytes(*b))
+        .collect();
+    if numbers.iter().any(|x| !x.is_finite()) {
+        return Err(format!("tensor {name} has a number that is not finite"));
+    }
+    Ok(numbers)
+}
+
+/// The blocks of the tensor `name`, all scales finite.
+pub(super) fn finite_blocks<'a, const N: usize>(name: &str, bytes: &'a [u8]) -> Result<&'a [[u8; N]], Fault> {
+    let blocks = bytes.as_chunks::<N>().0;
+    if blocks.iter().any(|block| !block_scale(block).is_finite()) {
+        return Err(format!("tensor {name} has a scale that is not finite"));
+    }
+    Ok(blocks)
+}

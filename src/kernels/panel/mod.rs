@@ -26,20 +26,10 @@ pub const WIDTH: usize = 32;
 /// Bytes of the weights of one block of 32 x [`WIDTH`]: two 4-bit numbers in each.
 pub const BLOCK_BYTES: usize = 16 * WIDTH;
 
-/// The instruction sets that have a file here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum InstructionSet {
-    Scalar,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
 /// The kernels of one instruction set that this machine has. The only ways to get one are [`Kernels::detect`],
 /// [`Kernels::scalar`], [`Kernels::available`] and a [`Level`], which is what makes calling them sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kernels(InstructionSet);
+pub struct Kernels(Set);
 
 /// Where the left side of a product lies: the row `r` of its panel `p` starts at `p * stride + r * WIDTH`.
 #[derive(Clone, Copy, Debug)]
@@ -55,16 +45,16 @@ pub struct Left<'a> {
 macro_rules! dispatch {
     ($self:ident, $name:ident ( $($arg:expr),* )) => {
         match $self.0 {
-            InstructionSet::Scalar => scalar::$name($($arg),*),
+            Set::Scalar => scalar::$name($($arg),*),
             // SAFETY: a `Kernels` with this instruction set exists only where it was detected; the function asks for
             // nothing else (lengths are checked by the caller or inside).
             #[cfg(target_arch = "x86_64")]
             #[allow(unsafe_code)]
-            InstructionSet::Avx2 => unsafe { avx2::$name($($arg),*) },
+            Set::Avx2 => unsafe { avx2::$name($($arg),*) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             #[allow(unsafe_code)]
-            InstructionSet::Avx512 => unsafe { avx512::$name($($arg),*) },
+            Set::Avx512 => unsafe { avx512::$name($($arg),*) },
         }
     };
 }
@@ -74,24 +64,14 @@ impl Kernels {
     #[must_use]
     pub fn detect() -> Self {
         let best = || Self::available().pop().unwrap_or(Self::scalar());
-        Level::asked().map_or_else(best, Self::of)
-    }
-
-    /// The kernels of a level, which asks for more than they do.
-    fn of(level: Level) -> Self {
-        match level.0 {
-            Set::Scalar => Self::scalar(),
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => Self(InstructionSet::Avx2),
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => Self(InstructionSet::Avx512),
-        }
+        // A level asks for all that these kernels do, and more.
+        Level::asked().map_or_else(best, |level| Self(level.0))
     }
 
     /// The specification, which runs everywhere.
     #[must_use]
     pub fn scalar() -> Self {
-        Self(InstructionSet::Scalar)
+        Self(Set::Scalar)
     }
 
     /// All that this machine has, the best last.
@@ -102,13 +82,13 @@ impl Kernels {
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                all.push(Self(InstructionSet::Avx2));
+                all.push(Self(Set::Avx2));
                 if is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
                 {
-                    all.push(Self(InstructionSet::Avx512));
+                    all.push(Self(Set::Avx512));
                 }
             }
         }
@@ -119,11 +99,11 @@ impl Kernels {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self.0 {
-            InstructionSet::Scalar => "scalar",
+            Set::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => "avx2+fma",
+            Set::Avx2 => "avx2+fma",
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 => "avx512",
+            Set::Avx512 => "avx512",
         }
     }
 
