@@ -1,6 +1,7 @@
 //! Keys and values of the tokens a sequence has seen.
 
-use candle_core::{DType, Device, Result, Tensor};
+use crate::kernels::attention::{Cached, Layout};
+use candle_core::Result;
 use std::sync::Arc;
 
 /// Tokens by which the buffers grow at least, so that decoding does not copy them at every token.
@@ -18,11 +19,27 @@ pub struct KvCache {
     max_tokens: usize,
 }
 
-/// `[kv_heads, capacity, head_dim]` each.
 #[derive(Debug)]
 struct Buffers {
-    keys: Tensor,
-    values: Tensor,
+    layout: Layout,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+impl Buffers {
+    /// Room for `capacity` tokens, of which the first `len` are those of `old`.
+    fn new(layout: Layout, old: Option<&Self>, len: usize) -> Self {
+        let mut keys = vec![0.0; layout.key_numbers()];
+        let mut values = vec![0.0; layout.value_numbers()];
+        if let Some(old) = old {
+            layout.copy(len, old.cached(), (&mut keys, &mut values));
+        }
+        Self { layout, keys, values }
+    }
+
+    fn cached(&self) -> Cached<'_> {
+        Cached::new(self.layout, &self.keys, &self.values)
+    }
 }
 
 impl KvCache {
@@ -52,10 +69,8 @@ impl KvCache {
 
     /// Bytes its buffers hold (shared ones counted in each cache that shares them).
     pub fn bytes(&self) -> usize {
-        let buffers = self.layers.iter().flatten();
-        buffers
-            .map(|buffers| 2 * buffers.keys.elem_count() * DType::F32.size_in_bytes())
-            .sum()
+        let numbers = |buffers: &Arc<Buffers>| buffers.keys.len() + buffers.values.len();
+        self.layers.iter().flatten().map(numbers).sum::<usize>() * size_of::<f32>()
     }
 
     /// Forgets the tokens from `len` on; does nothing if there are no more than that.
@@ -75,35 +90,36 @@ impl KvCache {
         self.layers.len()
     }
 
-    /// Writes `keys` and `values`, both `[kv_heads, tokens, head_dim]` and contiguous, behind the cache's tokens in one
-    /// layer and returns the buffers. They count once [`KvCache::advance`] is called, after all layers.
-    pub(super) fn append(&mut self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor)> {
-        let (heads, tokens, dim) = keys.dims3()?;
-        let needed = self.len + tokens;
+    /// Writes `keys` and `values`, both `[tokens, heads * dim]`, behind the cache's tokens in one layer and returns all
+    /// that it holds. They count once [`KvCache::advance`] is called, after all layers.
+    pub(super) fn append(
+        &mut self,
+        layer: usize,
+        (heads, dim): (usize, usize),
+        keys: &[f32],
+        values: &[f32],
+    ) -> Result<Cached<'_>> {
+        let needed = self.len + keys.len() / (heads * dim);
         if needed > self.max_tokens {
             candle_core::bail!("{needed} tokens in a cache for {}", self.max_tokens);
         }
+        let wanted = Layout::new(heads, dim, needed);
         let slot = &mut self.layers[layer];
+        let old = slot.as_ref().filter(|old| old.layout.same_heads(wanted));
+        let fits = old.is_some_and(|old| old.layout.capacity() >= needed);
         // A buffer that another cache shares must not be written: it is replaced as if it were full.
-        let writable = slot
-            .as_mut()
-            .and_then(Arc::get_mut)
-            .is_some_and(|buffers| buffers.keys.dims() == [heads, buffers.keys.dims()[1], dim]);
-        let capacity = slot.as_ref().map_or(0, |buffers| buffers.keys.dims()[1]);
-        let buffers = match slot {
-            Some(buffers) if writable && needed <= capacity => buffers,
-            _ => {
-                let capacity = grown(needed, self.max_tokens);
-                let fresh = Buffers {
-                    keys: regrow(slot.as_ref().map(|old| &old.keys), self.len, (heads, capacity, dim))?,
-                    values: regrow(slot.as_ref().map(|old| &old.values), self.len, (heads, capacity, dim))?,
-                };
-                slot.insert(Arc::new(fresh))
-            }
+        let writable = fits && slot.as_mut().and_then(Arc::get_mut).is_some();
+        if !writable {
+            let layout = Layout::new(heads, dim, grown(needed, self.max_tokens));
+            let old = slot.as_deref().filter(|old| old.layout.same_heads(wanted));
+            *slot = Some(Arc::new(Buffers::new(layout, old, self.len)));
+        }
+        let Some(own) = slot.as_mut().and_then(Arc::get_mut) else {
+            candle_core::bail!("the buffers of a cache are shared")
         };
-        buffers.keys.slice_set(keys, 1, self.len)?;
-        buffers.values.slice_set(values, 1, self.len)?;
-        Ok((buffers.keys.clone(), buffers.values.clone()))
+        own.layout
+            .write(self.len, (keys, values), (&mut own.keys, &mut own.values));
+        Ok(own.cached())
     }
 
     /// Counts `tokens` that were appended to every layer.
@@ -118,47 +134,30 @@ fn grown(needed: usize, most: usize) -> usize {
     roomy.next_multiple_of(BLOCK).min(most).max(needed)
 }
 
-/// A buffer of shape `shape` that begins with the first `len` tokens of `old`.
-fn regrow(old: Option<&Tensor>, len: usize, shape: (usize, usize, usize)) -> Result<Tensor> {
-    let fresh = Tensor::zeros(shape, DType::F32, &Device::Cpu)?;
-    if let Some(old) = old
-        && len > 0
-    {
-        fresh.slice_set(&old.narrow(1, 0, len)?.contiguous()?, 1, 0)?;
-    }
-    Ok(fresh)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// Two heads of dimension 3; the number of token `t` is `t + seed` everywhere.
-    fn tokens(range: std::ops::Range<usize>, seed: f32) -> Tensor {
-        let row: Vec<f32> = range.clone().flat_map(|t| [t as f32 + seed; 3]).collect();
-        let rows: Vec<f32> = [row.clone(), row].concat();
-        Tensor::from_vec(rows, (2, range.len(), 3), &Device::Cpu).unwrap()
-    }
-
     fn push(cache: &mut KvCache, range: std::ops::Range<usize>, seed: f32) {
-        let rows = tokens(range.clone(), seed);
+        let rows: Vec<f32> = range.clone().flat_map(|t| [t as f32 + seed; 6]).collect();
         for layer in 0..cache.layers() {
-            cache.append(layer, &rows, &rows).unwrap();
+            cache.append(layer, (2, 3), &rows, &rows).unwrap();
         }
         cache.advance(range.len());
     }
 
-    /// What the cache holds of head 1, as the first number of each token.
+    /// What the cache holds of head 1, as the last number of each token.
     fn held(cache: &KvCache) -> Vec<f32> {
-        let buffers = cache.layers[1].as_ref().unwrap();
-        let head = buffers
-            .values
-            .narrow(1, 0, cache.len())
-            .unwrap()
-            .to_vec3::<f32>()
-            .unwrap();
-        head[1].iter().map(|token| token[0]).collect()
+        let cached = cache.layers[1].as_ref().unwrap().cached();
+        (0..cache.len())
+            .map(|position| {
+                let key = cached.key(1, position, 2);
+                assert_eq!(key.to_bits(), cached.value(1, position, 2).to_bits());
+                key
+            })
+            .collect()
     }
 
     fn counted(range: std::ops::Range<usize>, seed: f32) -> Vec<f32> {
@@ -179,8 +178,8 @@ mod tests {
     fn refuses_more_than_its_bound() {
         let mut cache = KvCache::new(1, 10);
         push(&mut cache, 0..8, 0.0);
-        let rows = tokens(8..11, 0.0);
-        assert!(cache.append(0, &rows, &rows).is_err());
+        let rows = [0.0; 18];
+        assert!(cache.append(0, (2, 3), &rows, &rows).is_err());
         assert_eq!(cache.len(), 8);
     }
 

@@ -97,9 +97,4 @@ impl PackedMatrix {
     pub(crate) fn matrix(&self) -> Matrix<'_> {
         Matrix::new(self.format, self.shape, &self.bytes)
     }
-
-    /// `(rows, columns)`.
-    pub(crate) fn shape(&self) -> (usize, usize) {
-        self.shape
-    }
 }

@@ -45,11 +45,6 @@ impl<'a> Weights<'a> {
     }
 
     /// A vector of `len` numbers as `f32`.
-    pub(super) fn vector(&self, name: &str, len: usize) -> Result<Tensor, InferenceError> {
-        Ok(Tensor::from_vec(self.numbers(name, len)?, len, &Device::Cpu)?)
-    }
-
-    /// The same as plain numbers.
     pub(super) fn numbers(&self, name: &str, len: usize) -> Result<Vec<f32>, InferenceError> {
         let view = self.take(name, &[len])?;
         dequantised(&view)
@@ -57,7 +52,7 @@ impl<'a> Weights<'a> {
 
     /// A normalisation over `len` numbers.
     pub(super) fn norm(&self, name: &str, len: usize, epsilon: f32) -> Result<RmsNorm, InferenceError> {
-        Ok(RmsNorm::new(self.vector(name, len)?, epsilon))
+        Ok(RmsNorm::new(self.numbers(name, len)?, epsilon))
     }
 
     /// A product with the matrix `name` of `rows` by `columns`, plus the vector `bias`.
@@ -69,12 +64,12 @@ impl<'a> Weights<'a> {
     ) -> Result<Linear, InferenceError> {
         let view = self.take(name, &[rows, columns])?;
         let weight = self.weight(&view, (rows, columns))?;
-        let bias = bias.map(|bias| self.vector(bias, rows)).transpose()?;
+        let bias = bias.map(|bias| self.numbers(bias, rows)).transpose()?;
         Ok(Linear::new(weight, bias))
     }
 
     /// The embedding table `name`, with as many rows as it has.
-    pub(super) fn embedding(&self, name: &str, width: usize, scale: Option<f64>) -> Result<Embedding, InferenceError> {
+    pub(super) fn embedding(&self, name: &str, width: usize, scale: Option<f32>) -> Result<Embedding, InferenceError> {
         let rows = self.gguf.tensor(name)?.shape[0];
         let dtype = self.take(name, &[rows, width])?.dtype.ggml();
         let table = self.gguf.shared_bytes(name)?;

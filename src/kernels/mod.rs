@@ -1,9 +1,11 @@
 //! Safe functions over quantised blocks and vectors, one folder a subject: the scalar file is the specification, one
 //! file an instruction set beside it, chosen at run time. The only room besides memory mapping where `unsafe` is allowed.
 
+pub mod attention;
 pub mod level;
 pub mod matmul;
 pub mod panel;
 pub mod pool;
+pub mod vector;
 
 pub use level::Level;

@@ -4,7 +4,6 @@
 use crate::inference::InferenceError;
 use crate::inference::kv_cache::KvCache;
 use crate::inference::models::CausalModel;
-use candle_core::{Device, Tensor};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// Its vocabulary is that of the small tokenizer.
@@ -82,10 +81,12 @@ impl FakeModel {
     /// Writes `tokens` into the cache and returns all it holds.
     fn append(tokens: &[u32], cache: &mut KvCache) -> Result<Vec<u32>, InferenceError> {
         let rows: Vec<f32> = tokens.iter().map(|&token| token as f32).collect();
-        let rows = Tensor::from_vec(rows, (1, tokens.len(), 1), &Device::Cpu)?;
-        let (keys, _) = cache.append(0, &rows, &rows)?;
+        let held: Vec<f32> = {
+            let count = cache.len() + tokens.len();
+            let cached = cache.append(0, (1, 1), &rows, &rows)?;
+            (0..count).map(|position| cached.key(0, position, 0)).collect()
+        };
         cache.advance(tokens.len());
-        let held = keys.narrow(1, 0, cache.len())?.flatten_all()?.to_vec1::<f32>()?;
         Ok(held.into_iter().map(|token| token as u32).collect())
     }
 }

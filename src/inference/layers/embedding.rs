@@ -2,7 +2,7 @@
 
 use crate::inference::mapped::SharedBytes;
 use candle_core::quantized::GgmlDType;
-use candle_core::{CpuStorage, Device, Result, Tensor};
+use candle_core::{CpuStorage, Result};
 use std::borrow::Cow;
 
 /// The table stays in the mapped file as it is stored; only the rows that are looked up become `f32`.
@@ -12,12 +12,12 @@ pub(crate) struct Embedding {
     dtype: GgmlDType,
     rows: usize,
     width: usize,
-    scale: Option<f64>,
+    scale: Option<f32>,
 }
 
 impl Embedding {
     /// A table `[rows, width]` of whole blocks; rows are multiplied by `scale`.
-    pub(crate) fn new(table: SharedBytes, dtype: GgmlDType, (rows, width): (usize, usize), scale: Option<f64>) -> Self {
+    pub(crate) fn new(table: SharedBytes, dtype: GgmlDType, (rows, width): (usize, usize), scale: Option<f32>) -> Self {
         Self {
             table,
             dtype,
@@ -33,7 +33,7 @@ impl Embedding {
     }
 
     /// `[tokens, width]`. Every token must be below the vocabulary.
-    pub(crate) fn forward(&self, tokens: &[u32]) -> Result<Tensor> {
+    pub(crate) fn forward(&self, tokens: &[u32]) -> Result<Vec<f32>> {
         let (dtype, rows, width) = (self.dtype, self.rows, self.width);
         let row_bytes = self.table.len() / rows;
         let mut out = Vec::with_capacity(tokens.len() * width);
@@ -47,10 +47,11 @@ impl Embedding {
                 _ => candle_core::bail!("{dtype:?} does not dequantise to f32"),
             }
         }
-        let x = Tensor::from_vec(out, (tokens.len(), width), &Device::Cpu)?;
-        match self.scale {
-            Some(scale) => x * scale,
-            None => Ok(x),
+        if let Some(scale) = self.scale {
+            for number in &mut out {
+                *number *= scale;
+            }
         }
+        Ok(out)
     }
 }

@@ -3,13 +3,13 @@
 use crate::inference::packed::PackedMatrix;
 use crate::kernels::Level;
 use crate::kernels::matmul::{Product, Quantised, multiply};
-use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
+use candle_core::{Device, Result, Tensor};
 
 /// `y = x W^T + b` with a weight matrix `[rows, columns]`.
 #[derive(Debug)]
 pub(crate) struct Linear {
     weight: Weight,
-    bias: Option<Tensor>,
+    bias: Option<Vec<f32>>,
 }
 
 /// A weight matrix `[rows, columns]`.
@@ -22,45 +22,50 @@ pub(crate) enum Weight {
 }
 
 impl Linear {
-    /// A product with `weight`, plus `bias` (`[rows]`) if any.
-    pub(crate) fn new(weight: Weight, bias: Option<Tensor>) -> Self {
+    /// A product with `weight`, plus `bias` (one number a row) if any.
+    pub(crate) fn new(weight: Weight, bias: Option<Vec<f32>>) -> Self {
         Self { weight, bias }
     }
+}
 
-    /// `[tokens, columns]` to `[tokens, rows]`, both contiguous `f32`.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = match &self.weight {
-            Weight::Dense(weight) => x.matmul(&weight.t()?)?,
-            Weight::Packed(matrix) => return packed(matrix, self.bias.as_ref(), x),
-        };
-        match &self.bias {
-            Some(bias) => y.broadcast_add(bias),
-            None => Ok(y),
+/// Multiplies `x`, rows of `columns` numbers, by several matrices at once: it is rounded once for all of them, and they
+/// share the threads. Each output is `[rows of x, rows of the matrix]`.
+pub(crate) fn products(
+    quantised: &mut Quantised,
+    x: &[f32],
+    columns: usize,
+    list: Vec<(&Linear, &mut [f32])>,
+) -> Result<()> {
+    let mut packed = Vec::with_capacity(list.len());
+    for (linear, out) in list {
+        let bias = linear.bias.as_deref();
+        match &linear.weight {
+            Weight::Dense(weight) => dense(x, columns, weight, bias, out)?,
+            Weight::Packed(matrix) => packed.push(Product {
+                matrix: matrix.matrix(),
+                bias,
+                out,
+            }),
         }
     }
-}
-
-fn packed(matrix: &PackedMatrix, bias: Option<&Tensor>, x: &Tensor) -> Result<Tensor> {
-    let (tokens, columns) = x.dims2()?;
-    let (rows, _) = matrix.shape();
-    let level = Level::detect();
-    let mut quantised = Quantised::default();
-    with_numbers(x, |x| quantised.fill(level, x, columns))?;
-    let bias = bias.map(Tensor::to_vec1::<f32>).transpose()?;
-    let mut out = vec![0f32; tokens * rows];
-    let product = Product {
-        matrix: matrix.matrix(),
-        bias: bias.as_deref(),
-        out: &mut out,
-    };
-    multiply(level, &quantised, &mut [product]);
-    Tensor::from_vec(out, (tokens, rows), &Device::Cpu)
-}
-
-fn with_numbers<T>(x: &Tensor, work: impl FnOnce(&[f32]) -> T) -> Result<T> {
-    let (storage, layout) = x.storage_and_layout();
-    match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(CpuStorage::F32(numbers)), Some((start, end))) => Ok(work(&numbers[start..end])),
-        _ => candle_core::bail!("products take contiguous f32 on the CPU"),
+    if !packed.is_empty() {
+        let level = Level::detect();
+        quantised.fill(level, x, columns);
+        multiply(level, quantised, &mut packed);
     }
+    Ok(())
+}
+
+fn dense(x: &[f32], columns: usize, weight: &Tensor, bias: Option<&[f32]>, out: &mut [f32]) -> Result<()> {
+    let x = Tensor::from_slice(x, (x.len() / columns, columns), &Device::Cpu)?;
+    let y = x.matmul(&weight.t()?)?.flatten_all()?.to_vec1::<f32>()?;
+    out.copy_from_slice(&y);
+    if let Some(bias) = bias {
+        for row in out.chunks_exact_mut(bias.len()) {
+            for (out, bias) in row.iter_mut().zip(bias) {
+                *out += bias;
+            }
+        }
+    }
+    Ok(())
 }

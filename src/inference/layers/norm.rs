@@ -1,24 +1,24 @@
 //! Root-mean-square normalisation.
 
-use candle_core::{Result, Tensor};
+use crate::kernels::{Level, vector};
 
-/// `x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension.
+/// `x / sqrt(mean(x^2) + epsilon) * weight` over rows of as many numbers as there are weights.
 ///
 /// Source: Zhang and Sennrich, arXiv:1910.07467.
 #[derive(Clone, Debug)]
 pub(crate) struct RmsNorm {
-    weight: Tensor,
+    weight: Vec<f32>,
     epsilon: f32,
 }
 
 impl RmsNorm {
     /// Normalisation to `weight`.
-    pub(crate) fn new(weight: Tensor, epsilon: f32) -> Self {
+    pub(crate) fn new(weight: Vec<f32>, epsilon: f32) -> Self {
         Self { weight, epsilon }
     }
 
-    /// Any shape whose last dimension is that of the weight; contiguous.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        candle_nn::ops::rms_norm(x, &self.weight, self.epsilon)
+    /// Whole rows to as many.
+    pub(crate) fn forward(&self, x: &[f32], out: &mut [f32]) {
+        vector::rms_norm(Level::detect(), x, &self.weight, self.epsilon, out);
     }
 }

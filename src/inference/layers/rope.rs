@@ -1,6 +1,9 @@
 //! Rotary position embedding (Su et al., arXiv:2104.09864).
 
-use candle_core::{D, Device, Result, Tensor};
+use crate::kernels::pool;
+
+/// Tokens a thread takes at a time.
+const TOKENS: usize = 32;
 
 /// Which two numbers of a head make a pair that is rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +26,8 @@ pub(crate) struct Rope {
 /// Cosines and sines of some tokens, `[tokens, pairs]` each.
 #[derive(Clone, Debug)]
 pub(crate) struct Rotation {
-    cos: Tensor,
-    sin: Tensor,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
 }
 
 impl Rope {
@@ -42,7 +45,7 @@ impl Rope {
     }
 
     /// The rotation of `tokens` tokens from position `first`.
-    pub(crate) fn rotation(&self, first: usize, tokens: usize) -> Result<Rotation> {
+    pub(crate) fn rotation(&self, first: usize, tokens: usize) -> Rotation {
         let pairs = self.frequencies.len();
         let mut cos = Vec::with_capacity(tokens * pairs);
         let mut sin = Vec::with_capacity(tokens * pairs);
@@ -53,30 +56,40 @@ impl Rope {
                 sin.push(s as f32);
             }
         }
-        Ok(Rotation {
-            cos: Tensor::from_vec(cos, (tokens, pairs), &Device::Cpu)?,
-            sin: Tensor::from_vec(sin, (tokens, pairs), &Device::Cpu)?,
-        })
+        Rotation { cos, sin }
     }
 
-    /// Rotates `[heads, tokens, head_dim]`; contiguous in, contiguous out.
-    pub(crate) fn apply(&self, x: &Tensor, rotation: &Rotation) -> Result<Tensor> {
-        let (_, _, head_dim) = x.dims3()?;
-        let dim = 2 * self.frequencies.len();
-        if dim == head_dim {
-            return self.rotate(x, rotation);
+    /// Rotates every head of `[tokens, heads * head_dim]`.
+    pub(crate) fn apply(&self, x: &mut [f32], (heads, head_dim): (usize, usize), rotation: &Rotation) {
+        let pairs = self.frequencies.len();
+        if pairs == 0 {
+            return;
         }
-        let turned = self.rotate(&x.narrow(D::Minus1, 0, dim)?.contiguous()?, rotation)?;
-        Tensor::cat(&[&turned, &x.narrow(D::Minus1, dim, head_dim - dim)?], 2)
+        let row = heads * head_dim;
+        pool::run_chunks(x, TOKENS * row, &|piece, x| {
+            let angles = rotation.cos.chunks_exact(pairs).zip(rotation.sin.chunks_exact(pairs));
+            for (x, (cos, sin)) in x.chunks_exact_mut(row).zip(angles.skip(piece * TOKENS)) {
+                for head in x.chunks_exact_mut(head_dim) {
+                    match self.style {
+                        RopeStyle::Halves => halves(&mut head[..2 * pairs], cos, sin),
+                        RopeStyle::Neighbours => neighbours(&mut head[..2 * pairs], cos, sin),
+                    }
+                }
+            }
+        });
     }
+}
 
-    fn rotate(&self, x: &Tensor, Rotation { cos, sin }: &Rotation) -> Result<Tensor> {
-        let x = x.unsqueeze(0)?;
-        match self.style {
-            RopeStyle::Halves => candle_nn::rotary_emb::rope(&x, cos, sin),
-            RopeStyle::Neighbours => candle_nn::rotary_emb::rope_i(&x, cos, sin),
-        }?
-        .squeeze(0)
+fn halves(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let (first, second) = head.split_at_mut(cos.len());
+    for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(cos.iter().zip(sin)) {
+        (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
+    }
+}
+
+fn neighbours(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+    for ([a, b], (cos, sin)) in head.as_chunks_mut::<2>().0.iter_mut().zip(cos.iter().zip(sin)) {
+        (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
     }
 }
 
@@ -86,14 +99,9 @@ mod tests {
     use super::*;
 
     fn turned(rope: &Rope, head: &[f32], position: usize) -> Vec<f32> {
-        let x = Tensor::from_slice(head, (1, 1, head.len()), &Device::Cpu).unwrap();
-        let rotation = rope.rotation(position, 1).unwrap();
-        rope.apply(&x, &rotation)
-            .unwrap()
-            .flatten_all()
-            .unwrap()
-            .to_vec1()
-            .unwrap()
+        let mut x = head.to_vec();
+        rope.apply(&mut x, (1, head.len()), &rope.rotation(position, 1));
+        x
     }
 
     fn close(got: &[f32], want: &[f32]) {

@@ -5,9 +5,10 @@ use super::CausalModel;
 use super::hyperparameters::Hyperparameters;
 use crate::inference::InferenceError;
 use crate::inference::kv_cache::KvCache;
-use crate::inference::layers::{Activation, Attention, Embedding, Linear, Mlp, RmsNorm, Rope, Step, Window};
+use crate::inference::layers::{
+    Activation, Attention, Embedding, Linear, Mlp, RmsNorm, Rope, Scratch, Step, Window, products, room,
+};
 use crate::inference::weights::Weights;
-use candle_core::Tensor;
 
 /// The embedding table.
 pub(super) const EMBEDDING: &str = "token_embd.weight";
@@ -50,9 +51,9 @@ pub(super) struct Blueprint {
     /// What scores are multiplied by.
     pub(super) attention_scale: f64,
     /// What embeddings are multiplied by.
-    pub(super) embedding_scale: Option<f64>,
+    pub(super) embedding_scale: Option<f32>,
     /// `c` in `c * tanh(logit / c)`.
-    pub(super) logit_softcap: Option<f64>,
+    pub(super) logit_softcap: Option<f32>,
 }
 
 impl Blueprint {
@@ -120,6 +121,7 @@ impl Layer {
                 heads: sizes.heads,
                 kv_heads: sizes.kv_heads,
                 head_dim: sizes.head_dim,
+                width,
                 scale: blueprint.attention_scale,
                 window: plan.window,
                 rope: plan.rope,
@@ -130,24 +132,53 @@ impl Layer {
                 gate: linear("ffn_gate", (inner, width))?,
                 up: linear("ffn_up", (inner, width))?,
                 down: linear("ffn_down", (width, inner))?,
+                width,
+                inner,
                 activation: blueprint.activation,
             },
             post_mlp_norm: norm_if(blueprint.post_norms, "post_ffw_norm", width)?,
         })
     }
 
-    fn forward(&self, x: &Tensor, index: usize, cache: &mut KvCache, step: &Step<'_>) -> candle_core::Result<Tensor> {
-        let post = |norm: &Option<RmsNorm>, y: Tensor| match norm {
-            Some(norm) => norm.forward(&y),
-            None => Ok(y),
-        };
-        let y = self
-            .attention
-            .forward(&self.attention_norm.forward(x)?, index, cache, step)?;
-        let x = (x + post(&self.post_attention_norm, y)?)?;
-        let y = self.mlp.forward(&self.mlp_norm.forward(&x)?)?;
-        x + post(&self.post_mlp_norm, y)?
+    /// Changes the states `x`, `[tokens, width]`, to what they are after this layer.
+    fn forward(
+        &self,
+        x: &mut [f32],
+        (index, cache): (usize, &mut KvCache),
+        step: &Step<'_>,
+        Buffers { normed, added, scratch }: &mut Buffers,
+    ) -> candle_core::Result<()> {
+        let (normed, added) = (room(normed, x.len()), room(added, x.len()));
+        self.attention_norm.forward(x, normed);
+        self.attention.forward(normed, (index, cache), step, scratch, added)?;
+        add(x, added, self.post_attention_norm.as_ref(), normed);
+        self.mlp_norm.forward(x, normed);
+        self.mlp.forward(normed, scratch, added)?;
+        add(x, added, self.post_mlp_norm.as_ref(), normed);
+        Ok(())
     }
+}
+
+/// Adds to `x`, normalised before if there is a norm for it.
+fn add(x: &mut [f32], added: &[f32], norm: Option<&RmsNorm>, spare: &mut [f32]) {
+    let added = match norm {
+        Some(norm) => {
+            norm.forward(added, spare);
+            &*spare
+        }
+        None => added,
+    };
+    for (x, added) in x.iter_mut().zip(added) {
+        *x += added;
+    }
+}
+
+/// Memory of a pass, kept for the next.
+#[derive(Debug, Default)]
+struct Buffers {
+    normed: Vec<f32>,
+    added: Vec<f32>,
+    scratch: Scratch,
 }
 
 /// A loaded model.
@@ -158,8 +189,9 @@ pub(super) struct Decoder {
     output_norm: RmsNorm,
     head: Linear,
     ropes: Vec<Rope>,
-    windows: Vec<Window>,
-    logit_softcap: Option<f64>,
+    width: usize,
+    buffers: Buffers,
+    logit_softcap: Option<f32>,
     context: usize,
 }
 
@@ -189,7 +221,8 @@ impl Decoder {
             layers: layers?,
             output_norm: weights.norm("output_norm.weight", sizes.width, sizes.epsilon)?,
             head,
-            windows: distinct(blueprint.layers.iter().map(|plan| plan.window)),
+            width: sizes.width,
+            buffers: Buffers::default(),
             ropes: blueprint.ropes,
             logit_softcap: blueprint.logit_softcap,
             context,
@@ -218,7 +251,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn run(&self, tokens: &[u32], cache: &mut KvCache, rows: Rows) -> Result<Vec<f32>, InferenceError> {
+    fn run(&mut self, tokens: &[u32], cache: &mut KvCache, rows: Rows) -> Result<Vec<f32>, InferenceError> {
         self.admit(tokens, cache)?;
         let before = cache.len();
         let result = self.run_chunks(tokens, cache, rows);
@@ -228,14 +261,14 @@ impl Decoder {
         result
     }
 
-    fn run_chunks(&self, tokens: &[u32], cache: &mut KvCache, rows: Rows) -> Result<Vec<f32>, InferenceError> {
+    fn run_chunks(&mut self, tokens: &[u32], cache: &mut KvCache, rows: Rows) -> Result<Vec<f32>, InferenceError> {
         let mut logits = Vec::new();
         let last = tokens.len().div_ceil(CHUNK) - 1;
         for (index, chunk) in tokens.chunks(CHUNK).enumerate() {
             let states = self.states(chunk, cache)?;
             match rows {
                 Rows::All => logits.extend(self.logits(&states)?),
-                Rows::Last if index == last => logits = self.logits(&states.narrow(0, chunk.len() - 1, 1)?)?,
+                Rows::Last if index == last => logits = self.logits(&states[states.len() - self.width..])?,
                 Rows::Last => {}
             }
         }
@@ -243,22 +276,27 @@ impl Decoder {
     }
 
     /// The states of the tokens after the last layer.
-    fn states(&self, tokens: &[u32], cache: &mut KvCache) -> candle_core::Result<Tensor> {
-        let step = Step::new(cache.len(), tokens.len(), &self.ropes, &self.windows)?;
+    fn states(&mut self, tokens: &[u32], cache: &mut KvCache) -> candle_core::Result<Vec<f32>> {
+        let step = Step::new(cache.len(), tokens.len(), &self.ropes);
         let mut x = self.embedding.forward(tokens)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, index, cache, &step)?;
+            layer.forward(&mut x, (index, cache), &step, &mut self.buffers)?;
         }
         cache.advance(tokens.len());
         Ok(x)
     }
 
-    fn logits(&self, states: &Tensor) -> Result<Vec<f32>, InferenceError> {
-        let mut logits = self.head.forward(&self.output_norm.forward(states)?)?;
+    fn logits(&mut self, states: &[f32]) -> Result<Vec<f32>, InferenceError> {
+        let normed = room(&mut self.buffers.normed, states.len());
+        self.output_norm.forward(states, normed);
+        let mut logits = vec![0f32; states.len() / self.width * self.embedding.vocabulary()];
+        let quantised = self.buffers.scratch.quantised();
+        products(quantised, normed, self.width, vec![(&self.head, &mut logits[..])])?;
         if let Some(cap) = self.logit_softcap {
-            logits = ((logits / cap)?.tanh()? * cap)?;
+            for logit in &mut logits {
+                *logit = (*logit / cap).tanh() * cap;
+            }
         }
-        let logits = logits.flatten_all()?.to_vec1::<f32>()?;
         if logits.iter().all(|logit| logit.is_finite()) {
             Ok(logits)
         } else {
@@ -288,14 +326,4 @@ impl CausalModel for Decoder {
     fn forward_all(&mut self, tokens: &[u32], cache: &mut KvCache) -> Result<Vec<f32>, InferenceError> {
         self.run(tokens, cache, Rows::All)
     }
-}
-
-fn distinct(windows: impl Iterator<Item = Window>) -> Vec<Window> {
-    let mut out = Vec::new();
-    for window in windows {
-        if !out.contains(&window) {
-            out.push(window);
-        }
-    }
-    out
 }

@@ -44,9 +44,8 @@ pub(super) fn blueprint(source: &Source<'_>) -> Result<Blueprint, InferenceError
         post_norms: true,
         activation: Activation::GeluTanh,
         attention_scale,
-        // The reference rounds the factor to `f32` only.
-        embedding_scale: Some(f64::from((sizes.width as f32).sqrt())),
-        logit_softcap: softcap.filter(|cap| *cap > 0.0).map(f64::from),
+        embedding_scale: Some((sizes.width as f32).sqrt()),
+        logit_softcap: softcap.filter(|cap| *cap > 0.0),
         ..plain
     })
 }

@@ -101,9 +101,7 @@ fn the_last_row_is_that_of_all_rows() {
         let (mut one, mut all) = (model.new_cache(64), model.new_cache(64));
         let last = model.forward(&golden.tokens, &mut one).unwrap();
         let rows = model.forward_all(&golden.tokens, &mut all).unwrap();
-        // The head multiplies one row by another kernel, with 8-bit activations.
-        let off = distance(&last, &rows[rows.len() - model.vocabulary()..]);
-        assert!(off < 0.1, "{name}: {off}");
+        assert_eq!(last, rows[rows.len() - model.vocabulary()..], "{name}");
     }
 }
 
@@ -117,10 +115,11 @@ fn chunks_give_what_the_whole_gives() {
         let whole = model.forward_all(&tokens, &mut cache).unwrap();
         let mut cache = model.new_cache(256);
         let mut parts = Vec::new();
-        for chunk in tokens.chunks(25) {
+        for chunk in tokens.chunks(7) {
             parts.extend(model.forward_all(chunk, &mut cache).unwrap());
         }
-        // Sums of attention in another order may round an activation to the next of 8 bits.
+        // Our kernels give a token the same numbers whatever is computed beside it. The matrices in `f32` are the tensor
+        // library's, whose order of sums depends on the rows; that may round an activation to the next of 8 bits.
         let off = distance(&whole, &parts);
         assert!(off < 2.0 * golden(name).max_diff, "{name}: {off}");
     }

@@ -93,7 +93,7 @@ pub(super) fn gelu(values: &mut [f32]) {
 /// `e^x` for x <= 0; 0 below -87. The range is reduced to ±ln 2 / 2 and a polynomial of degree 6 evaluated there
 /// (coefficients of Cephes' `expf`); the power of two is put together from its bits.
 #[inline(always)]
-pub(super) fn exp_negative(x: f32) -> f32 {
+pub(in crate::kernels) fn exp_negative(x: f32) -> f32 {
     // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.0, 0.0);

@@ -19,6 +19,7 @@ mod avx512;
 mod tests;
 
 use super::level::{Level, Set};
+pub(super) use body::exp_negative;
 
 /// Columns in a panel.
 pub const WIDTH: usize = 32;
