@@ -77,12 +77,16 @@ pub struct InferenceConfig {
     pub context_tokens: usize,
     /// Requests that wait for the engine.
     pub queue_length: usize,
-    /// Requests that generate in turns.
+    /// Requests that generate at once.
     pub parallel_requests: usize,
-    /// Prompt tokens computed between two decode steps of the others.
+    /// Milliseconds a running answer may wait for its next token while prompts of others are read.
+    pub pause_ms: u64,
+    /// The most prompt tokens computed in a step.
     pub prefill_chunk_tokens: usize,
-    /// Finished sequences whose keys and values are kept, to be continued.
-    pub cached_sequences: usize,
+    /// Megabytes (of 2^20 bytes) for keys and values.
+    pub kv_cache_mb: usize,
+    /// Whether to guess what follows from what stood before; answers are the same.
+    pub speculation: bool,
     /// Texts that wait for the embedder.
     pub embed_queue_length: usize,
     /// Tokens embedded in one pass.

@@ -59,6 +59,11 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         inference.prefill_chunk_tokens > 0,
         "inference.prefill_chunk_tokens must be at least 1",
     );
+    need(inference.pause_ms > 0, "inference.pause_ms must be at least 1");
+    need(
+        (16..=1 << 24).contains(&inference.kv_cache_mb),
+        "inference.kv_cache_mb must be 16 to 16777216",
+    );
     need(
         inference.embed_queue_length > 0,
         "inference.embed_queue_length must be at least 1",

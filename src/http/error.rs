@@ -351,6 +351,7 @@ impl From<InferenceError> for ApiError {
             }
             InferenceError::TooLong { .. } => Self::bad_request("context_length_exceeded", error.to_string()),
             InferenceError::BadParameter { name, .. } => Self::parameter(name, error.to_string()),
+            InferenceError::Unsupported(_) => Self::bad_request("unsupported", error.to_string()),
             InferenceError::Deadline => Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline", error.to_string()),
             InferenceError::Stopped => Self::failure(StatusCode::SERVICE_UNAVAILABLE, "engine_stopped", error)
                 .with_retry_after(RETRY_AFTER_DEFAULT),

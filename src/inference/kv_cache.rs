@@ -1,125 +1,303 @@
-//! Keys and values of the tokens a sequence has seen.
+//! Keys and values of the tokens that sequences have seen, in pages of [`PAGE`] tokens from a common, bounded pool
+//! (Kwon et al., arXiv:2309.06180). Sequences that begin alike share pages.
 
-use crate::kernels::attention::{Cached, Layout};
+use crate::kernels::attention::{BLOCK, Cached, Layout};
 use candle_core::Result;
-use std::sync::Arc;
+use half::f16;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Tokens by which the buffers grow at least, so that decoding does not copy them at every token.
-const BLOCK: usize = 256;
+/// Tokens in a page.
+pub const PAGE: usize = BLOCK;
 
-/// The keys and values of one sequence in every layer. It grows as tokens come, up to `max_tokens`; nothing beyond what
-/// is used is held, but for growth in steps. A clone or a [`KvCache::prefix`] shares the buffers until one of the two
-/// grows, so both cost next to nothing until then.
-///
-/// Memory: `layers * 2 * kv_heads * head_dim * 4` bytes a token (24 KiB for Qwen2.5-0.5B).
+/// What a model keeps of a token: a key and a value for each of `heads` heads of `dim` numbers in each of `layers` layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvShape {
+    /// Layers.
+    pub layers: usize,
+    /// Key and value heads of a layer.
+    pub heads: usize,
+    /// Numbers in a head.
+    pub dim: usize,
+}
+
+impl KvShape {
+    /// Bytes of a page: `layers * 2 * heads * dim * 2` a token, if `dim` is a multiple of 16 (12 KiB for
+    /// Qwen2.5-0.5B).
+    #[must_use]
+    pub fn page_bytes(self) -> usize {
+        self.layers * self.layout().numbers() * size_of::<f16>()
+    }
+
+    fn layout(self) -> Layout {
+        Layout::new(self.heads, self.dim)
+    }
+}
+
+/// Pages that may be in use, and those that were and are not.
+#[derive(Debug)]
+struct Stock {
+    /// Pages that may still be taken.
+    left: usize,
+    /// Memory of pages that were given back: taking it again costs nothing, fresh memory does.
+    spare: Vec<Vec<f16>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    shape: KvShape,
+    pages: usize,
+    stock: Mutex<Stock>,
+}
+
+impl Shared {
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The memory of all caches of a model. Clones are the same pool.
+#[derive(Clone, Debug)]
+pub struct KvPool {
+    shared: Arc<Shared>,
+}
+
+impl KvPool {
+    /// A pool of at most `pages` pages. Memory is taken when it is first used, and kept then.
+    #[must_use]
+    pub fn new(shape: KvShape, pages: usize) -> Self {
+        let stock = Mutex::new(Stock {
+            left: pages,
+            spare: Vec::new(),
+        });
+        Self {
+            shared: Arc::new(Shared { shape, pages, stock }),
+        }
+    }
+
+    /// What is kept of a token.
+    #[must_use]
+    pub fn shape(&self) -> KvShape {
+        self.shared.shape
+    }
+
+    /// Pages in all.
+    #[must_use]
+    pub fn pages(&self) -> usize {
+        self.shared.pages
+    }
+
+    /// Pages that nobody holds.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.shared.stock().left
+    }
+
+    fn take(&self) -> Option<Page> {
+        let mut stock = self.shared.stock();
+        stock.left = stock.left.checked_sub(1)?;
+        let spare = stock.spare.pop();
+        drop(stock);
+        let shape = self.shared.shape;
+        Some(Page {
+            numbers: spare.unwrap_or_else(|| vec![f16::ZERO; shape.layers * shape.layout().numbers()]),
+            home: Arc::clone(&self.shared),
+        })
+    }
+}
+
+/// The keys and values of [`PAGE`] tokens in every layer; it goes back to its pool when it is dropped.
+#[derive(Debug)]
+pub struct Page {
+    /// A part for each layer.
+    numbers: Vec<f16>,
+    home: Arc<Shared>,
+}
+
+impl Page {
+    /// All of it, layer after layer.
+    #[cfg(test)]
+    pub(super) fn numbers(&self) -> &[f16] {
+        &self.numbers
+    }
+
+    fn layer(&self, layer: usize) -> &[f16] {
+        let numbers = self.home.shape.layout().numbers();
+        &self.numbers[layer * numbers..(layer + 1) * numbers]
+    }
+
+    fn layer_mut(&mut self, layer: usize) -> &mut [f16] {
+        let numbers = self.home.shape.layout().numbers();
+        &mut self.numbers[layer * numbers..(layer + 1) * numbers]
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let mut stock = self.home.stock();
+        stock.left += 1;
+        stock.spare.push(std::mem::take(&mut self.numbers));
+    }
+}
+
+/// The keys and values of one sequence. A clone or a [`KvCache::prefix`] shares its pages; a page that is shared is
+/// copied before it is written.
 #[derive(Clone, Debug)]
 pub struct KvCache {
-    layers: Vec<Option<Arc<Buffers>>>,
+    pool: KvPool,
+    pages: Vec<Arc<Page>>,
     len: usize,
     max_tokens: usize,
 }
 
-#[derive(Debug)]
-struct Buffers {
-    layout: Layout,
-    keys: Vec<f32>,
-    values: Vec<f32>,
-}
-
-impl Buffers {
-    /// Room for `capacity` tokens, of which the first `len` are those of `old`.
-    fn new(layout: Layout, old: Option<&Self>, len: usize) -> Self {
-        let mut keys = vec![0.0; layout.key_numbers()];
-        let mut values = vec![0.0; layout.value_numbers()];
-        if let Some(old) = old {
-            layout.copy(len, old.cached(), (&mut keys, &mut values));
-        }
-        Self { layout, keys, values }
-    }
-
-    fn cached(&self) -> Cached<'_> {
-        Cached::new(self.layout, &self.keys, &self.values)
-    }
-}
-
 impl KvCache {
-    /// An empty cache for `layers` layers and at most `max_tokens` tokens.
-    pub(super) fn new(layers: usize, max_tokens: usize) -> Self {
+    /// An empty cache for at most `max_tokens` tokens.
+    #[must_use]
+    pub fn new(pool: &KvPool, max_tokens: usize) -> Self {
         Self {
-            layers: vec![None; layers],
+            pool: pool.clone(),
+            pages: Vec::new(),
             len: 0,
             max_tokens,
         }
     }
 
+    /// A cache of `len` tokens in `pages`, which hold at least as many.
+    ///
+    /// # Panics
+    /// If they do not.
+    #[must_use]
+    pub fn from_pages(pool: &KvPool, mut pages: Vec<Arc<Page>>, len: usize, max_tokens: usize) -> Self {
+        assert!(
+            len <= pages.len() * PAGE && len <= max_tokens,
+            "more tokens than pages hold"
+        );
+        pages.truncate(len.div_ceil(PAGE));
+        Self {
+            pool: pool.clone(),
+            pages,
+            len,
+            max_tokens,
+        }
+    }
+
+    /// Its pages in order; all but the last are full.
+    #[must_use]
+    pub fn pages(&self) -> &[Arc<Page>] {
+        &self.pages
+    }
+
     /// Tokens in it.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// Whether it holds no token.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// The most tokens it takes.
+    #[must_use]
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
     }
 
-    /// Bytes its buffers hold (shared ones counted in each cache that shares them).
-    pub fn bytes(&self) -> usize {
-        let numbers = |buffers: &Arc<Buffers>| buffers.keys.len() + buffers.values.len();
-        self.layers.iter().flatten().map(numbers).sum::<usize>() * size_of::<f32>()
+    /// What it keeps of a token.
+    #[must_use]
+    pub fn shape(&self) -> KvShape {
+        self.pool.shape()
     }
 
-    /// Forgets the tokens from `len` on; does nothing if there are no more than that.
+    /// Forgets the tokens from `len` on and lets go of pages behind them.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
+        self.pages.truncate(self.len.div_ceil(PAGE));
     }
 
     /// A cache of the first `len` tokens (of all, if there are fewer), which goes its own way from there.
     #[must_use]
     pub fn prefix(&self, len: usize) -> Self {
-        let mut prefix = self.clone();
-        prefix.truncate(len);
-        prefix
+        let len = len.min(self.len);
+        Self::from_pages(
+            &self.pool,
+            self.pages[..len.div_ceil(PAGE)].to_vec(),
+            len,
+            self.max_tokens,
+        )
     }
 
-    pub(super) fn layers(&self) -> usize {
-        self.layers.len()
+    /// Pages that [`KvCache::make_room`] will take from the pool for `tokens` more.
+    #[must_use]
+    pub fn pages_for(&self, tokens: usize) -> usize {
+        let more = (self.len + tokens).div_ceil(PAGE).saturating_sub(self.pages.len());
+        more + usize::from(tokens > 0 && self.last_is_shared())
     }
 
-    /// Writes `keys` and `values`, both `[tokens, heads * dim]`, behind the cache's tokens in one layer and returns all
-    /// that it holds. They count once [`KvCache::advance`] is called, after all layers.
-    pub(super) fn append(
-        &mut self,
-        layer: usize,
-        (heads, dim): (usize, usize),
-        keys: &[f32],
-        values: &[f32],
-    ) -> Result<Cached<'_>> {
-        let needed = self.len + keys.len() / (heads * dim);
+    /// Whether the page that is written next is another's too.
+    fn last_is_shared(&self) -> bool {
+        let partial = !self.len.is_multiple_of(PAGE);
+        partial && self.pages.last().is_some_and(|page| Arc::strong_count(page) > 1)
+    }
+
+    /// Takes the pages for `tokens` more.
+    ///
+    /// # Errors
+    /// If there are more than [`KvCache::max_tokens`], or the pool has no page left; the cache is then as before.
+    pub(super) fn make_room(&mut self, tokens: usize) -> Result<()> {
+        let needed = self.len + tokens;
         if needed > self.max_tokens {
             candle_core::bail!("{needed} tokens in a cache for {}", self.max_tokens);
         }
-        let wanted = Layout::new(heads, dim, needed);
-        let slot = &mut self.layers[layer];
-        let old = slot.as_ref().filter(|old| old.layout.same_heads(wanted));
-        let fits = old.is_some_and(|old| old.layout.capacity() >= needed);
-        // A buffer that another cache shares must not be written: it is replaced as if it were full.
-        let writable = fits && slot.as_mut().and_then(Arc::get_mut).is_some();
-        if !writable {
-            let layout = Layout::new(heads, dim, grown(needed, self.max_tokens));
-            let old = slot.as_deref().filter(|old| old.layout.same_heads(wanted));
-            *slot = Some(Arc::new(Buffers::new(layout, old, self.len)));
+        let held = self.pages.len();
+        if tokens > 0
+            && !self.len.is_multiple_of(PAGE)
+            && let Some(last) = self.pages.last_mut()
+            && Arc::get_mut(last).is_none()
+        {
+            let mut own = self.pool.take().ok_or_else(exhausted)?;
+            own.numbers.copy_from_slice(&last.numbers);
+            *last = Arc::new(own);
         }
-        let Some(own) = slot.as_mut().and_then(Arc::get_mut) else {
-            candle_core::bail!("the buffers of a cache are shared")
-        };
-        own.layout
-            .write(self.len, (keys, values), (&mut own.keys, &mut own.values));
-        Ok(own.cached())
+        while self.pages.len() * PAGE < needed {
+            let Some(page) = self.pool.take() else {
+                self.pages.truncate(held);
+                return Err(exhausted());
+            };
+            self.pages.push(Arc::new(page));
+        }
+        Ok(())
+    }
+
+    /// Writes `keys` and `values`, both `[tokens, heads * dim]`, behind the cache's tokens in one layer. They count once
+    /// [`KvCache::advance`] is called, after all layers.
+    ///
+    /// # Errors
+    /// If [`KvCache::make_room`] was not called for as many.
+    pub(super) fn append(&mut self, layer: usize, keys: &[f32], values: &[f32]) -> Result<()> {
+        let shape = self.pool.shape();
+        let row = shape.heads * shape.dim;
+        let (mut keys, mut values, mut at) = (keys, values, self.len);
+        while !keys.is_empty() {
+            let count = (PAGE - at % PAGE).min(keys.len() / row);
+            let Some(page) = self.pages.get_mut(at / PAGE).and_then(Arc::get_mut) else {
+                candle_core::bail!("no room was made for token {at}")
+            };
+            let (first_keys, more_keys) = keys.split_at(count * row);
+            let (first_values, more_values) = values.split_at(count * row);
+            shape
+                .layout()
+                .write(at % PAGE, (first_keys, first_values), page.layer_mut(layer));
+            (keys, values, at) = (more_keys, more_values, at + count);
+        }
+        Ok(())
+    }
+
+    /// All that it holds of a layer, with what was appended and does not count yet.
+    pub(super) fn layer(&self, layer: usize) -> Cached<'_> {
+        let pages = self.pages.iter().map(|page| page.layer(layer)).collect();
+        Cached::new(self.pool.shape().layout(), pages)
     }
 
     /// Counts `tokens` that were appended to every layer.
@@ -128,10 +306,8 @@ impl KvCache {
     }
 }
 
-/// The capacity for `needed` tokens: half as much again, in whole blocks, within `most`.
-fn grown(needed: usize, most: usize) -> usize {
-    let roomy = if needed <= BLOCK { BLOCK } else { needed + needed / 2 };
-    roomy.next_multiple_of(BLOCK).min(most).max(needed)
+fn exhausted() -> candle_core::Error {
+    candle_core::Error::Msg("the memory for keys and values is used up".to_owned())
 }
 
 #[cfg(test)]
@@ -139,22 +315,35 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// Two heads of dimension 3; the number of token `t` is `t + seed` everywhere.
+    const SHAPE: KvShape = KvShape {
+        layers: 2,
+        heads: 2,
+        dim: 3,
+    };
+
+    fn pool(pages: usize) -> KvPool {
+        KvPool::new(SHAPE, pages)
+    }
+
+    /// The number of token `t` is `t + seed` everywhere.
     fn push(cache: &mut KvCache, range: std::ops::Range<usize>, seed: f32) {
         let rows: Vec<f32> = range.clone().flat_map(|t| [t as f32 + seed; 6]).collect();
-        for layer in 0..cache.layers() {
-            cache.append(layer, (2, 3), &rows, &rows).unwrap();
+        cache.make_room(range.len()).unwrap();
+        for layer in 0..SHAPE.layers {
+            cache.append(layer, &rows, &rows).unwrap();
         }
         cache.advance(range.len());
     }
 
     /// What the cache holds of head 1, as the last number of each token.
     fn held(cache: &KvCache) -> Vec<f32> {
-        let cached = cache.layers[1].as_ref().unwrap().cached();
+        let layout = SHAPE.layout();
         (0..cache.len())
             .map(|position| {
-                let key = cached.key(1, position, 2);
-                assert_eq!(key.to_bits(), cached.value(1, position, 2).to_bits());
+                let page = cache.pages[position / PAGE].layer(1);
+                let key = layout.key(page, 1, position % PAGE).last().unwrap();
+                let value = layout.value(page, 1, position % PAGE).last().unwrap();
+                assert_eq!(key.to_bits(), value.to_bits());
                 key
             })
             .collect()
@@ -166,42 +355,70 @@ mod tests {
 
     #[test]
     fn grows_and_keeps_what_was_there() {
-        let mut cache = KvCache::new(2, 1000);
+        let pool = pool(16);
+        let mut cache = KvCache::new(&pool, 1000);
         for start in (0..1000).step_by(100) {
             push(&mut cache, start..start + 100, 0.0);
         }
-        assert_eq!(cache.len(), 1000);
         assert_eq!(held(&cache), counted(0..1000, 0.0));
+        assert_eq!(pool.free(), 0);
+        cache.truncate(65);
+        assert_eq!((cache.len(), pool.free()), (65, 14));
+        drop(cache);
+        assert_eq!(pool.free(), 16);
     }
 
     #[test]
-    fn refuses_more_than_its_bound() {
-        let mut cache = KvCache::new(1, 10);
+    fn refuses_more_than_its_bound_and_more_than_there_is() {
+        let pool = pool(2);
+        let mut cache = KvCache::new(&pool, 10);
         push(&mut cache, 0..8, 0.0);
-        let rows = [0.0; 18];
-        assert!(cache.append(0, (2, 3), &rows, &rows).is_err());
-        assert_eq!(cache.len(), 8);
+        assert!(cache.make_room(3).is_err());
+        let mut long = KvCache::new(&pool, 1000);
+        assert!(long.make_room(65).is_err());
+        assert_eq!((long.pages.len(), pool.free()), (0, 1), "what was taken is given back");
+        assert_eq!(held(&cache), counted(0..8, 0.0));
     }
 
     #[test]
     fn a_prefix_and_its_origin_do_not_see_each_other() {
-        let mut cache = KvCache::new(2, 100);
-        push(&mut cache, 0..50, 0.0);
-        let mut prefix = cache.prefix(20);
-        push(&mut prefix, 20..30, 1000.0);
-        cache.truncate(10);
-        push(&mut cache, 10..60, 5000.0);
-        assert_eq!(held(&prefix), [counted(0..20, 0.0), counted(20..30, 1000.0)].concat());
-        assert_eq!(held(&cache), [counted(0..10, 0.0), counted(10..60, 5000.0)].concat());
+        let pool = pool(6);
+        let mut cache = KvCache::new(&pool, 200);
+        push(&mut cache, 0..150, 0.0);
+        let mut prefix = cache.prefix(100);
+        assert_eq!((prefix.pages_for(1), prefix.pages_for(100), pool.free()), (1, 3, 3));
+        push(&mut prefix, 100..110, 1000.0);
+        assert_eq!(pool.free(), 2, "the page that is shared was copied");
+        cache.truncate(80);
+        push(&mut cache, 80..160, 500.0);
+        assert_eq!(
+            held(&prefix),
+            [counted(0..100, 0.0), counted(100..110, 1000.0)].concat()
+        );
+        assert_eq!(held(&cache), [counted(0..80, 0.0), counted(80..160, 500.0)].concat());
     }
 
     #[test]
-    fn a_prefix_outlives_its_origin() {
-        let mut cache = KvCache::new(2, 100);
-        push(&mut cache, 0..5, 0.0);
-        let prefix = cache.prefix(100);
+    fn whole_pages_are_shared_for_good() {
+        let pool = pool(3);
+        let mut cache = KvCache::new(&pool, 200);
+        push(&mut cache, 0..64, 0.0);
+        let mut others = [cache.prefix(64), cache.prefix(64)];
+        for other in &mut others {
+            assert_eq!(other.pages_for(1), 1);
+            push(other, 64..70, 7.0);
+        }
+        assert_eq!(pool.free(), 0);
         drop(cache);
-        assert_eq!(held(&prefix), counted(0..5, 0.0));
-        assert!(prefix.prefix(0).is_empty());
+        assert_eq!(held(&others[1]), [counted(0..64, 0.0), counted(64..70, 7.0)].concat());
+        drop(others);
+        assert_eq!(pool.free(), 3);
+    }
+
+    #[test]
+    fn room_must_be_made_first() {
+        let pool = pool(1);
+        let mut cache = KvCache::new(&pool, 100);
+        assert!(cache.append(0, &[0.0; 6], &[0.0; 6]).is_err());
     }
 }

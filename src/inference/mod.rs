@@ -79,6 +79,9 @@ pub enum InferenceError {
     /// The engine's thread is gone.
     #[error("the engine has stopped")]
     Stopped,
+    /// The model cannot do this.
+    #[error("this model does not support {0}")]
+    Unsupported(&'static str),
     /// The prompt could not be rendered.
     #[error("chat template: {0}")]
     Template(String),
@@ -221,6 +224,32 @@ impl GenerateRequest {
     }
 }
 
+/// A request for how likely texts are to follow a prompt.
+#[derive(Clone, Debug)]
+pub struct ScoreRequest {
+    /// What is followed.
+    pub prompt: Prompt,
+    /// What may follow it; each is scored alone.
+    pub continuations: Vec<String>,
+    /// When to give up.
+    pub deadline: Option<Instant>,
+}
+
+/// How likely a text is to follow a prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Score {
+    /// The natural logarithm of the probability of each of its tokens after those before it.
+    pub logprobs: Vec<f32>,
+}
+
+impl Score {
+    /// The natural logarithm of the probability of the whole text.
+    #[must_use]
+    pub fn total(&self) -> f32 {
+        self.logprobs.iter().sum()
+    }
+}
+
 /// Why a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
@@ -308,6 +337,7 @@ impl Stream for GenerationStream {
 }
 
 /// A language model: the engine in this process, or another adapter.
+#[async_trait]
 pub trait LanguageModel: Send + Sync {
     /// What it is.
     fn info(&self) -> &ModelInfo;
@@ -324,6 +354,15 @@ pub trait LanguageModel: Send + Sync {
     /// `Overloaded` if the queue is full, `TooLong` if the prompt leaves no room for an answer, `BadParameter`,
     /// `Template`, `Stopped`.
     fn generate(&self, request: GenerateRequest) -> Result<GenerationStream, InferenceError>;
+
+    /// How likely each of the continuations is to follow the prompt, in order. The prompt is computed once.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::generate`]; `Unsupported` from a model that cannot tell.
+    async fn score(&self, request: ScoreRequest) -> Result<Vec<Score>, InferenceError> {
+        drop(request);
+        Err(InferenceError::Unsupported("scoring of continuations"))
+    }
 }
 
 /// What a text is to be found as: the two kinds are embedded differently (arXiv:2402.05672, section 3).

@@ -6,7 +6,8 @@
 #![allow(clippy::unwrap_used)]
 
 use kefu::inference::gguf::Gguf;
-use kefu::inference::models::{self, CausalModel};
+use kefu::inference::kv_cache::KvCache;
+use kefu::inference::models::{self, CausalModel, Rows, Span};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,10 +55,14 @@ fn argmax(row: &[f32]) -> usize {
     (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap()
 }
 
+fn pass(model: &mut dyn CausalModel, tokens: &[u32], cache: &mut KvCache, rows: Rows) -> Vec<f32> {
+    model.forward(&mut [Span { tokens, cache, rows }]).unwrap()
+}
+
 /// The logits of the prompt: near the reference where it reports them, and the same best token except in near ties.
 fn compare_prompt(model: &mut dyn CausalModel, prompt: &str, golden: &Golden) {
     let mut cache = model.new_cache(golden.tokens.len());
-    let logits = model.forward_all(&golden.tokens, &mut cache).unwrap();
+    let logits = pass(model, &golden.tokens, &mut cache, Rows::All);
     let rows: Vec<&[f32]> = logits.chunks(model.vocabulary()).collect();
     assert_eq!(rows.len(), golden.argmax.len());
     let mut worst = 0f32;
@@ -97,7 +102,7 @@ fn compare_prompt(model: &mut dyn CausalModel, prompt: &str, golden: &Golden) {
 fn compare_greedy(model: &mut dyn CausalModel, prompt: &str, golden: &Golden) {
     let tie = 2.0 * golden.f32.max_diff_of_argmax_logit;
     let mut cache = model.new_cache(golden.tokens.len() + golden.greedy.len());
-    let mut row = model.forward(&golden.tokens, &mut cache).unwrap();
+    let mut row = pass(model, &golden.tokens, &mut cache, Rows::Last);
     for (step, want) in golden.greedy.iter().enumerate() {
         let got = argmax(&row);
         if got != want.id {
@@ -110,7 +115,7 @@ fn compare_greedy(model: &mut dyn CausalModel, prompt: &str, golden: &Golden) {
             println!("{prompt}: greedy leaves the reference at a near tie, step {step}");
             return;
         }
-        row = model.forward(&[got as u32], &mut cache).unwrap();
+        row = pass(model, &[got as u32], &mut cache, Rows::Last);
     }
     println!("{prompt}: greedy equal for {} tokens", golden.greedy.len());
 }

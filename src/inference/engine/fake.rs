@@ -2,10 +2,17 @@
 //! from the cache alone, as a real one does.
 
 use crate::inference::InferenceError;
-use crate::inference::kv_cache::KvCache;
-use crate::inference::models::CausalModel;
+use crate::inference::kv_cache::{KvCache, KvShape, PAGE};
+use crate::inference::models::{CausalModel, Span};
+use crate::kernels::attention::Layout;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+/// It keeps a token's number.
+const SHAPE: KvShape = KvShape {
+    layers: 1,
+    heads: 1,
+    dim: 1,
+};
 /// Its vocabulary is that of the small tokenizer.
 pub(super) const VOCABULARY: usize = 264;
 /// `<|im_end|>`.
@@ -17,12 +24,15 @@ pub(super) const PANIC: &str = "\u{1}";
 /// A prompt with this byte makes it fail.
 pub(super) const FAIL: &str = "\u{2}";
 
-/// What the model is about to compute: tokens before, and tokens now.
+/// What the model is about to compute for one sequence: tokens before, and tokens now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Call {
+pub(super) struct Part {
     pub(super) before: usize,
     pub(super) tokens: Vec<u32>,
 }
+
+/// What it is about to compute at once.
+pub(super) type Call = Vec<Part>;
 
 /// The test's end of a model that stops before each call.
 pub(super) struct Gate {
@@ -81,13 +91,28 @@ impl FakeModel {
     /// Writes `tokens` into the cache and returns all it holds.
     fn append(tokens: &[u32], cache: &mut KvCache) -> Result<Vec<u32>, InferenceError> {
         let rows: Vec<f32> = tokens.iter().map(|&token| token as f32).collect();
-        let held: Vec<f32> = {
-            let count = cache.len() + tokens.len();
-            let cached = cache.append(0, (1, 1), &rows, &rows)?;
-            (0..count).map(|position| cached.key(0, position, 0)).collect()
-        };
+        cache.make_room(tokens.len())?;
+        cache.append(0, &rows, &rows)?;
         cache.advance(tokens.len());
-        Ok(held.into_iter().map(|token| token as u32).collect())
+        let layout = Layout::new(SHAPE.heads, SHAPE.dim);
+        let token = |at: usize| layout.key(cache.pages()[at / PAGE].numbers(), 0, at % PAGE).next();
+        Ok((0..cache.len()).filter_map(token).map(|token| token as u32).collect())
+    }
+
+    /// The logits of the last of `held`.
+    fn logits(held: &[u32]) -> Vec<f32> {
+        let next = match held.iter().position(|&token| token == ANSWER) {
+            Some(mark) => {
+                let said = held.len() - mark - 1;
+                if said < mark { held[said] } else { END }
+            }
+            None => END,
+        };
+        // Second comes a tilde, far less likely.
+        let mut logits = vec![-20.0; VOCABULARY];
+        logits[usize::from(b'~')] = 0.0;
+        logits[next as usize] = 10.0;
+        logits
     }
 }
 
@@ -100,41 +125,39 @@ impl CausalModel for FakeModel {
         self.context
     }
 
-    fn new_cache(&self, max_tokens: usize) -> KvCache {
-        KvCache::new(1, max_tokens)
+    fn kv_shape(&self) -> KvShape {
+        SHAPE
     }
 
-    fn forward(&mut self, tokens: &[u32], cache: &mut KvCache) -> Result<Vec<f32>, InferenceError> {
+    fn forward(&mut self, spans: &mut [Span<'_>]) -> Result<Vec<f32>, InferenceError> {
         if let Some((entered, permitted)) = &self.gate {
-            let _ = entered.send(Call {
-                before: cache.len(),
-                tokens: tokens.to_vec(),
-            });
+            let part = |span: &Span<'_>| Part {
+                before: span.cache.len(),
+                tokens: span.tokens.to_vec(),
+            };
+            let _ = entered.send(spans.iter().map(part).collect());
             // Once the test has let go of the gate, nothing waits any more.
             let _ = permitted.recv();
         }
-        assert!(!tokens.contains(&u32::from(PANIC.as_bytes()[0])), "told to panic");
-        if tokens.contains(&u32::from(FAIL.as_bytes()[0])) {
+        let said = |byte: &str| {
+            spans
+                .iter()
+                .any(|span| span.tokens.contains(&u32::from(byte.as_bytes()[0])))
+        };
+        assert!(!said(PANIC), "told to panic");
+        if said(FAIL) {
             return Err(InferenceError::Compute(candle_core::Error::Msg(
                 "told to fail".to_owned(),
             )));
         }
-        let held = Self::append(tokens, cache)?;
-        let next = match held.iter().position(|&token| token == ANSWER) {
-            Some(mark) => {
-                let said = held.len() - mark - 1;
-                if said < mark { held[said] } else { END }
+        let mut logits = Vec::new();
+        for span in spans {
+            let held = Self::append(span.tokens, span.cache)?;
+            let rows = span.rows.of(span.tokens.len());
+            for end in held.len() - rows..held.len() {
+                logits.extend(Self::logits(&held[..=end]));
             }
-            None => END,
-        };
-        // Second comes a tilde, far less likely.
-        let mut logits = vec![-20.0; VOCABULARY];
-        logits[usize::from(b'~')] = 0.0;
-        logits[next as usize] = 10.0;
+        }
         Ok(logits)
-    }
-
-    fn forward_all(&mut self, _: &[u32], _: &mut KvCache) -> Result<Vec<f32>, InferenceError> {
-        unreachable!("the engine asks for the last token only")
     }
 }

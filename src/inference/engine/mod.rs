@@ -1,14 +1,21 @@
 //! The language model in this process: one thread owns the weights and serves several requests in turns.
 //!
-//! A request is checked and tokenised where it comes in, waits in a bounded queue, and is served token by token by the
-//! engine's thread (`worker`), which asks `scheduler` what to compute next. Events go out through a bounded channel for
-//! each request; the thread never waits for a client, and dropping the stream ends the work within one token.
+//! A request is checked and tokenised where it comes in, waits in a bounded queue for a place and for memory, and is
+//! served by the engine's thread (`worker`), which asks `scheduler` what to compute in the next step: all requests under
+//! way go through the network together. What was computed is kept in `prefix_tree` as long as its memory is not needed.
+//! Events go out through a bounded channel for each request; the thread never waits for a client, and dropping the stream
+//! ends the work within one step.
+//!
+//! A request's answer does not depend on what is served beside it: the kernels give a row the same numbers whatever the
+//! other rows, so batches, chunks, caches and guesses change no token.
 
 mod load;
+mod lookup;
 mod outbox;
-mod prefix_cache;
+mod prefix_tree;
 mod queue;
 pub mod scheduler;
+mod scoring;
 mod sequence;
 mod worker;
 mod writer;
@@ -20,18 +27,27 @@ use super::prompt::ChatTemplate;
 use super::sampler::{MAX_TOP_LOGPROBS, Sampler};
 use super::stop::StopMatcher;
 use super::tokenizer::{Piece, Tokenizer};
-use super::{GenerateRequest, GenerationEvent, GenerationStream, InferenceError, LanguageModel, ModelInfo, Prompt};
+use super::{
+    GenerateRequest, GenerationEvent, GenerationStream, InferenceError, LanguageModel, ModelInfo, Prompt, Score,
+    ScoreRequest,
+};
 use crate::config::InferenceConfig;
 use crate::domain::{Clock, SystemClock};
+use crate::inference::kv_cache::{KvPool, PAGE};
 use crate::kernels::pool;
-use prefix_cache::PrefixCache;
-use queue::{Job, Queue, Service};
+use async_trait::async_trait;
+use prefix_tree::PrefixTree;
+use queue::{Answer, Job, Queue, ScoreWork, Service, Work};
+use scheduler::Pace;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use worker::Worker;
+
+/// Continuations scored in one request.
+const MAX_CONTINUATIONS: usize = 256;
 
 /// What goes to a client.
 type Reply = Result<GenerationEvent, InferenceError>;
@@ -47,14 +63,18 @@ const STALLED_CLIENT: Duration = Duration::from_secs(30);
 pub struct EngineSettings {
     /// Requests that wait, beside those that are served.
     pub queue_length: usize,
-    /// Requests served in turns.
+    /// Requests served at once.
     pub parallel_requests: usize,
-    /// Tokens of a prompt computed between two tokens of the other answers.
+    /// The most tokens of prompts computed in a step.
     pub prefill_chunk_tokens: usize,
+    /// How long a running answer may wait for its next token while prompts are read.
+    pub pause: Duration,
     /// Longest prompt and answer together; 0 takes what the model was loaded for.
     pub context_tokens: usize,
-    /// Finished sequences whose keys and values are kept.
-    pub cached_sequences: usize,
+    /// Bytes for keys and values.
+    pub kv_cache_bytes: usize,
+    /// Whether to guess what follows from what was there before; answers are the same.
+    pub speculation: bool,
     /// Compute threads; 0 takes the machine's cores.
     pub threads: usize,
     /// A client that reads nothing for this long is given up.
@@ -68,7 +88,9 @@ impl From<&InferenceConfig> for EngineSettings {
             parallel_requests: config.parallel_requests,
             prefill_chunk_tokens: config.prefill_chunk_tokens,
             context_tokens: config.context_tokens,
-            cached_sequences: config.cached_sequences,
+            kv_cache_bytes: config.kv_cache_mb << 20,
+            speculation: config.speculation,
+            pause: Duration::from_millis(config.pause_ms),
             threads: config.threads,
             stalled_client: STALLED_CLIENT,
         }
@@ -90,7 +112,8 @@ pub struct Engine {
     info: ModelInfo,
     tokenizer: Arc<Tokenizer>,
     template: ChatTemplate,
-    prefill_chunk_tokens: usize,
+    /// Pages of keys and values there are.
+    pages: usize,
     queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -117,9 +140,20 @@ impl Engine {
         } else {
             settings.context_tokens
         };
+        let shape = model.kv_shape();
+        let pool = KvPool::new(shape, (settings.kv_cache_bytes / shape.page_bytes().max(1)).max(1));
         info.context_tokens = model.context_tokens().min(wanted);
+        if pool.pages() * PAGE < info.context_tokens {
+            info.context_tokens = pool.pages() * PAGE;
+            let tokens = info.context_tokens;
+            tracing::warn!(
+                tokens,
+                "the memory for keys and values (inference.kv_cache_mb) bounds the context"
+            );
+        }
         let template = ChatTemplate::new(tokenizer.chat_template(), tokenizer.bos_text(), tokenizer.eos_text())?;
         let tokenizer = Arc::new(tokenizer);
+        let pages = pool.pages();
         let parallel = settings.parallel_requests.max(1);
         let queue = Arc::new(Queue::new(settings.queue_length, parallel));
         let worker = Worker {
@@ -128,8 +162,11 @@ impl Engine {
             queue: Arc::clone(&queue),
             context_tokens: info.context_tokens,
             stalled_client: settings.stalled_client,
-            prefixes: PrefixCache::new(settings.cached_sequences),
-            sequences: Vec::with_capacity(parallel),
+            speculation: settings.speculation,
+            pace: Pace::new(settings.pause, settings.prefill_chunk_tokens),
+            prefixes: PrefixTree::new(&pool),
+            pool,
+            served: Vec::with_capacity(parallel),
             leaving: Vec::new(),
             most_leaving: settings.queue_length.max(parallel),
         };
@@ -145,7 +182,7 @@ impl Engine {
             info,
             tokenizer,
             template,
-            prefill_chunk_tokens: settings.prefill_chunk_tokens.max(1),
+            pages,
             queue,
             thread: Mutex::new(Some(thread)),
         })
@@ -204,6 +241,7 @@ impl Engine {
     }
 }
 
+#[async_trait]
 impl LanguageModel for Engine {
     fn info(&self) -> &ModelInfo {
         &self.info
@@ -231,19 +269,69 @@ impl LanguageModel for Engine {
         let stop = StopMatcher::new(request.stop)?;
         let prompt = self.tokenise(&request.prompt)?;
         let (events, receiver) = mpsc::channel(CHANNEL_EVENTS);
-        let cuts = scheduler::cuts(&prompt, self.prefill_chunk_tokens, |token| self.tokenizer.is_end(token));
+        let most = (prompt.len() + request.max_tokens.min(self.info.context_tokens)).min(self.info.context_tokens);
         self.queue.submit(Job {
             prompt,
-            cuts,
-            max_tokens: request.max_tokens,
-            sampler,
-            stop,
-            top_logprobs: request.top_logprobs,
+            pages: most.div_ceil(PAGE),
             deadline: request.deadline,
-            events,
+            work: Work::Answer(Answer {
+                max_tokens: request.max_tokens,
+                sampler,
+                stop,
+                top_logprobs: request.top_logprobs,
+                events,
+            }),
             announced: None,
         })?;
         Ok(GenerationStream::new(receiver))
+    }
+
+    async fn score(&self, request: ScoreRequest) -> Result<Vec<Score>, InferenceError> {
+        if request.continuations.len() > MAX_CONTINUATIONS {
+            return Err(InferenceError::BadParameter {
+                name: "continuations",
+                detail: format!("there must be at most {MAX_CONTINUATIONS}"),
+            });
+        }
+        let prompt = self.tokenise(&request.prompt)?;
+        let mut continuations = Vec::with_capacity(request.continuations.len());
+        // Each is computed on a copy of the prompt's last page.
+        let mut pages = prompt.len().div_ceil(PAGE);
+        for text in &request.continuations {
+            let tokens = self.tokenizer.encode_text(text)?;
+            if tokens.is_empty() {
+                return Err(InferenceError::BadParameter {
+                    name: "continuations",
+                    detail: "none may be empty".to_owned(),
+                });
+            }
+            let (whole, limit) = (prompt.len() + tokens.len(), self.info.context_tokens);
+            if whole > limit {
+                return Err(InferenceError::TooLong { tokens: whole, limit });
+            }
+            if tokens.len() > 1 {
+                pages += 1 + (tokens.len() - 1).div_ceil(PAGE);
+            }
+            continuations.push(tokens);
+        }
+        if pages > self.pages {
+            return Err(InferenceError::TooLong {
+                tokens: pages * PAGE,
+                limit: self.pages * PAGE,
+            });
+        }
+        if continuations.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (reply, scores) = oneshot::channel();
+        self.queue.submit(Job {
+            prompt,
+            pages,
+            deadline: request.deadline,
+            work: Work::Score(ScoreWork { continuations, reply }),
+            announced: None,
+        })?;
+        scores.await.map_err(|_gone| InferenceError::Stopped)?
     }
 }
 

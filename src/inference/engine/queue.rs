@@ -3,11 +3,12 @@
 use super::Reply;
 use crate::inference::sampler::Sampler;
 use crate::inference::stop::StopMatcher;
-use crate::inference::{GenerationEvent, InferenceError};
+use crate::inference::{GenerationEvent, InferenceError, Score};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
+use tokio::sync::oneshot;
 
 /// What a request is taken to last before any has been measured.
 const FIRST_GUESS: Duration = Duration::from_secs(4);
@@ -22,16 +23,36 @@ const REDELIVERY: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) prompt: Vec<u32>,
-    /// Where the prompt is cut into chunks.
-    pub(super) cuts: Vec<usize>,
+    /// Pages of keys and values it may come to need.
+    pub(super) pages: usize,
+    pub(super) deadline: Option<Instant>,
+    pub(super) work: Work,
+    /// The position the client was told last.
+    pub(super) announced: Option<usize>,
+}
+
+/// What is wanted of the prompt.
+#[derive(Debug)]
+pub(super) enum Work {
+    Answer(Answer),
+    Score(ScoreWork),
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Answer {
     pub(super) max_tokens: usize,
     pub(super) sampler: Sampler,
     pub(super) stop: StopMatcher,
     pub(super) top_logprobs: Option<usize>,
-    pub(super) deadline: Option<Instant>,
     pub(super) events: Sender<Reply>,
-    /// The position the client was told last.
-    pub(super) announced: Option<usize>,
+}
+
+/// How likely continuations are.
+#[derive(Debug)]
+pub(super) struct ScoreWork {
+    pub(super) continuations: Vec<Vec<u32>>,
+    pub(super) reply: oneshot::Sender<Result<Vec<Score>, InferenceError>>,
 }
 
 impl Job {
@@ -39,9 +60,27 @@ impl Job {
     fn announce(&mut self, position: usize) {
         // A client that does not read will learn its place later or not at all; nothing waits for it, and one place in
         // the channel stays free for the end.
-        if self.announced != Some(position) && self.events.capacity() > 1 {
+        if let Work::Answer(Answer { events, .. }) = &self.work
+            && self.announced != Some(position)
+            && events.capacity() > 1
+        {
             self.announced = Some(position);
-            let _ = self.events.try_send(Ok(GenerationEvent::Queued { position }));
+            let _ = events.try_send(Ok(GenerationEvent::Queued { position }));
+        }
+    }
+
+    /// Whether nobody waits for it any more.
+    fn is_closed(&self) -> bool {
+        match &self.work {
+            Work::Answer(answer) => answer.events.is_closed(),
+            Work::Score(score) => score.reply.is_closed(),
+        }
+    }
+
+    fn fail(self, error: InferenceError) {
+        match self.work {
+            Work::Answer(answer) => drop(answer.events.try_send(Err(error))),
+            Work::Score(score) => drop(score.reply.send(Err(error))),
         }
     }
 }
@@ -111,7 +150,7 @@ impl Queue {
         if state.service != Service::Open {
             return Err(InferenceError::Stopped);
         }
-        state.waiting.retain(|job| !job.events.is_closed());
+        state.waiting.retain(|job| !job.is_closed());
         let ahead = state.active + state.waiting.len();
         let waiting = ahead.saturating_sub(self.parallel);
         if ahead >= self.parallel + self.length {
@@ -151,21 +190,26 @@ impl Queue {
         state.service
     }
 
-    /// Takes the next requests for all free places; those that nobody waits for any more are dropped, and those whose
-    /// deadline has passed are told.
-    pub(super) fn take(&self, now: Instant) -> Vec<Job> {
+    /// Takes the next requests for all free places, in order, as long as their pages are within `pages`; those that
+    /// nobody waits for any more are dropped, and those whose deadline has passed are told.
+    pub(super) fn take(&self, now: Instant, mut pages: usize) -> Vec<Job> {
         let mut state = self.lock();
-        state.waiting.retain(|job| {
-            let late = job.deadline.is_some_and(|deadline| deadline <= now);
-            if late {
-                let _ = job.events.try_send(Err(InferenceError::Deadline));
-            }
-            !late && !job.events.is_closed()
-        });
-        let free = self.parallel.saturating_sub(state.active).min(state.waiting.len());
-        let taken: Vec<Job> = state.waiting.drain(..free).collect();
-        state.active += taken.len();
         let State { waiting, active, .. } = &mut *state;
+        for job in std::mem::take(waiting) {
+            if job.deadline.is_some_and(|deadline| deadline <= now) {
+                job.fail(InferenceError::Deadline);
+            } else if !job.is_closed() {
+                waiting.push_back(job);
+            }
+        }
+        let mut taken = Vec::new();
+        while *active < self.parallel
+            && let Some(job) = waiting.pop_front_if(|job| job.pages <= pages)
+        {
+            pages -= job.pages;
+            *active += 1;
+            taken.push(job);
+        }
         for (place, job) in waiting.iter_mut().enumerate() {
             job.announce(*active + place);
         }
@@ -185,7 +229,7 @@ impl Queue {
         state.service = state.service.max(service);
         if state.service == Service::Closed {
             for job in state.waiting.drain(..) {
-                let _ = job.events.try_send(Err(InferenceError::Stopped));
+                job.fail(InferenceError::Stopped);
             }
         }
         drop(state);

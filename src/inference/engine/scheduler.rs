@@ -1,127 +1,140 @@
 //! What to compute next: a pure decision, apart from computing it.
 //!
-//! Each step gives every answer under way one token and then at most one chunk of one prompt, so that a long prompt
-//! never holds up running answers for longer than a chunk takes. Prompts are read in order of arrival: the first is
-//! then answered soonest, and none waits longer than if they took turns.
+//! Each step goes once through the network with a token for every answer under way (and what is guessed to follow it),
+//! and then with as many tokens of prompts as fit into the time that running answers may be held up (Agrawal et al.,
+//! arXiv:2308.16369). Prompts are read in order of arrival: the first is then answered soonest, and none waits longer
+//! than if they took turns.
 
-/// Fewest tokens of a chunk that ends with a turn: shorter ones cost more than they are worth to the next prompt.
-pub const LEAST_CHUNK: usize = 16;
+use std::time::Duration;
 
 /// Where a sequence stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Its prompt is not computed yet.
+    /// `left` tokens of its prompt are not computed yet; at least 1.
     Prefill {
-        /// Tokens of the next chunk; at least 1.
-        chunk: usize,
+        /// How many.
+        left: usize,
     },
     /// Its answer is being generated.
     Decode,
 }
 
-/// A unit of work of one sequence, named by its place in the list that was planned for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
-    /// Compute the next `tokens` tokens of the prompt.
-    Prefill {
-        /// The sequence.
-        sequence: usize,
-        /// How many.
-        tokens: usize,
-    },
-    /// Generate one token.
-    Decode {
-        /// The sequence.
-        sequence: usize,
-    },
+/// Tokens to compute in the next step for each of the sequences in `phases`, the oldest first: 1 for each that decodes,
+/// and `budget` in all for prompts. 0: it waits.
+#[must_use]
+pub fn plan(phases: &[Phase], budget: usize) -> Vec<usize> {
+    let mut budget = budget.max(1);
+    phases
+        .iter()
+        .map(|phase| match *phase {
+            Phase::Decode => 1,
+            Phase::Prefill { left } => {
+                let tokens = left.min(budget);
+                budget -= tokens;
+                tokens
+            }
+        })
+        .collect()
 }
 
-impl Work {
-    /// The sequence it is for.
+/// Guesses that each of `decoding` sequences may add, so that a step has at most `rows` rows for them.
+#[must_use]
+pub fn guesses(decoding: usize, rows: usize) -> usize {
+    rows.checked_div(decoding).map_or(0, |rows| rows.saturating_sub(1))
+}
+
+/// How long prompts take here, and so how many of their tokens fit into a pause.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// The longest a running answer may wait for its next token.
+    pause: Duration,
+    /// The most tokens of prompts in a step.
+    most: usize,
+    seconds_a_token: f64,
+}
+
+/// Fewest tokens of prompts in a step: fewer cost nearly as much.
+const LEAST: usize = 16;
+/// Pauses that a step may last when no answer waits: how soon a new request is seen.
+const IDLE_PAUSES: f64 = 3.0;
+/// Share of the newest step in the running mean.
+const NEWEST: f64 = 0.3;
+/// Seconds a token before any was measured.
+const FIRST_GUESS: f64 = 2e-3;
+
+impl Pace {
+    /// A pace for pauses of at most `pause` and steps of at most `most` tokens of prompts.
     #[must_use]
-    pub fn sequence(self) -> usize {
-        match self {
-            Self::Prefill { sequence, .. } | Self::Decode { sequence } => sequence,
+    pub fn new(pause: Duration, most: usize) -> Self {
+        Self {
+            pause,
+            most: most.max(1),
+            seconds_a_token: FIRST_GUESS,
         }
     }
-}
 
-/// The work of the next step for sequences in `phases`, the oldest first; empty only if there are none.
-#[must_use]
-pub fn plan(phases: &[Phase]) -> Vec<Work> {
-    let decodes = (0..).zip(phases).filter(|(_, phase)| **phase == Phase::Decode);
-    let mut work: Vec<Work> = decodes.map(|(sequence, _)| Work::Decode { sequence }).collect();
-    let prompt = (0..).zip(phases).find_map(|(sequence, phase)| match *phase {
-        Phase::Prefill { chunk } => Some(Work::Prefill {
-            sequence,
-            tokens: chunk,
-        }),
-        Phase::Decode => None,
-    });
-    work.extend(prompt);
-    work
-}
+    /// Tokens of prompts for the next step, beside `decoding` answers.
+    #[must_use]
+    pub fn budget(&self, decoding: usize) -> usize {
+        let pause = self.pause.as_secs_f64() * if decoding == 0 { IDLE_PAUSES } else { 1.0 };
+        // A step's cost is taken to be that of its prompt tokens; the answers' own is small beside it.
+        let tokens = (pause / self.seconds_a_token) as usize;
+        tokens.max(LEAST).min(self.most)
+    }
 
-/// Where a prompt is cut into chunks, in ascending order: after `chunk` tokens, or after a token that `ends_turn` once
-/// there are [`LEAST_CHUNK`]; what follows the last cut is a chunk too.
-///
-/// Whether a cut is made depends on nothing behind it. Prompts that begin alike are therefore cut alike, and a cache
-/// that ends at a cut is continued with the very calls by which it would have been computed: kernels round differently
-/// for different numbers of rows, so any other cache would make an answer depend on what was asked before it.
-#[must_use]
-pub fn cuts(prompt: &[u32], chunk: usize, ends_turn: impl Fn(u32) -> bool) -> Vec<usize> {
-    let mut cuts = Vec::new();
-    let mut begin = 0;
-    for (end, &token) in (1..).zip(prompt) {
-        let length = end - begin;
-        if length >= chunk || (length >= LEAST_CHUNK && ends_turn(token)) {
-            cuts.push(end);
-            begin = end;
+    /// Learns that a step with `tokens` tokens of prompts took `time`.
+    pub fn learn(&mut self, tokens: usize, time: Duration) {
+        if tokens >= LEAST {
+            let newest = time.as_secs_f64() / tokens as f64;
+            self.seconds_a_token += NEWEST * (newest - self.seconds_a_token);
         }
     }
-    cuts
 }
 
 #[cfg(test)]
 mod tests {
     use super::Phase::{Decode, Prefill};
-    use super::{LEAST_CHUNK, Work, cuts, plan};
+    use super::{LEAST, Pace, guesses, plan};
+    use std::time::Duration;
 
     #[test]
-    fn running_answers_go_first_and_the_oldest_prompt_takes_one_chunk() {
-        let phases = [Decode, Prefill { chunk: 128 }, Decode, Prefill { chunk: 5 }];
-        let expected = [
-            Work::Decode { sequence: 0 },
-            Work::Decode { sequence: 2 },
-            Work::Prefill {
-                sequence: 1,
-                tokens: 128,
-            },
+    fn every_answer_gets_a_token_and_the_oldest_prompts_the_rest() {
+        let phases = [
+            Decode,
+            Prefill { left: 100 },
+            Decode,
+            Prefill { left: 50 },
+            Prefill { left: 5 },
         ];
-        assert_eq!(plan(&phases), expected);
-        assert!(expected.iter().map(|work| work.sequence()).eq([0, 2, 1]));
-        assert_eq!(plan(&[]), []);
+        assert_eq!(plan(&phases, 128), [1, 100, 1, 28, 0]);
+        assert_eq!(plan(&phases, 40), [1, 40, 1, 0, 0]);
+        assert_eq!(plan(&[Prefill { left: 3 }], 0), [1], "something is always done");
+        assert_eq!(plan(&[], 128), [0; 0]);
     }
 
     #[test]
-    fn prompts_are_cut_by_length_and_after_turns() {
-        let mut prompt = vec![0; 300];
-        prompt[3] = 7;
-        prompt[LEAST_CHUNK + 9] = 7;
-        assert_eq!(cuts(&prompt, 128, |token| token == 7), [26, 154, 282]);
-        assert_eq!(cuts(&prompt, 128, |_| false), [128, 256]);
-        assert_eq!(cuts(&prompt[..128], 128, |_| false), [128]);
-        assert_eq!(cuts(&[], 128, |_| true), [0; 0]);
-        assert_eq!(cuts(&prompt[..3], 1, |_| false), [1, 2, 3]);
+    fn guesses_share_the_rows() {
+        assert_eq!(
+            [0, 1, 2, 4, 8, 20].map(|decoding| guesses(decoding, 8)),
+            [0, 7, 3, 1, 0, 0]
+        );
     }
 
     #[test]
-    fn prompts_that_begin_alike_are_cut_alike() {
-        let prompt: Vec<u32> = (0..400).map(|token| token * 7919 % 23).collect();
-        let whole = cuts(&prompt, 40, |token| token == 5);
-        for length in 0..prompt.len() {
-            let expected: Vec<usize> = whole.iter().copied().filter(|&cut| cut <= length).collect();
-            assert_eq!(cuts(&prompt[..length], 40, |token| token == 5), expected);
+    fn the_budget_follows_the_machine() {
+        let mut pace = Pace::new(Duration::from_millis(100), 512);
+        for _ in 0..50 {
+            pace.learn(100, Duration::from_millis(100));
         }
+        assert!((98..=102).contains(&pace.budget(1)), "{}", pace.budget(1));
+        assert!((290..=310).contains(&pace.budget(0)));
+        for _ in 0..50 {
+            pace.learn(100, Duration::from_secs(10));
+        }
+        assert_eq!(pace.budget(1), LEAST);
+        for _ in 0..50 {
+            pace.learn(100, Duration::ZERO);
+        }
+        assert_eq!(pace.budget(1), 512);
     }
 }

@@ -1,10 +1,12 @@
 //! A request that is being served: what it has computed, generated and told its client.
 
+use super::lookup::Lookup;
 use super::outbox::Outbox;
-use super::queue::Job;
+use super::queue::Answer;
 use super::scheduler::Phase;
 use super::writer::{Writer, Written};
 use crate::inference::kv_cache::KvCache;
+use crate::inference::models::{Rows, Span};
 use crate::inference::sampler::{Sampler, logprobs};
 use crate::inference::tokenizer::Tokenizer;
 use crate::inference::{FinishReason, InferenceError, TokenLogprob, Usage};
@@ -15,12 +17,12 @@ pub(super) struct Sequence {
     /// The prompt and what was generated.
     tokens: Vec<u32>,
     prompt_tokens: usize,
-    /// Where the prompt is cut into chunks.
-    cuts: Vec<usize>,
     cached_tokens: usize,
-    /// Keys and values of the first `computed` tokens.
-    pub(super) cache: KvCache,
-    computed: usize,
+    /// Keys and values of the first tokens.
+    cache: KvCache,
+    /// What the step at hand computes: the next tokens, and what is guessed to follow them.
+    input: Vec<u32>,
+    lookup: Lookup,
     max_tokens: usize,
     context_tokens: usize,
     sampler: Sampler,
@@ -39,66 +41,110 @@ pub(super) enum Progress {
 }
 
 impl Sequence {
-    /// Begins to serve `job`. `cache` holds keys and values of its prompt up to a cut, but not of all of it.
-    pub(super) fn new(job: Job, cache: KvCache, context_tokens: usize, now: Instant) -> Self {
-        let computed = cache.len();
+    /// Begins to answer `prompt`. `cache` holds keys and values of a beginning of it, but not of all of it.
+    pub(super) fn new(
+        prompt: Vec<u32>,
+        deadline: Option<Instant>,
+        answer: Answer,
+        cache: KvCache,
+        context_tokens: usize,
+        now: Instant,
+    ) -> Self {
         Self {
-            prompt_tokens: job.prompt.len(),
-            cached_tokens: computed,
-            tokens: job.prompt,
-            cuts: job.cuts,
+            prompt_tokens: prompt.len(),
+            cached_tokens: cache.len(),
+            tokens: prompt,
             cache,
-            computed,
-            max_tokens: job.max_tokens,
+            input: Vec::new(),
+            lookup: Lookup::default(),
+            max_tokens: answer.max_tokens,
             context_tokens,
-            sampler: job.sampler,
-            writer: Writer::new(job.stop),
-            top_logprobs: job.top_logprobs,
-            deadline: job.deadline,
-            outbox: Outbox::new(job.events),
+            sampler: answer.sampler,
+            writer: Writer::new(answer.stop),
+            top_logprobs: answer.top_logprobs,
+            deadline,
+            outbox: Outbox::new(answer.events),
             began: now,
         }
     }
 
     pub(super) fn phase(&self) -> Phase {
-        if self.computed >= self.prompt_tokens {
-            return Phase::Decode;
-        }
-        let next = self.cuts.iter().copied().find(|&cut| cut > self.computed);
-        Phase::Prefill {
-            chunk: next.unwrap_or(self.prompt_tokens) - self.computed,
+        match self.prompt_tokens.checked_sub(self.cache.len()) {
+            None | Some(0) => Phase::Decode,
+            Some(left) => Phase::Prefill { left },
         }
     }
 
-    /// The tokens that another prompt may take over: those of whole chunks.
-    pub(super) fn reusable(&self) -> &[u32] {
-        let last = self.cuts.iter().copied().rfind(|&cut| cut <= self.computed);
-        &self.tokens[..last.unwrap_or(0)]
+    /// Takes the next `count` tokens for a step and, behind the last of them, at most `guesses` that may follow.
+    pub(super) fn prepare(&mut self, count: usize, guesses: usize) {
+        let begin = self.cache.len();
+        let end = self.tokens.len().min(begin + count);
+        self.input.clear();
+        self.input.extend_from_slice(&self.tokens[begin..end]);
+        if self.phase() == Phase::Decode && end == self.tokens.len() {
+            // A guess whose successor may not be generated any more would be computed for nothing.
+            let left = (self.max_tokens - self.generated()).min(self.context_tokens - self.tokens.len());
+            let guessed = self.lookup.guess(&self.tokens, guesses.min(left.saturating_sub(1)));
+            self.input.extend(guessed);
+        }
     }
 
-    /// The next tokens to compute, at most `count`.
-    pub(super) fn input(&self, count: usize) -> Vec<u32> {
-        let end = self.tokens.len().min(self.computed + count);
-        self.tokens[self.computed..end].to_vec()
+    /// Pages that what was prepared takes.
+    pub(super) fn pages_for(&self) -> usize {
+        self.cache.pages_for(self.input.len())
     }
 
-    /// Takes the logits after `count` more tokens were computed: chooses the next token, unless the prompt goes on.
+    /// The prepared part of a pass.
+    pub(super) fn span(&mut self) -> Span<'_> {
+        let first = self.prompt_tokens.saturating_sub(self.cache.len()).max(1) - 1;
+        Span {
+            rows: Rows::Newest(self.input.len().saturating_sub(first)),
+            tokens: &self.input,
+            cache: &mut self.cache,
+        }
+    }
+
+    /// Takes the rows of logits, of `vocabulary` each, that the prepared tokens gave: chooses the next tokens, as far as
+    /// what was guessed is right.
+    ///
+    /// # Errors
+    /// If the logits are not finite.
     pub(super) fn accept(
         &mut self,
-        count: usize,
         logits: &[f32],
+        vocabulary: usize,
         tokenizer: &Tokenizer,
     ) -> Result<Progress, InferenceError> {
-        self.computed += count;
-        if self.computed < self.prompt_tokens {
+        let rows = logits.len() / vocabulary;
+        if rows == 0 {
             return Ok(Progress::Unfinished);
         }
         if self.tokens.len() == self.prompt_tokens {
             self.outbox.started(self.prompt_tokens, self.cached_tokens);
         }
+        let before = self.cache.len() - rows;
+        let guessed = self.input.split_off(self.input.len() - (rows - 1));
+        for (right, row) in logits.chunks_exact(vocabulary).enumerate() {
+            if !row.iter().all(|logit| logit.is_finite()) {
+                let detail = "the logits are not finite; the model's weights are damaged or overflow";
+                return Err(candle_core::Error::Msg(detail.to_owned()).into());
+            }
+            let (token, progress) = self.next_token(row, tokenizer)?;
+            let goes_on = progress == Progress::Unfinished && guessed.get(right) == Some(&token);
+            if !goes_on {
+                self.lookup.learn(guessed.len(), right);
+                self.cache.truncate(before + right + 1);
+                return Ok(progress);
+            }
+        }
+        Ok(Progress::Unfinished)
+    }
+
+    /// Chooses a token and tells the client.
+    fn next_token(&mut self, logits: &[f32], tokenizer: &Tokenizer) -> Result<(u32, Progress), InferenceError> {
         let token = self.sampler.sample(logits, &self.tokens)?;
         if tokenizer.is_end(token) {
-            return Ok(self.finish(FinishReason::Stop));
+            return Ok((token, self.finish(FinishReason::Stop)));
         }
         self.tokens.push(token);
         let logprob = self.top_logprobs.map(|top| describe(logits, token, top, tokenizer));
@@ -116,20 +162,22 @@ impl Sequence {
         self.outbox.text(&text, logprobs);
         if stopped {
             self.done(FinishReason::Stop);
-            return Ok(Progress::Finished);
+            return Ok((token, Progress::Finished));
         }
         if self.generated() == self.max_tokens || self.tokens.len() == self.context_tokens {
-            return Ok(self.finish(FinishReason::Length));
+            return Ok((token, self.finish(FinishReason::Length)));
         }
-        Ok(Progress::Unfinished)
+        Ok((token, Progress::Unfinished))
     }
 
-    /// The tokens that another prompt may take over, their keys and values, and what is still to be told.
-    pub(super) fn into_parts(mut self) -> (Vec<u32>, KvCache, Outbox) {
-        let reusable = self.reusable().len();
-        self.tokens.truncate(reusable);
-        self.cache.truncate(reusable);
-        (self.tokens, self.cache, self.outbox)
+    /// What it was given and has generated, as far as it was computed, with keys and values.
+    pub(super) fn computed(&self) -> (&[u32], &KvCache) {
+        (&self.tokens[..self.cache.len().min(self.tokens.len())], &self.cache)
+    }
+
+    /// What is still to be told.
+    pub(super) fn into_outbox(self) -> Outbox {
+        self.outbox
     }
 
     fn generated(&self) -> usize {

@@ -1,9 +1,9 @@
-use super::fake::{Call, FAIL, FakeModel, Gate, PANIC};
+use super::fake::{Call, FAIL, FakeModel, Gate, PANIC, Part};
 use super::{Engine, EngineSettings, Reply, Shutdown};
 use crate::inference::tokenizer::tests::small;
 use crate::inference::{
     ChatMessage, ChatRole, FinishReason, GenerateRequest, GenerationEvent, GenerationStream, InferenceError,
-    LanguageModel, ModelInfo, Prompt, Sampling, Usage,
+    LanguageModel, ModelInfo, Prompt, Sampling, ScoreRequest, Usage,
 };
 use futures::StreamExt;
 use futures::executor::block_on;
@@ -16,8 +16,10 @@ fn settings() -> EngineSettings {
         queue_length: 2,
         parallel_requests: 1,
         prefill_chunk_tokens: 8,
+        pause: Duration::from_secs(1),
         context_tokens: 0,
-        cached_sequences: 0,
+        kv_cache_bytes: 1 << 20,
+        speculation: false,
         threads: 1,
         stalled_client: Duration::from_mins(5),
     }
@@ -47,6 +49,16 @@ fn request(prompt: &str) -> GenerateRequest {
         prompt: Prompt::Text(prompt.to_owned()),
         ..GenerateRequest::chat(Vec::new(), 50)
     }
+}
+
+/// The only sequence of a call.
+fn only(call: Call) -> Part {
+    let [part] = <[Part; 1]>::try_from(call).expect("one sequence");
+    part
+}
+
+fn lengths(call: Call) -> Vec<usize> {
+    call.into_iter().map(|part| part.tokens.len()).collect()
 }
 
 fn next(stream: &mut GenerationStream) -> Reply {
@@ -136,7 +148,7 @@ fn a_chat_is_rendered_and_typed_control_tokens_are_text() {
     };
     let messages = vec![say(ChatRole::System, "s"), say(ChatRole::User, "<|im_end|>")];
     let stream = engine.generate(GenerateRequest::chat(messages, 5)).unwrap();
-    let Call { tokens, .. } = gate.step();
+    let Part { tokens, .. } = only(gate.step());
     assert_eq!(tokens.iter().filter(|&&token| token == 262).count(), 2, "{tokens:?}");
     drop((stream, gate));
 }
@@ -301,7 +313,10 @@ fn a_place_in_the_queue_is_free_when_its_client_leaves() {
     );
     drop(engine);
     assert!(
-        !calls.iter().any(|call| call.tokens.contains(&u32::from(b'b'))),
+        !calls
+            .iter()
+            .flatten()
+            .any(|part| part.tokens.contains(&u32::from(b'b'))),
         "nobody waited for b"
     );
 }
@@ -311,15 +326,15 @@ fn a_dropped_stream_ends_its_work_within_one_token() {
     let (engine, gate) = gated(&settings());
     let first = engine.generate(request("abcdef>")).unwrap();
     let second = engine.generate(request("x>")).unwrap();
-    assert_eq!(gate.step().tokens.len(), 7);
-    assert_eq!(gate.step().tokens, [u32::from(b'a')]);
+    assert_eq!(only(gate.step()).tokens.len(), 7);
+    assert_eq!(only(gate.step()).tokens, [u32::from(b'a')]);
     // The model computes the second token of the first answer; after it, nothing of that request.
     gate.wait();
     drop(first);
     gate.pass();
     assert_eq!(
-        gate.step(),
-        Call {
+        only(gate.step()),
+        Part {
             before: 0,
             tokens: vec![u32::from(b'x'), u32::from(b'>')]
         }
@@ -333,11 +348,11 @@ fn a_dropped_stream_ends_its_work_between_chunks_of_its_prompt() {
     let (engine, gate) = gated(&settings());
     let long = engine.generate(request(&format!("{}>", "y".repeat(40)))).unwrap();
     let short = engine.generate(request("x>")).unwrap();
-    assert_eq!(gate.step().tokens.len(), 8);
+    assert_eq!(only(gate.step()).tokens.len(), 8);
     gate.wait();
     drop(long);
     gate.pass();
-    assert_eq!(gate.step().before, 0);
+    assert_eq!(only(gate.step()).before, 0);
     drop(gate);
     assert_eq!(text_of(&events(short)), "x");
 }
@@ -354,8 +369,8 @@ fn a_long_prompt_does_not_hold_up_a_running_answer() {
     gate.wait();
     let long = engine.generate(request(&format!("{}>", "y".repeat(23)))).unwrap();
     gate.pass();
-    let turns: Vec<usize> = (0..6).map(|_| gate.step().tokens.len()).collect();
-    assert_eq!(turns, [1, 8, 1, 8, 1, 8]);
+    let steps: Vec<_> = (0..4).map(|_| lengths(gate.step())).collect();
+    assert_eq!(steps, [[1, 8], [1, 8], [1, 8], [1, 1]]);
     drop(gate);
     assert_eq!(text_of(&events(running)), "abcdef");
     assert_eq!(text_of(&events(long)), "y".repeat(23));
@@ -377,7 +392,6 @@ fn interleaved_answers_equal_those_given_alone() {
     let alone = prompts.map(|prompt| text_of(&events(free(&settings()).generate(asked(prompt)).unwrap())));
     let together = free(&EngineSettings {
         parallel_requests: 3,
-        cached_sequences: 4,
         ..settings()
     });
     let streams = prompts.map(|prompt| together.generate(asked(prompt)).unwrap());
@@ -386,11 +400,7 @@ fn interleaved_answers_equal_those_given_alone() {
 
 #[test]
 fn a_beginning_that_is_there_is_not_computed_again() {
-    let engine = free(&EngineSettings {
-        cached_sequences: 2,
-        prefill_chunk_tokens: 4,
-        ..settings()
-    });
+    let engine = free(&settings());
     let cached = |prompt: &str| {
         let events = ask(&engine, prompt);
         assert_eq!(text_of(&events), prompt.strip_suffix('>').unwrap());
@@ -398,40 +408,151 @@ fn a_beginning_that_is_there_is_not_computed_again() {
     };
     assert_eq!(cached("abcdefgh1>"), 0);
     assert_eq!(cached("abcdefgh2>"), 8);
-    assert_eq!(cached("abcdef2345>"), 4, "whole chunks only");
-    assert_eq!(cached("abcdefg>"), 4, "the last token is computed for its logits");
+    assert_eq!(cached("abcdef2345>"), 6);
+    assert_eq!(cached("abcdefg>"), 7);
+    assert_eq!(cached("abcdefg>"), 7, "the last token is computed for its logits");
     assert_eq!(cached("zzzzzzzz>"), 0);
-    assert_eq!(
-        cached("abcdefgh1>"),
-        4,
-        "the first prompt was given up as the least recently used"
-    );
+    let (_, usage) = end_of(&ask(&engine, "abcdefgh1>abc"));
+    assert_eq!(usage.cached_tokens, 12, "an answer is kept like a prompt");
 }
 
 #[test]
-fn a_cache_does_not_change_how_the_rest_is_computed() {
+fn requests_wait_for_memory_and_earlier_ones_give_theirs_up() {
+    // Two pages of 64 tokens; a token takes two numbers of 16 bits, a value as much room as 16.
+    let engine = Engine::start(
+        Box::new(FakeModel::free(CONTEXT)),
+        small(),
+        info(),
+        &EngineSettings {
+            kv_cache_bytes: 2 * 64 * 17 * 2,
+            parallel_requests: 8,
+            queue_length: 8,
+            ..settings()
+        },
+    )
+    .unwrap();
+    let prompts: Vec<String> = (0..8u8)
+        .map(|n| format!("{}>", char::from(b'a' + n).to_string().repeat(9)))
+        .collect();
+    let streams: Vec<_> = prompts
+        .iter()
+        .map(|prompt| engine.generate(request(prompt)).unwrap())
+        .collect();
+    for (stream, prompt) in streams.into_iter().zip(&prompts) {
+        assert_eq!(text_of(&events(stream)), prompt[..9]);
+    }
+}
+
+#[test]
+fn too_little_memory_bounds_the_context() {
     let settings = EngineSettings {
-        cached_sequences: 4,
+        kv_cache_bytes: 64 * 17 * 2,
         ..settings()
     };
-    let calls = |before: &[&str], prompt: &str| {
-        let (model, gate) = FakeModel::gated(CONTEXT);
+    let engine = Engine::start(Box::new(FakeModel::free(1000)), small(), info(), &settings).unwrap();
+    assert_eq!(engine.info().context_tokens, 64);
+    assert!(matches!(
+        engine.generate(request(&"x".repeat(64))).map(drop),
+        Err(InferenceError::TooLong { tokens: 64, limit: 63 })
+    ));
+}
+
+#[test]
+fn guesses_change_no_token_and_take_fewer_steps() {
+    let steps = |speculation: bool, prompt: &str, sampling: Sampling| {
+        let (model, gate) = FakeModel::gated(CONTEXT * 4);
+        let settings = EngineSettings {
+            speculation,
+            prefill_chunk_tokens: 512,
+            ..settings()
+        };
         let engine = Engine::start(model, small(), info(), &settings).unwrap();
         let calls = gate.open();
-        for earlier in before {
-            ask(&engine, earlier);
-        }
-        let earlier = calls.try_iter().count();
-        let cached = end_of(&ask(&engine, prompt)).1.cached_tokens;
+        let request = GenerateRequest {
+            sampling,
+            ..request(prompt)
+        };
+        let events = events(engine.generate(request).unwrap());
         drop(engine);
-        assert!(before.is_empty() || earlier > 0);
-        (cached, calls.iter().collect::<Vec<_>>())
+        (text_of(&events), end_of(&events), calls.iter().count())
     };
-    let prompt = "The same instructions, and a question of its own>";
-    let (none, fresh) = calls(&[], prompt);
-    let (some, warm) = calls(&["The same instructions, but another>"], prompt);
-    assert_eq!((none, some), (0, 16));
-    assert_eq!(warm, fresh[2..]);
+    let hot = Sampling {
+        temperature: 2.0,
+        top_k: 3,
+        frequency_penalty: 1.0,
+        seed: 4,
+        ..Sampling::greedy()
+    };
+    for prompt in [
+        "The fee is 5 yuan a month, and no more than that.>",
+        "abcabcabcabc>",
+        "xy>",
+    ] {
+        for sampling in [Sampling::greedy(), hot.clone()] {
+            let (text, end, plain) = steps(false, prompt, sampling.clone());
+            let (same, same_end, guessed) = steps(true, prompt, sampling);
+            assert_eq!((same, same_end), (text, end));
+            assert!(guessed <= plain, "{guessed} {plain}");
+        }
+    }
+    let prompt = "The fee is 5 yuan a month, and no more than that.>";
+    let (plain, guessed) = (
+        steps(false, prompt, Sampling::greedy()).2,
+        steps(true, prompt, Sampling::greedy()).2,
+    );
+    assert!(guessed * 3 < plain, "{guessed} of {plain}");
+}
+
+#[test]
+fn continuations_are_scored_after_one_prompt() {
+    let (model, gate) = FakeModel::gated(CONTEXT * 4);
+    let engine = Engine::start(model, small(), info(), &settings()).unwrap();
+    let calls = gate.open();
+    let ask = |prompt: &str, continuations: &[&str]| {
+        block_on(engine.score(ScoreRequest {
+            prompt: Prompt::Text(prompt.to_owned()),
+            continuations: continuations.iter().map(|&text| text.to_owned()).collect(),
+            deadline: None,
+        }))
+    };
+    let scores = ask("abc>", &["abc", "a", "ax", "x", "abd"]).unwrap();
+    let sizes: Vec<_> = scores.iter().map(|score| score.logprobs.len()).collect();
+    assert_eq!(sizes, [3, 1, 2, 1, 3]);
+    let likely: Vec<Vec<bool>> = (scores.iter())
+        .map(|score| score.logprobs.iter().map(|logprob| *logprob > -0.1).collect())
+        .collect();
+    assert_eq!(
+        likely,
+        [
+            vec![true; 3],
+            vec![true],
+            vec![true, false],
+            vec![false],
+            vec![true, true, false]
+        ]
+    );
+    assert!((scores[1].total() - scores[0].logprobs[0]).abs() < 1e-6);
+    let computed: usize = calls.try_iter().flatten().map(|part| part.tokens.len()).sum();
+    assert_eq!(
+        computed,
+        4 + 2 + 1 + 2,
+        "the prompt once, and no continuation's last token"
+    );
+    assert_eq!(ask("abc>", &[]).unwrap(), []);
+    for (continuations, name) in [(vec![""], "continuations"), (vec!["a"; 257], "continuations")] {
+        assert!(matches!(
+            ask("abc>", &continuations),
+            Err(InferenceError::BadParameter { name: found, .. }) if found == name
+        ));
+    }
+    let long = "y".repeat(CONTEXT * 4);
+    assert!(matches!(ask("abc>", &[&long]), Err(InferenceError::TooLong { .. })));
+    assert!(matches!(
+        ask(&format!("{FAIL}>"), &["a"]),
+        Err(InferenceError::Compute(_))
+    ));
+    engine.shutdown(Shutdown::Drain);
+    assert!(matches!(ask("abc>", &["a"]), Err(InferenceError::Stopped)));
 }
 
 #[test]
@@ -443,7 +564,7 @@ fn a_beginning_is_shared_with_an_answer_under_way() {
     });
     let common = "x".repeat(40);
     let first = engine.generate(request(&format!("{common}1>"))).unwrap();
-    assert_eq!(gate.step().tokens.len(), 40);
+    assert_eq!(only(gate.step()).tokens.len(), 40);
     gate.wait();
     let second = engine.generate(request(&format!("{common}2>"))).unwrap();
     drop(gate);

@@ -1,20 +1,20 @@
 //! The engine's thread: it alone touches the model.
 
+use super::lookup;
 use super::outbox::{Delivery, Outbox};
-use super::prefix_cache::{PrefixCache, common};
-use super::queue::{Idle, Job, Queue, Service};
-use super::scheduler::{self, Work};
+use super::prefix_tree::PrefixTree;
+use super::queue::{Idle, Job, Queue, Service, Work};
+use super::scheduler::{self, Pace, Phase};
+use super::scoring::Scoring;
 use super::sequence::{Progress, Sequence};
 use crate::inference::InferenceError;
-use crate::inference::models::CausalModel;
+use crate::inference::kv_cache::{KvCache, KvPool};
+use crate::inference::models::{CausalModel, Span};
 use crate::inference::tokenizer::Tokenizer;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// The least beginning that is taken over from a sequence that is still running: its buffers are copied for that.
-const LEAST_SHARED: usize = 32;
 
 pub(super) struct Worker {
     pub(super) model: Box<dyn CausalModel>,
@@ -22,13 +22,105 @@ pub(super) struct Worker {
     pub(super) queue: Arc<Queue>,
     pub(super) context_tokens: usize,
     pub(super) stalled_client: Duration,
-    pub(super) prefixes: PrefixCache,
+    /// Whether to guess what follows.
+    pub(super) speculation: bool,
+    pub(super) pace: Pace,
+    pub(super) pool: KvPool,
+    pub(super) prefixes: PrefixTree,
     /// What is being served, the oldest first.
-    pub(super) sequences: Vec<Sequence>,
+    pub(super) served: Vec<Served>,
     /// Events of finished sequences that a client has not read yet.
     pub(super) leaving: Vec<Outbox>,
     /// How many of those there may be.
     pub(super) most_leaving: usize,
+}
+
+/// A request under way, and the pages it may come to need.
+#[derive(Debug)]
+pub(super) struct Served {
+    what: What,
+    pages: usize,
+}
+
+#[derive(Debug)]
+enum What {
+    Answer(Box<Sequence>),
+    Score(Box<Scoring>),
+}
+
+impl Served {
+    fn phase(&self) -> Phase {
+        match &self.what {
+            What::Answer(sequence) => sequence.phase(),
+            What::Score(scoring) => scoring.phase(),
+        }
+    }
+
+    /// Pages that what was prepared takes.
+    fn pages_for(&self) -> usize {
+        match &self.what {
+            What::Answer(sequence) => sequence.pages_for(),
+            What::Score(scoring) => scoring.pages_for(),
+        }
+    }
+
+    fn prepare(&mut self, count: usize, guesses: usize) {
+        match &mut self.what {
+            What::Answer(sequence) => sequence.prepare(count, guesses),
+            What::Score(scoring) => scoring.prepare(count),
+        }
+    }
+
+    fn spans(&mut self) -> Vec<Span<'_>> {
+        match &mut self.what {
+            What::Answer(sequence) => vec![sequence.span()],
+            What::Score(scoring) => scoring.spans(),
+        }
+    }
+
+    fn accept(&mut self, logits: &[f32], vocabulary: usize, tokenizer: &Tokenizer) -> Result<Progress, InferenceError> {
+        match &mut self.what {
+            What::Answer(sequence) => sequence.accept(logits, vocabulary, tokenizer),
+            What::Score(scoring) => scoring.accept(logits, vocabulary),
+        }
+    }
+
+    fn flush(&mut self, now: Instant) {
+        if let What::Answer(sequence) = &mut self.what {
+            sequence.outbox.flush(now);
+        }
+    }
+
+    fn fail(&mut self, error: InferenceError) {
+        match &mut self.what {
+            What::Answer(sequence) => sequence.outbox.fail(error),
+            What::Score(scoring) => scoring.fail(error),
+        }
+    }
+
+    fn computed(&self) -> (&[u32], &KvCache) {
+        match &self.what {
+            What::Answer(sequence) => sequence.computed(),
+            What::Score(scoring) => scoring.computed(),
+        }
+    }
+
+    /// Whether somebody still waits for it, and may.
+    fn may_go_on(&mut self, now: Instant, stalled_client: Duration) -> bool {
+        let (deadline, wanted) = match &self.what {
+            What::Answer(sequence) => {
+                let outbox = &sequence.outbox;
+                let wanted = !outbox.is_closed() && !outbox.is_stalled(now, stalled_client);
+                (sequence.deadline, wanted)
+            }
+            What::Score(scoring) => (scoring.deadline, !scoring.is_closed()),
+        };
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            self.fail(InferenceError::Deadline);
+            return false;
+        }
+        wanted
+    }
 }
 
 impl Worker {
@@ -40,16 +132,17 @@ impl Worker {
         if let Err(panic) = outcome {
             let reason = describe(panic.as_ref());
             tracing::error!(%reason, "the engine failed and has stopped");
-            for sequence in &mut self.sequences {
+            for served in &mut self.served {
                 let message = candle_core::Error::Msg("the engine failed; see the log".to_owned());
-                sequence.outbox.fail(InferenceError::Compute(message));
+                served.fail(InferenceError::Compute(message));
             }
         }
-        for sequence in &mut self.sequences {
-            sequence.outbox.fail(InferenceError::Stopped);
+        for mut served in self.served.drain(..) {
+            served.fail(InferenceError::Stopped);
+            if let What::Answer(sequence) = served.what {
+                self.leaving.push(sequence.into_outbox());
+            }
         }
-        self.leaving
-            .extend(self.sequences.drain(..).map(|sequence| sequence.outbox));
         let now = Instant::now();
         for outbox in &mut self.leaving {
             outbox.flush(now);
@@ -58,7 +151,7 @@ impl Worker {
 
     fn serve(&mut self) {
         loop {
-            let idle = match (self.sequences.is_empty(), self.leaving.is_empty()) {
+            let idle = match (self.served.is_empty(), self.leaving.is_empty()) {
                 (false, _) => Idle::No,
                 (true, true) => Idle::Yes,
                 (true, false) => Idle::Delivering,
@@ -68,10 +161,12 @@ impl Worker {
                 return;
             }
             let now = Instant::now();
-            for job in self.queue.take(now) {
+            // What those under way may still need is theirs; all else can be had, by giving up what is only kept.
+            let promised: usize = self.served.iter().map(|served| served.pages).sum();
+            for job in self.queue.take(now, self.pool.pages().saturating_sub(promised)) {
                 self.admit(job, now);
             }
-            let done = self.sequences.is_empty() && self.leaving.is_empty();
+            let done = self.served.is_empty() && self.leaving.is_empty();
             if service == Service::Draining && done {
                 return;
             }
@@ -80,88 +175,133 @@ impl Worker {
         }
     }
 
-    /// Begins to serve a request, from the last cut of its prompt up to which keys and values are there.
+    /// Begins to serve a request, from where keys and values end that are there.
     fn admit(&mut self, job: Job, now: Instant) {
+        // Requests that begin alike and come together share what the first of them has computed so far.
+        for served in &self.served {
+            let (tokens, cache) = served.computed();
+            self.prefixes.keep(tokens, cache);
+        }
         // The last token is always computed: its logits choose the first token of the answer.
-        let last = job.prompt.len() - 1;
-        let cut = |length: usize| {
-            job.cuts
-                .iter()
-                .copied()
-                .rfind(|&cut| cut <= length.min(last))
-                .unwrap_or(0)
+        let known = &job.prompt[..job.prompt.len() - 1];
+        let cache = self.prefixes.longest(known, self.context_tokens);
+        let what = match job.work {
+            Work::Answer(answer) => {
+                let sequence = Sequence::new(job.prompt, job.deadline, answer, cache, self.context_tokens, now);
+                What::Answer(Box::new(sequence))
+            }
+            Work::Score(work) => What::Score(Box::new(Scoring::new(job.prompt, job.deadline, work, cache, now))),
         };
-        let running = (self.sequences.iter())
-            .map(|sequence| (cut(common(sequence.reusable(), &job.prompt)), sequence))
-            .max_by_key(|&(length, _)| length)
-            .filter(|&(length, _)| length >= LEAST_SHARED);
-        let kept = cut(self.prefixes.longest(&job.prompt));
-        let cache = match running {
-            Some((length, sequence)) if length > kept => sequence.cache.prefix(length),
-            _ => (self.prefixes.continue_from(&job.prompt[..kept]))
-                .unwrap_or_else(|| self.model.new_cache(self.context_tokens)),
-        };
-        self.sequences.push(Sequence::new(job, cache, self.context_tokens, now));
+        let pages = job.pages;
+        self.served.push(Served { what, pages });
     }
 
-    /// One step: a token for every answer and a chunk of one prompt.
+    /// One step: a token for every answer and a part of the prompts.
     fn step(&mut self) {
-        let phases: Vec<_> = self.sequences.iter().map(Sequence::phase).collect();
-        let mut finished = vec![false; self.sequences.len()];
-        for work in scheduler::plan(&phases) {
-            let index = work.sequence();
-            finished[index] = !self.may_go_on(index) || self.perform(work) == Progress::Finished;
-        }
-        // Those that had no work in this step may have been given up as well.
-        for index in (0..self.sequences.len()).rev() {
-            if finished[index] || !self.may_go_on(index) {
-                let sequence = self.sequences.remove(index);
-                self.leave(sequence);
+        let now = Instant::now();
+        for index in (0..self.served.len()).rev() {
+            if !self.served[index].may_go_on(now, self.stalled_client) {
+                self.leave(index);
             }
         }
-    }
-
-    /// Whether somebody still waits for sequence `index`, and may.
-    fn may_go_on(&mut self, index: usize) -> bool {
-        let now = Instant::now();
-        let sequence = &mut self.sequences[index];
-        if sequence.deadline.is_some_and(|deadline| deadline <= now) {
-            sequence.outbox.fail(InferenceError::Deadline);
-            return false;
+        if self.served.is_empty() {
+            return;
         }
-        !sequence.outbox.is_closed() && !sequence.outbox.is_stalled(now, self.stalled_client)
-    }
-
-    /// Computes a unit of work.
-    fn perform(&mut self, work: Work) -> Progress {
-        let count = match work {
-            Work::Prefill { tokens, .. } => tokens,
-            Work::Decode { .. } => 1,
+        let phases: Vec<_> = self.served.iter().map(Served::phase).collect();
+        let decoding = phases.iter().filter(|phase| **phase == Phase::Decode).count();
+        let plan = scheduler::plan(&phases, self.pace.budget(decoding));
+        let rows = if self.speculation { lookup::MOST + 1 } else { 0 };
+        let guesses = scheduler::guesses(decoding, rows);
+        let mut prompt_tokens = 0;
+        for ((served, &count), phase) in self.served.iter_mut().zip(&plan).zip(&phases) {
+            if count > 0 {
+                served.prepare(count, guesses);
+            }
+            if *phase != Phase::Decode {
+                prompt_tokens += count;
+            }
+        }
+        let chosen: Vec<bool> = plan.iter().map(|&count| count > 0).collect();
+        let list = || {
+            self.served
+                .iter()
+                .zip(&chosen)
+                .filter_map(|(served, chosen)| chosen.then_some(served))
         };
-        let sequence = &mut self.sequences[work.sequence()];
-        let input = sequence.input(count);
-        let outcome = (self.model.forward(&input, &mut sequence.cache))
-            .and_then(|logits| sequence.accept(input.len(), &logits, &self.tokenizer));
-        match outcome {
-            Ok(progress) => {
-                // A client that is gone is noticed before the next unit of work.
-                sequence.outbox.flush(Instant::now());
-                progress
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a request failed");
-                sequence.outbox.fail(error);
-                Progress::Finished
+        // What was promised is there once nothing is only kept.
+        while self.pool.free() < list().map(Served::pages_for).sum() && self.prefixes.give_up() {}
+        let mut finished = vec![false; chosen.len()];
+        self.compute(&chosen, &mut finished);
+        self.pace.learn(prompt_tokens, now.elapsed());
+        for index in (0..finished.len()).rev() {
+            if finished[index] {
+                self.leave(index);
             }
         }
     }
 
-    /// Frees a sequence's place and keeps what it computed.
-    fn leave(&mut self, sequence: Sequence) {
+    /// Computes what the chosen ones have prepared, in one pass; where that fails, each alone, so that what is wrong
+    /// with one does not end the others.
+    fn compute(&mut self, chosen: &[bool], finished: &mut [bool]) {
+        let vocabulary = self.model.vocabulary();
+        let (mut spans, mut rows) = (Vec::new(), Vec::new());
+        for (served, chosen) in self.served.iter_mut().zip(chosen) {
+            let own = if *chosen { served.spans() } else { Vec::new() };
+            rows.push(own.iter().map(|span| span.rows.of(span.tokens.len())).sum::<usize>());
+            spans.extend(own);
+        }
+        let outcome = self.model.forward(&mut spans);
+        let list = || (0..).zip(chosen).filter_map(|(index, chosen)| chosen.then_some(index));
+        match outcome {
+            Ok(logits) => {
+                let now = Instant::now();
+                let mut left = &logits[..];
+                for index in list() {
+                    let (own, others) = left.split_at(rows[index] * vocabulary);
+                    left = others;
+                    let served = &mut self.served[index];
+                    let progress = served.accept(own, vocabulary, &self.tokenizer).unwrap_or_else(|error| {
+                        tracing::warn!(%error, "a request failed");
+                        served.fail(error);
+                        Progress::Finished
+                    });
+                    finished[index] = progress == Progress::Finished;
+                    // A client that is gone is noticed before the next step.
+                    served.flush(now);
+                }
+            }
+            Err(error) if list().count() < 2 => {
+                tracing::warn!(%error, "a request failed");
+                if let Some(index) = list().next() {
+                    self.served[index].fail(error);
+                    finished[index] = true;
+                }
+            }
+            Err(_) => {
+                for index in list() {
+                    let mut alone = vec![false; chosen.len()];
+                    alone[index] = true;
+                    self.compute(&alone, finished);
+                }
+            }
+        }
+    }
+
+    /// Frees the place of a request and keeps what it computed.
+    fn leave(&mut self, index: usize) {
         let now = Instant::now();
-        self.queue.finished(now.saturating_duration_since(sequence.began));
-        let (tokens, cache, mut outbox) = sequence.into_parts();
+        let served = self.served.remove(index);
+        let (tokens, cache) = served.computed();
         self.prefixes.keep(tokens, cache);
+        let began = match &served.what {
+            What::Answer(sequence) => sequence.began,
+            What::Score(scoring) => scoring.began,
+        };
+        self.queue.finished(now.saturating_duration_since(began));
+        let What::Answer(sequence) = served.what else {
+            return;
+        };
+        let mut outbox = sequence.into_outbox();
         if outbox.flush(now) == Delivery::Full {
             if self.leaving.len() == self.most_leaving {
                 self.leaving.remove(0);

@@ -6,7 +6,7 @@ use super::scratch::{Scratch, room};
 use super::{Linear, RmsNorm};
 use crate::inference::kv_cache::KvCache;
 use crate::kernels::Level;
-use crate::kernels::attention::{Queries, attend};
+use crate::kernels::attention::{Attend, Queries, attend};
 use candle_core::Result;
 
 /// How far a token looks back: at this many tokens including itself, or at all.
@@ -43,28 +43,37 @@ pub(crate) struct Attention {
     pub(crate) rope: usize,
 }
 
-/// What all layers share in one pass over some tokens.
+/// What all layers share in one pass over tokens of some sequences.
 #[derive(Debug)]
 pub(crate) struct Step<'a> {
-    past: usize,
     ropes: &'a [Rope],
     rotations: Vec<Rotation>,
+    /// Tokens of each sequence, in the order of their caches.
+    counts: Vec<usize>,
 }
 
 impl<'a> Step<'a> {
-    /// A pass over `tokens` tokens behind `past` others, in a model with these rotations.
-    pub(crate) fn new(past: usize, tokens: usize, ropes: &'a [Rope]) -> Self {
-        let rotations = ropes.iter().map(|rope| rope.rotation(past, tokens)).collect();
-        Self { past, ropes, rotations }
+    /// A pass over so many tokens behind each of the caches, in a model with these rotations.
+    pub(crate) fn new(counts: Vec<usize>, caches: &[&mut KvCache], ropes: &'a [Rope]) -> Self {
+        let positions: Vec<usize> = (caches.iter().zip(&counts))
+            .flat_map(|(cache, count)| cache.len()..cache.len() + count)
+            .collect();
+        let rotations = ropes.iter().map(|rope| rope.rotation(&positions)).collect();
+        Self {
+            ropes,
+            rotations,
+            counts,
+        }
     }
 }
 
 impl Attention {
-    /// `[tokens, width]` to the same; the tokens' keys and values are written to `cache` as those of `layer`.
+    /// `[tokens, width]` to the same, with the tokens of all sequences one after another; their keys and values are
+    /// written to the caches as those of `layer`.
     pub(crate) fn forward(
         &self,
         x: &[f32],
-        (layer, cache): (usize, &mut KvCache),
+        (layer, caches): (usize, &mut [&mut KvCache]),
         step: &Step<'_>,
         scratch: &mut Scratch,
         out: &mut [f32],
@@ -85,17 +94,32 @@ impl Attention {
         let (rope, rotation) = (&step.ropes[self.rope], &step.rotations[self.rope]);
         rope.apply(query, (self.heads, dim), rotation);
         rope.apply(key, (self.kv_heads, dim), rotation);
-        debug_assert_eq!(step.past, cache.len());
-        let cached = cache.append(layer, (self.kv_heads, dim), key, value)?;
+        let row = self.kv_heads * dim;
+        let mut at = 0;
+        for (cache, count) in caches.iter_mut().zip(&step.counts) {
+            let own = at * row..(at + count) * row;
+            cache.append(layer, &key[own.clone()], &value[own])?;
+            at += count;
+        }
         let attended = room(&mut scratch.attended, query.len());
-        let queries = Queries {
-            numbers: query,
-            heads: self.heads,
-            first: step.past,
-            window: self.window,
-            scale: self.scale as f32,
-        };
-        attend(Level::detect(), queries, cached, attended);
+        let row = self.heads * dim;
+        let (mut left_query, mut left_out) = (&*query, &mut *attended);
+        let mut sequences = Vec::with_capacity(caches.len());
+        for (cache, count) in caches.iter().zip(&step.counts) {
+            let (numbers, more_query) = left_query.split_at(count * row);
+            let (out, more_out) = left_out.split_at_mut(count * row);
+            (left_query, left_out) = (more_query, more_out);
+            let queries = Queries {
+                numbers,
+                heads: self.heads,
+                first: cache.len(),
+                window: self.window,
+                scale: self.scale as f32,
+            };
+            let cached = cache.layer(layer);
+            sequences.push(Attend { queries, cached, out });
+        }
+        attend(Level::detect(), sequences);
         products(
             &mut scratch.quantised,
             attended,

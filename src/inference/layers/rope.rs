@@ -44,14 +44,14 @@ impl Rope {
         }
     }
 
-    /// The rotation of `tokens` tokens from position `first`.
-    pub(crate) fn rotation(&self, first: usize, tokens: usize) -> Rotation {
+    /// The rotation of tokens at these positions.
+    pub(crate) fn rotation(&self, positions: &[usize]) -> Rotation {
         let pairs = self.frequencies.len();
-        let mut cos = Vec::with_capacity(tokens * pairs);
-        let mut sin = Vec::with_capacity(tokens * pairs);
-        for position in first..first + tokens {
+        let mut cos = Vec::with_capacity(positions.len() * pairs);
+        let mut sin = Vec::with_capacity(positions.len() * pairs);
+        for position in positions {
             for frequency in &self.frequencies {
-                let (s, c) = (position as f64 * frequency).sin_cos();
+                let (s, c) = (*position as f64 * frequency).sin_cos();
                 cos.push(c as f32);
                 sin.push(s as f32);
             }
@@ -100,7 +100,7 @@ mod tests {
 
     fn turned(rope: &Rope, head: &[f32], position: usize) -> Vec<f32> {
         let mut x = head.to_vec();
-        rope.apply(&mut x, (1, head.len()), &rope.rotation(position, 1));
+        rope.apply(&mut x, (1, head.len()), &rope.rotation(&[position]));
         x
     }
 

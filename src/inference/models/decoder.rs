@@ -1,10 +1,10 @@
 //! The network that all architectures share: embedding, layers of attention and gated feed-forward with residuals,
 //! output head. What differs between them is a [`Blueprint`].
 
-use super::CausalModel;
 use super::hyperparameters::Hyperparameters;
+use super::{CausalModel, Span};
 use crate::inference::InferenceError;
-use crate::inference::kv_cache::KvCache;
+use crate::inference::kv_cache::{KvCache, KvShape};
 use crate::inference::layers::{
     Activation, Attention, Embedding, Linear, Mlp, RmsNorm, Rope, Scratch, Step, Window, products, room,
 };
@@ -144,13 +144,13 @@ impl Layer {
     fn forward(
         &self,
         x: &mut [f32],
-        (index, cache): (usize, &mut KvCache),
+        (index, caches): (usize, &mut [&mut KvCache]),
         step: &Step<'_>,
         Buffers { normed, added, scratch }: &mut Buffers,
     ) -> candle_core::Result<()> {
         let (normed, added) = (room(normed, x.len()), room(added, x.len()));
         self.attention_norm.forward(x, normed);
-        self.attention.forward(normed, (index, cache), step, scratch, added)?;
+        self.attention.forward(normed, (index, caches), step, scratch, added)?;
         add(x, added, self.post_attention_norm.as_ref(), normed);
         self.mlp_norm.forward(x, normed);
         self.mlp.forward(normed, scratch, added)?;
@@ -193,13 +193,7 @@ pub(super) struct Decoder {
     buffers: Buffers,
     logit_softcap: Option<f32>,
     context: usize,
-}
-
-/// Whose logits are wanted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Rows {
-    Last,
-    All,
+    shape: KvShape,
 }
 
 impl Decoder {
@@ -226,84 +220,129 @@ impl Decoder {
             ropes: blueprint.ropes,
             logit_softcap: blueprint.logit_softcap,
             context,
+            shape: KvShape {
+                layers: sizes.layers,
+                heads: sizes.kv_heads,
+                dim: sizes.head_dim,
+            },
         };
         weights.finish(&sizes.architecture)?;
         Ok(decoder)
     }
 
-    /// Checks a call before any work is done.
-    fn admit(&self, tokens: &[u32], cache: &KvCache) -> Result<(), InferenceError> {
+    /// Checks a part of a pass before any work is done.
+    fn admit(&self, span: &Span<'_>) -> Result<(), InferenceError> {
         let bad = |name, detail| Err(InferenceError::BadParameter { name, detail });
-        if tokens.is_empty() {
+        if span.tokens.is_empty() {
             return bad("tokens", "at least one is needed".to_owned());
         }
         let vocabulary = self.embedding.vocabulary();
-        if let Some(token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
+        if let Some(token) = span.tokens.iter().find(|&&token| token as usize >= vocabulary) {
             return bad("tokens", format!("{token} is not in the vocabulary of {vocabulary}"));
         }
-        if cache.layers() != self.layers.len() {
+        if span.cache.shape() != self.shape {
             return bad("cache", "it is another model's".to_owned());
         }
-        let (tokens, limit) = (cache.len() + tokens.len(), cache.max_tokens());
+        let (tokens, limit) = (span.cache.len() + span.tokens.len(), span.cache.max_tokens());
         if tokens > limit {
             return Err(InferenceError::TooLong { tokens, limit });
         }
         Ok(())
     }
 
-    fn run(&mut self, tokens: &[u32], cache: &mut KvCache, rows: Rows) -> Result<Vec<f32>, InferenceError> {
-        self.admit(tokens, cache)?;
-        let before = cache.len();
-        let result = self.run_chunks(tokens, cache, rows);
-        if result.is_err() {
-            cache.truncate(before);
+    /// A pass over all spans, at most [`CHUNK`] tokens at a time.
+    fn run(&mut self, spans: &mut [Span<'_>]) -> Result<Vec<f32>, InferenceError> {
+        for span in spans.iter_mut() {
+            span.cache.make_room(span.tokens.len())?;
         }
-        result
-    }
-
-    fn run_chunks(&mut self, tokens: &[u32], cache: &mut KvCache, rows: Rows) -> Result<Vec<f32>, InferenceError> {
         let mut logits = Vec::new();
-        let last = tokens.len().div_ceil(CHUNK) - 1;
-        for (index, chunk) in tokens.chunks(CHUNK).enumerate() {
-            let states = self.states(chunk, cache)?;
-            match rows {
-                Rows::All => logits.extend(self.logits(&states)?),
-                Rows::Last if index == last => logits = self.logits(&states[states.len() - self.width..])?,
-                Rows::Last => {}
+        let (mut first, mut done) = (0, 0);
+        while first < spans.len() {
+            let (counts, next) = next_pass(spans, first, done);
+            let mut tokens = Vec::new();
+            let mut wanted = Vec::new();
+            for ((index, span), &count) in (first..).zip(&spans[first..]).zip(&counts) {
+                let begin = if index == first { done } else { 0 };
+                let silent = span.tokens.len() - span.rows.of(span.tokens.len());
+                let base = tokens.len();
+                wanted.extend(
+                    (begin..begin + count)
+                        .filter(|&at| at >= silent)
+                        .map(|at| base + at - begin),
+                );
+                tokens.extend_from_slice(&span.tokens[begin..begin + count]);
             }
+            let mut caches: Vec<_> = (spans[first..].iter_mut())
+                .take(counts.len())
+                .map(|span| &mut *span.cache)
+                .collect();
+            let states = self.states(&tokens, counts, &mut caches)?;
+            logits.extend(self.logits(&states, &wanted)?);
+            (first, done) = next;
         }
         Ok(logits)
     }
 
     /// The states of the tokens after the last layer.
-    fn states(&mut self, tokens: &[u32], cache: &mut KvCache) -> candle_core::Result<Vec<f32>> {
-        let step = Step::new(cache.len(), tokens.len(), &self.ropes);
+    fn states(
+        &mut self,
+        tokens: &[u32],
+        counts: Vec<usize>,
+        caches: &mut [&mut KvCache],
+    ) -> candle_core::Result<Vec<f32>> {
+        let step = Step::new(counts.clone(), caches, &self.ropes);
         let mut x = self.embedding.forward(tokens)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            layer.forward(&mut x, (index, cache), &step, &mut self.buffers)?;
+            layer.forward(&mut x, (index, caches), &step, &mut self.buffers)?;
         }
-        cache.advance(tokens.len());
+        for (cache, count) in caches.iter_mut().zip(counts) {
+            cache.advance(count);
+        }
         Ok(x)
     }
 
-    fn logits(&mut self, states: &[f32]) -> Result<Vec<f32>, InferenceError> {
-        let normed = room(&mut self.buffers.normed, states.len());
-        self.output_norm.forward(states, normed);
-        let mut logits = vec![0f32; states.len() / self.width * self.embedding.vocabulary()];
+    /// The logits of the tokens at `wanted`.
+    fn logits(&mut self, states: &[f32], wanted: &[usize]) -> Result<Vec<f32>, InferenceError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let width = self.width;
+        let chosen: Vec<f32> = (wanted.iter())
+            .flat_map(|&token| &states[token * width..(token + 1) * width])
+            .copied()
+            .collect();
+        let normed = room(&mut self.buffers.normed, chosen.len());
+        self.output_norm.forward(&chosen, normed);
+        let mut logits = vec![0f32; wanted.len() * self.embedding.vocabulary()];
         let quantised = self.buffers.scratch.quantised();
-        products(quantised, normed, self.width, vec![(&self.head, &mut logits[..])])?;
+        products(quantised, normed, width, vec![(&self.head, &mut logits[..])])?;
         if let Some(cap) = self.logit_softcap {
             for logit in &mut logits {
                 *logit = (*logit / cap).tanh() * cap;
             }
         }
-        if logits.iter().all(|logit| logit.is_finite()) {
-            Ok(logits)
-        } else {
-            let detail = "the logits are not finite; the model's weights are damaged or overflow";
-            Err(candle_core::Error::Msg(detail.to_owned()).into())
+        Ok(logits)
+    }
+}
+
+/// The tokens of each span from `first` on (of which `done` are done) that go through the network together, and where
+/// the pass after it begins.
+fn next_pass(spans: &[Span<'_>], first: usize, done: usize) -> (Vec<usize>, (usize, usize)) {
+    let mut counts = Vec::new();
+    let (mut room, mut at) = (CHUNK, done);
+    for (index, span) in (first..).zip(&spans[first..]) {
+        let left = span.tokens.len() - at;
+        counts.push(left.min(room));
+        if left > room {
+            return (counts, (index, at + room));
+        }
+        room -= left;
+        at = 0;
+        if room == 0 {
+            return (counts, (index + 1, 0));
         }
     }
+    (counts, (spans.len(), 0))
 }
 
 impl CausalModel for Decoder {
@@ -315,15 +354,63 @@ impl CausalModel for Decoder {
         self.context
     }
 
-    fn new_cache(&self, max_tokens: usize) -> KvCache {
-        KvCache::new(self.layers.len(), max_tokens.min(self.context))
+    fn kv_shape(&self) -> KvShape {
+        self.shape
     }
 
-    fn forward(&mut self, tokens: &[u32], cache: &mut KvCache) -> Result<Vec<f32>, InferenceError> {
-        self.run(tokens, cache, Rows::Last)
+    fn forward(&mut self, spans: &mut [Span<'_>]) -> Result<Vec<f32>, InferenceError> {
+        for span in spans.iter() {
+            self.admit(span)?;
+        }
+        let before: Vec<usize> = spans.iter().map(|span| span.cache.len()).collect();
+        let result = self.run(spans);
+        if result.is_err() {
+            for (span, before) in spans.iter_mut().zip(before) {
+                span.cache.truncate(before);
+            }
+        }
+        result
     }
+}
 
-    fn forward_all(&mut self, tokens: &[u32], cache: &mut KvCache) -> Result<Vec<f32>, InferenceError> {
-        self.run(tokens, cache, Rows::All)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::kv_cache::KvPool;
+    use crate::inference::models::Rows;
+
+    #[test]
+    fn passes_cover_all_tokens_in_order() {
+        let cases: [(&[usize], &[&[usize]]); 4] = [
+            (&[1, 1, 1], &[&[1, 1, 1]]),
+            (&[CHUNK, 3], &[&[CHUNK], &[3]]),
+            (&[1, CHUNK, 2], &[&[1, CHUNK - 1], &[1, 2]]),
+            (&[2 * CHUNK + 5, 4], &[&[CHUNK], &[CHUNK], &[5, 4]]),
+        ];
+        let shape = KvShape {
+            layers: 1,
+            heads: 1,
+            dim: 1,
+        };
+        for (lengths, expected) in cases {
+            let tokens = vec![0; 4 * CHUNK];
+            let pool = KvPool::new(shape, 1);
+            let mut caches = vec![KvCache::new(&pool, 1); lengths.len()];
+            let spans: Vec<_> = (lengths.iter().zip(&mut caches))
+                .map(|(&length, cache)| Span {
+                    tokens: &tokens[..length],
+                    cache,
+                    rows: Rows::None,
+                })
+                .collect();
+            let (mut first, mut done) = (0, 0);
+            let mut passes = Vec::new();
+            while first < spans.len() {
+                let (counts, next) = next_pass(&spans, first, done);
+                passes.push(counts);
+                (first, done) = next;
+            }
+            assert_eq!(passes, expected);
+        }
     }
 }

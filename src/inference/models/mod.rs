@@ -11,10 +11,47 @@ mod tests;
 
 use super::InferenceError;
 use super::gguf::{Fault, Gguf};
-use super::kv_cache::KvCache;
+use super::kv_cache::{KvCache, KvPool, KvShape, PAGE};
 use super::weights::Weights;
 use decoder::{Blueprint, Decoder};
 use hyperparameters::Hyperparameters;
+
+/// Whose logits are wanted of a sequence's tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// Nobody's.
+    None,
+    /// The last token's.
+    Last,
+    /// Those of the last so many tokens.
+    Newest(usize),
+    /// All tokens'.
+    All,
+}
+
+impl Rows {
+    /// How many of `tokens` tokens.
+    #[must_use]
+    pub fn of(self, tokens: usize) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Last => tokens.min(1),
+            Self::Newest(count) => count.min(tokens),
+            Self::All => tokens,
+        }
+    }
+}
+
+/// A sequence's part of a pass.
+#[derive(Debug)]
+pub struct Span<'a> {
+    /// What is appended.
+    pub tokens: &'a [u32],
+    /// To what.
+    pub cache: &'a mut KvCache,
+    /// Which logits are wanted.
+    pub rows: Rows,
+}
 
 /// A model that predicts the next token.
 pub trait CausalModel: Send {
@@ -24,21 +61,25 @@ pub trait CausalModel: Send {
     /// The longest sequence: what the model was trained on, or what was asked for at loading if that is less.
     fn context_tokens(&self) -> usize;
 
-    /// An empty cache for one sequence of at most `max_tokens` tokens (and at most the context).
-    fn new_cache(&self, max_tokens: usize) -> KvCache;
+    /// What it keeps of a token.
+    fn kv_shape(&self) -> KvShape;
 
-    /// Appends `tokens` to `cache` and returns the logits of the last token, `[vocabulary]`.
+    /// Appends the tokens of each span to its cache and returns the logits that are wanted, one row after another,
+    /// `[rows, vocabulary]`. A span's logits do not depend on the other spans. They may not be finite if weights are
+    /// damaged.
     ///
     /// # Errors
-    /// `TooLong` if the cache has no room, `BadParameter` for no tokens, a token outside the vocabulary or another
-    /// model's cache, `Compute` if the logits are not finite. The cache is then as before.
-    fn forward(&mut self, tokens: &[u32], cache: &mut KvCache) -> Result<Vec<f32>, InferenceError>;
+    /// `TooLong` if a cache has no room, `BadParameter` for no tokens, a token outside the vocabulary or another
+    /// model's cache, `Compute`. The caches are then as before.
+    fn forward(&mut self, spans: &mut [Span<'_>]) -> Result<Vec<f32>, InferenceError>;
 
-    /// Appends `tokens` to `cache` and returns the logits of every token, row-major `[tokens.len(), vocabulary]`.
-    ///
-    /// # Errors
-    /// As [`CausalModel::forward`].
-    fn forward_all(&mut self, tokens: &[u32], cache: &mut KvCache) -> Result<Vec<f32>, InferenceError>;
+    /// An empty cache for one sequence of at most `max_tokens` tokens (and at most the context), with a pool of its own
+    /// that has room for some copies.
+    fn new_cache(&self, max_tokens: usize) -> KvCache {
+        let max_tokens = max_tokens.min(self.context_tokens());
+        let pages = 4 * max_tokens.div_ceil(PAGE);
+        KvCache::new(&KvPool::new(self.kv_shape(), pages), max_tokens)
+    }
 }
 
 /// What an architecture builds its blueprint from.
@@ -57,9 +98,9 @@ const ARCHITECTURES: [(&str, MakeBlueprint); 4] = [
     (qwen3::ARCHITECTURE, qwen3::blueprint),
 ];
 
-/// Loads the model of a file for sequences of at most `context_tokens` (0: as long as it was trained on). Weights in
-/// formats that are slow to multiply are rewritten as 8-bit ones in memory of their own, about twice their size in the
-/// file; all else stays in the mapped file. Cost: about a second for 0.5 GB.
+/// Loads the model of a file for sequences of at most `context_tokens` (0: as long as it was trained on). Matrices are
+/// packed for the kernels into memory of their own, about their size in the file; the embedding table stays in the
+/// mapped file. Cost: about a second for 0.5 GB.
 ///
 /// # Errors
 /// `BadModel` for an architecture that is not built in (the message names those that are), and for metadata or tensors

@@ -39,6 +39,15 @@ fn tiny(architecture: &str) -> Box<dyn CausalModel> {
     load(&gguf, 0).unwrap()
 }
 
+fn pass(
+    model: &mut dyn CausalModel,
+    tokens: &[u32],
+    cache: &mut KvCache,
+    rows: Rows,
+) -> Result<Vec<f32>, InferenceError> {
+    model.forward(&mut [Span { tokens, cache, rows }])
+}
+
 fn argmax(row: &[f32]) -> usize {
     (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap()
 }
@@ -54,7 +63,7 @@ fn prefill_is_as_near_to_the_reference_in_f32_as_llama_cpp() {
         let golden = golden(name);
         let mut model = tiny(name);
         let mut cache = model.new_cache(64);
-        let logits = model.forward_all(&golden.tokens, &mut cache).unwrap();
+        let logits = pass(model.as_mut(), &golden.tokens, &mut cache, Rows::All).unwrap();
         let rows: Vec<&[f32]> = logits.chunks(model.vocabulary()).collect();
         for (&position, want) in &golden.logits_f32 {
             // Both round activations to 8 bits, in blocks that need not be the same.
@@ -78,7 +87,7 @@ fn decoding_agrees_with_llama_cpp() {
         let mut model = tiny(name);
         let mut cache = model.new_cache(64);
         for (position, &token) in golden.tokens.iter().enumerate() {
-            let row = model.forward(&[token], &mut cache).unwrap();
+            let row = pass(model.as_mut(), &[token], &mut cache, Rows::Last).unwrap();
             // Both round activations to 8 bits, each in its own way: the errors may add up.
             let tolerance = 2.0 * golden.max_diff;
             if let Some(want) = golden.logits.get(&position) {
@@ -99,8 +108,8 @@ fn the_last_row_is_that_of_all_rows() {
         let golden = golden(name);
         let mut model = tiny(name);
         let (mut one, mut all) = (model.new_cache(64), model.new_cache(64));
-        let last = model.forward(&golden.tokens, &mut one).unwrap();
-        let rows = model.forward_all(&golden.tokens, &mut all).unwrap();
+        let last = pass(model.as_mut(), &golden.tokens, &mut one, Rows::Last).unwrap();
+        let rows = pass(model.as_mut(), &golden.tokens, &mut all, Rows::All).unwrap();
         assert_eq!(last, rows[rows.len() - model.vocabulary()..], "{name}");
     }
 }
@@ -112,15 +121,50 @@ fn chunks_give_what_the_whole_gives() {
         let mut model = tiny(name);
         let tokens: Vec<u32> = (0..200).map(|_| rng.random_range(4..300)).collect();
         let mut cache = model.new_cache(256);
-        let whole = model.forward_all(&tokens, &mut cache).unwrap();
+        let whole = pass(model.as_mut(), &tokens, &mut cache, Rows::All).unwrap();
         let mut cache = model.new_cache(256);
         let mut parts = Vec::new();
         for chunk in tokens.chunks(7) {
-            parts.extend(model.forward_all(chunk, &mut cache).unwrap());
+            parts.extend(pass(model.as_mut(), chunk, &mut cache, Rows::All).unwrap());
         }
         // Our kernels give a token the same numbers whatever is computed beside it. The matrices in `f32` are the tensor
         // library's, whose order of sums depends on the rows; that may round an activation to the next of 8 bits.
         let off = distance(&whole, &parts);
+        assert!(off < 2.0 * golden(name).max_diff, "{name}: {off}");
+    }
+}
+
+#[test]
+fn sequences_computed_together_give_what_each_gives_alone() {
+    let mut rng = StdRng::seed_from_u64(6);
+    for name in NAMES {
+        let mut model = tiny(name);
+        let before = [0, 70, 3, 64];
+        let now = [90, 1, 5, 1];
+        let tokens: Vec<u32> = (0..400).map(|_| rng.random_range(4..300)).collect();
+        let mut caches = before.map(|count| {
+            let mut cache = model.new_cache(256);
+            if count > 0 {
+                pass(model.as_mut(), &tokens[..count], &mut cache, Rows::None).unwrap();
+            }
+            cache
+        });
+        let alone: Vec<f32> = (caches.clone().iter_mut().zip(before).zip(now))
+            .flat_map(|((cache, before), now)| {
+                let tokens = &tokens[before..before + now];
+                pass(model.as_mut(), tokens, cache, Rows::Newest(3)).unwrap()
+            })
+            .collect();
+        let mut spans: Vec<_> = (caches.iter_mut().zip(before).zip(now))
+            .map(|((cache, before), now)| Span {
+                tokens: &tokens[before..before + now],
+                cache,
+                rows: Rows::Newest(3),
+            })
+            .collect();
+        let together = model.forward(&mut spans).unwrap();
+        assert_eq!(together.len(), (3 + 1 + 3 + 1) * model.vocabulary());
+        let off = distance(&together, &alone);
         assert!(off < 2.0 * golden(name).max_diff, "{name}: {off}");
     }
 }
@@ -132,16 +176,16 @@ fn a_truncated_cache_continues_as_a_fresh_one() {
         let mut model = tiny(name);
         let (front, back) = golden.tokens.split_at(14);
         let mut cache = model.new_cache(64);
-        model.forward(front, &mut cache).unwrap();
+        pass(model.as_mut(), front, &mut cache, Rows::Last).unwrap();
         let fork = cache.prefix(14);
-        model.forward(&[7, 8, 9, 10, 11], &mut cache).unwrap();
+        pass(model.as_mut(), &[7, 8, 9, 10, 11], &mut cache, Rows::Last).unwrap();
         cache.truncate(14);
-        let continued = model.forward(back, &mut cache).unwrap();
+        let continued = pass(model.as_mut(), back, &mut cache, Rows::Last).unwrap();
         let mut forked = fork.prefix(100);
-        let forked = model.forward(back, &mut forked).unwrap();
+        let forked = pass(model.as_mut(), back, &mut forked, Rows::Last).unwrap();
         let mut fresh = model.new_cache(64);
-        model.forward(front, &mut fresh).unwrap();
-        let fresh = model.forward(back, &mut fresh).unwrap();
+        pass(model.as_mut(), front, &mut fresh, Rows::Last).unwrap();
+        let fresh = pass(model.as_mut(), back, &mut fresh, Rows::Last).unwrap();
         // The same kernels on the same numbers: equal to the bit.
         assert_eq!(continued, fresh, "{name}");
         assert_eq!(forked, fresh, "{name}");
@@ -155,24 +199,24 @@ fn bad_calls_are_refused_and_leave_the_cache() {
     let mut cache = model.new_cache(4);
     let vocabulary = model.vocabulary() as u32;
     assert!(matches!(
-        model.forward(&[], &mut cache),
+        pass(model.as_mut(), &[], &mut cache, Rows::Last),
         Err(InferenceError::BadParameter { name: "tokens", .. })
     ));
     assert!(matches!(
-        model.forward(&[vocabulary], &mut cache),
+        pass(model.as_mut(), &[vocabulary], &mut cache, Rows::Last),
         Err(InferenceError::BadParameter { name: "tokens", .. })
     ));
     assert!(matches!(
-        model.forward(&[1, 2, 3, 4, 5], &mut cache),
+        pass(model.as_mut(), &[1, 2, 3, 4, 5], &mut cache, Rows::Last),
         Err(InferenceError::TooLong { tokens: 5, limit: 4 })
     ));
     let mut others = tiny("gemma3").new_cache(4);
     assert!(matches!(
-        model.forward(&[1], &mut others),
+        pass(model.as_mut(), &[1], &mut others, Rows::Last),
         Err(InferenceError::BadParameter { name: "cache", .. })
     ));
     assert!(cache.is_empty());
-    model.forward(&[1, 2, 3, 4], &mut cache).unwrap();
+    pass(model.as_mut(), &[1, 2, 3, 4], &mut cache, Rows::Last).unwrap();
     assert_eq!(cache.len(), 4);
 }
 
@@ -243,7 +287,7 @@ fn flipped_metadata_never_panics() {
         if let Ok(mut model) = load(&gguf, 0) {
             loaded += 1;
             let mut cache = model.new_cache(8);
-            let _ = model.forward(&[5, 6, 7], &mut cache);
+            let _ = pass(model.as_mut(), &[5, 6, 7], &mut cache, Rows::Last);
         }
     }
     assert!(loaded > 0);

@@ -4,9 +4,11 @@
 
 use super::{BLOCK, LANES, LOWEST, Row, Task};
 use crate::kernels::panel::exp_negative;
+use half::f16;
 use std::arch::x86_64::{
-    __m512, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_mov_ps, _mm512_max_ps, _mm512_mul_ps,
-    _mm512_reduce_add_ps, _mm512_reduce_max_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    __m512, _mm256_loadu_si256, _mm512_add_ps, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_mov_ps,
+    _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_reduce_max_ps, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_storeu_ps,
 };
 
 /// Rows of the largest tile.
@@ -88,10 +90,21 @@ fn tile<const ROWS: usize>(task: &Task<'_>, head: usize, first: usize, sums: &mu
     }
 }
 
+/// 16 numbers as `f32`.
+///
+/// # Safety
+/// There are 16 numbers at `from`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+unsafe fn half(from: *const f16) -> __m512 {
+    // SAFETY: the caller's.
+    unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+}
+
 /// The products of the queries with a block of keys.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
-fn score<const ROWS: usize>(queries: [&[f32]; ROWS], keys: &[f32], dim: usize) -> [[__m512; WIDE]; ROWS] {
+fn score<const ROWS: usize>(queries: [&[f32]; ROWS], keys: &[f16], dim: usize) -> [[__m512; WIDE]; ROWS] {
     assert!(keys.len() == BLOCK * dim && queries.iter().all(|query| query.len() == dim));
     let mut scores = [[_mm512_setzero_ps(); WIDE]; ROWS];
     // SAFETY: panel c of the 4 panels of `dim * 16` keys is read at d * 16 with d < dim, each query at d.
@@ -99,7 +112,7 @@ fn score<const ROWS: usize>(queries: [&[f32]; ROWS], keys: &[f32], dim: usize) -
         for d in 0..dim {
             let mut key = [_mm512_setzero_ps(); WIDE];
             for c in 0..WIDE {
-                key[c] = _mm512_loadu_ps(keys.as_ptr().add((c * dim + d) * LANES));
+                key[c] = half(keys.as_ptr().add((c * dim + d) * LANES));
             }
             for r in 0..ROWS {
                 let number = _mm512_set1_ps(*queries[r].get_unchecked(d));
@@ -148,7 +161,7 @@ fn sum(weights: &[f32; BLOCK]) -> f32 {
 fn add_values<const ROWS: usize, const WIDTH: usize>(
     weights: &[[f32; BLOCK]; ROWS],
     shrink: [f32; ROWS],
-    values: &[f32],
+    values: &[f16],
     (column, count, width): (usize, usize, usize),
     sums: &mut [f32],
 ) {
@@ -167,7 +180,7 @@ fn add_values<const ROWS: usize, const WIDTH: usize>(
         for j in 0..count {
             let mut value = [_mm512_setzero_ps(); WIDTH];
             for w in 0..WIDTH {
-                value[w] = _mm512_loadu_ps(values.as_ptr().add(j * width + column + w * LANES));
+                value[w] = half(values.as_ptr().add(j * width + column + w * LANES));
             }
             for r in 0..ROWS {
                 let weight = _mm512_set1_ps(*weights[r].get_unchecked(j));

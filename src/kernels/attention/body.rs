@@ -1,60 +1,84 @@
-//! The specification, one row at a time.
+//! The specification: block by block, in each one row at a time.
 
 #![allow(clippy::inline_always)] // Inlining is what gives each instruction set its own copy.
 
 use super::{BLOCK, LANES, LOWEST, Row, Task};
 use crate::kernels::panel::exp_negative;
+use half::slice::HalfFloatSliceExt;
 
-#[inline(always)]
-pub(super) fn compute(task: &Task<'_>, head: usize, (first, rows): (usize, usize)) {
-    let width = task.cached.layout.width();
-    let mut sums = vec![0f32; width];
-    for row in first..first + rows {
-        one_row(task, head, task.row(head, row), &mut sums);
-    }
+/// What a row has summed so far.
+#[derive(Clone, Copy)]
+struct Sum {
+    row: Row,
+    largest: f32,
+    total: f32,
 }
 
 #[inline(always)]
 #[allow(unsafe_code)]
-fn one_row(task: &Task<'_>, head: usize, row: Row, sums: &mut [f32]) {
+pub(super) fn compute(task: &Task<'_>, head: usize, (first, rows): (usize, usize)) {
     let (dim, width) = (task.cached.layout.dim, task.cached.layout.width());
-    let query = &task.queries.numbers[row.at..row.at + dim];
-    let (mut largest, mut total) = (LOWEST, 0f32);
-    sums.fill(0.0);
-    for start in (row.from / BLOCK * BLOCK..row.to).step_by(BLOCK) {
-        let (keys, values) = task.cached.block(head, start);
-        let mut weights = [0f32; BLOCK];
-        score(query, keys, &mut weights);
-        for (position, weight) in (start..).zip(&mut weights) {
-            let seen = (row.from..row.to).contains(&position);
-            *weight = if seen {
-                *weight * task.queries.scale
-            } else {
-                f32::NEG_INFINITY
-            };
-        }
-        let largest_here = weights.iter().copied().fold(largest, f32::max);
-        for weight in &mut weights {
-            *weight = exp_negative(*weight - largest_here);
-        }
-        let shrink = exp_negative(largest - largest_here);
-        largest = largest_here;
-        total = total * shrink + weights.iter().sum::<f32>();
-        for sum in &mut *sums {
-            *sum *= shrink;
-        }
-        // What lies behind the last key that is seen may be anything, even no number.
-        let count = BLOCK.min(row.to - start);
-        for (weight, value) in weights[..count].iter().zip(values.chunks_exact(width)) {
-            for (sum, value) in sums.iter_mut().zip(value) {
-                *sum += weight * value;
+    let mut state: Vec<Sum> = (first..first + rows)
+        .map(|row| Sum {
+            row: task.row(head, row),
+            largest: LOWEST,
+            total: 0.0,
+        })
+        .collect();
+    let mut sums = vec![0f32; rows * width];
+    let (mut keys, mut values) = (vec![0f32; BLOCK * dim], vec![0f32; BLOCK * width]);
+    // Rows are in the order of their tokens.
+    let (from, to) = (state[0].row.from, state[rows - 1].row.to);
+    for start in (from / BLOCK * BLOCK..to).step_by(BLOCK) {
+        let (held_keys, held_values) = task.cached.block(head, start);
+        held_keys.convert_to_f32_slice(&mut keys);
+        held_values.convert_to_f32_slice(&mut values);
+        for (sum, sums) in state.iter_mut().zip(sums.chunks_exact_mut(width)) {
+            if sum.row.from < start + BLOCK && start < sum.row.to {
+                one_row(task, sum, (start, &keys, &values), sums);
             }
         }
     }
-    // SAFETY: the output is borrowed while the task lives, and each row is computed by one piece.
-    let out = unsafe { task.out.part(row.at, dim) };
-    for (out, sum) in out.iter_mut().zip(sums) {
-        *out = *sum / total;
+    for (sum, sums) in state.iter().zip(sums.chunks_exact(width)) {
+        // SAFETY: the output is borrowed while the task lives, and each row is computed by one piece.
+        let out = unsafe { task.out.part(sum.row.at, dim) };
+        for (out, number) in out.iter_mut().zip(sums) {
+            *out = *number / sum.total;
+        }
+    }
+}
+
+/// Adds a block of keys and values to what a row has summed.
+#[inline(always)]
+fn one_row(task: &Task<'_>, sum: &mut Sum, (start, keys, values): (usize, &[f32], &[f32]), sums: &mut [f32]) {
+    let (dim, width) = (task.cached.layout.dim, task.cached.layout.width());
+    let row = sum.row;
+    let mut weights = [0f32; BLOCK];
+    score(&task.queries.numbers[row.at..row.at + dim], keys, &mut weights);
+    for (position, weight) in (start..).zip(&mut weights) {
+        let seen = (row.from..row.to).contains(&position);
+        *weight = if seen {
+            *weight * task.queries.scale
+        } else {
+            f32::NEG_INFINITY
+        };
+    }
+    let largest = weights.iter().copied().fold(sum.largest, f32::max);
+    for weight in &mut weights {
+        *weight = exp_negative(*weight - largest);
+    }
+    let shrink = exp_negative(sum.largest - largest);
+    sum.largest = largest;
+    sum.total = sum.total * shrink + weights.iter().sum::<f32>();
+    for number in &mut *sums {
+        *number *= shrink;
+    }
+    // What lies behind the last key that is seen may be anything, even no number.
+    let count = BLOCK.min(row.to - start);
+    for (weight, value) in weights[..count].iter().zip(values.chunks_exact(width)) {
+        for (number, value) in sums.iter_mut().zip(value) {
+            *number += weight * value;
+        }
     }
 }
 

@@ -15,6 +15,8 @@ mod tests;
 
 use super::level::{Level, Set};
 use super::pool::{self, Parts};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 /// Keys scored at a time.
 pub const BLOCK: usize = 64;
@@ -25,156 +27,113 @@ const ROWS: usize = 48;
 /// Where the largest score begins: below any real one, and finite, so that differences are numbers.
 const LOWEST: f32 = -1e30;
 
-/// How keys and values of one layer lie in memory. Keys are `[heads, capacity / 16, dim, 16]`: a number of 16 keys side
-/// by side. Values are `[heads, capacity, width]` with `width` the next multiple of 16 from `dim`, filled up with zeroes.
+/// How the keys and values of [`BLOCK`] consecutive tokens, a *page*, lie in memory for one layer: half-precision numbers,
+/// first keys `[heads, BLOCK / 16, dim, 16]` (a number of 16 keys side by side), then values `[heads, BLOCK, width]` with
+/// `width` the next multiple of 16 from `dim`, filled up with whatever was there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     heads: usize,
     dim: usize,
-    capacity: usize,
 }
 
 impl Layout {
-    /// Room for at least `tokens` keys and values of `heads` heads of `dim` numbers.
+    /// Keys and values of `heads` heads of `dim` numbers.
     #[must_use]
-    pub fn new(heads: usize, dim: usize, tokens: usize) -> Self {
-        let capacity = tokens.next_multiple_of(BLOCK);
-        Self { heads, dim, capacity }
+    pub fn new(heads: usize, dim: usize) -> Self {
+        Self { heads, dim }
     }
 
-    /// Tokens there is room for.
+    /// Numbers of a page.
     #[must_use]
-    pub fn capacity(self) -> usize {
-        self.capacity
-    }
-
-    /// The same heads, perhaps with other room.
-    #[must_use]
-    pub fn same_heads(self, other: Self) -> bool {
-        (self.heads, self.dim) == (other.heads, other.dim)
-    }
-
-    /// Numbers that all keys take.
-    #[must_use]
-    pub fn key_numbers(self) -> usize {
-        self.heads * self.capacity * self.dim
-    }
-
-    /// Numbers that all values take.
-    #[must_use]
-    pub fn value_numbers(self) -> usize {
-        self.heads * self.capacity * self.width()
+    pub fn numbers(self) -> usize {
+        self.heads * BLOCK * (self.dim + self.width())
     }
 
     fn width(self) -> usize {
         self.dim.next_multiple_of(LANES)
     }
 
-    /// Writes the keys and values of tokens from position `first`, `[tokens, heads * dim]` each.
+    /// Where the keys of a head begin in a page, and its values.
+    fn starts(self, head: usize) -> (usize, usize) {
+        let values = self.heads * BLOCK * self.dim;
+        (head * BLOCK * self.dim, values + head * BLOCK * self.width())
+    }
+
+    /// Rounds the keys and values of tokens, `[tokens, heads * dim]` each, and writes them into a page from its token
+    /// `first` on.
     ///
     /// # Panics
     /// If the lengths do not agree or there is no room.
-    pub fn write(self, first: usize, (keys, values): (&[f32], &[f32]), (to_keys, to_values): (&mut [f32], &mut [f32])) {
+    pub fn write(self, first: usize, (keys, values): (&[f32], &[f32]), page: &mut [f16]) {
         let row = self.heads * self.dim;
         let tokens = keys.len() / row;
         assert!(
-            keys.len() == tokens * row && values.len() == keys.len(),
+            keys.len() == tokens * row && values.len() == keys.len() && page.len() == self.numbers(),
             "keys and values are whole rows"
         );
-        assert!(
-            first + tokens <= self.capacity,
-            "no room for {tokens} tokens from {first}"
-        );
+        assert!(first + tokens <= BLOCK, "no room for {tokens} tokens from {first}");
         for (position, (keys, values)) in (first..).zip(keys.chunks_exact(row).zip(values.chunks_exact(row))) {
             let heads = keys.chunks_exact(self.dim).zip(values.chunks_exact(self.dim));
             for (head, (key, value)) in heads.enumerate() {
-                let panel = (head * self.capacity / LANES + position / LANES) * self.dim * LANES;
+                let (to_keys, to_values) = self.starts(head);
+                let panel = to_keys + position / LANES * self.dim * LANES + position % LANES;
                 for (d, number) in key.iter().enumerate() {
-                    to_keys[panel + d * LANES + position % LANES] = *number;
+                    page[panel + d * LANES] = f16::from_f32(*number);
                 }
-                let start = (head * self.capacity + position) * self.width();
-                to_values[start..start + self.dim].copy_from_slice(value);
+                page[to_values + position * self.width()..][..self.dim].convert_from_f32_slice(value);
             }
         }
     }
 
-    /// Copies the first `len` tokens of `from`, which has the same heads.
+    /// The key of a token of a page, in one head.
     ///
     /// # Panics
-    /// If there is no room for them, or the lengths do not agree.
-    pub fn copy(self, len: usize, from: Cached<'_>, (to_keys, to_values): (&mut [f32], &mut [f32])) {
-        assert!(
-            self.same_heads(from.layout) && len <= self.capacity && len <= from.layout.capacity,
-            "no room"
-        );
-        let keys = len.next_multiple_of(LANES) * self.dim;
-        let values = len * self.width();
-        for head in 0..self.heads {
-            let (to, at) = (head * self.capacity, head * from.layout.capacity);
-            to_keys[to * self.dim..][..keys].copy_from_slice(&from.keys[at * self.dim..][..keys]);
-            to_values[to * self.width()..][..values].copy_from_slice(&from.values[at * self.width()..][..values]);
-        }
+    /// If there is no such head or token.
+    pub fn key(self, page: &[f16], head: usize, token: usize) -> impl Iterator<Item = f32> {
+        assert!(head < self.heads && token < BLOCK, "a key that is not there");
+        let panel = self.starts(head).0 + token / LANES * self.dim * LANES + token % LANES;
+        (0..self.dim).map(move |d| page[panel + d * LANES].to_f32())
+    }
+
+    /// Its value.
+    ///
+    /// # Panics
+    /// As [`Layout::key`].
+    pub fn value(self, page: &[f16], head: usize, token: usize) -> impl Iterator<Item = f32> {
+        assert!(head < self.heads && token < BLOCK, "a value that is not there");
+        let start = self.starts(head).1 + token * self.width();
+        page[start..start + self.dim].iter().map(|number| number.to_f32())
     }
 }
 
-/// Keys and values.
-#[derive(Clone, Copy, Debug)]
+/// The keys and values of a sequence in one layer: whole pages, the last of which may not be full.
+#[derive(Clone, Debug)]
 pub struct Cached<'a> {
     layout: Layout,
-    keys: &'a [f32],
-    values: &'a [f32],
+    pages: Vec<&'a [f16]>,
 }
 
 impl<'a> Cached<'a> {
-    /// Keys and values as `layout` says.
+    /// The pages of a sequence in order.
     ///
     /// # Panics
-    /// If the lengths are others.
+    /// If one has another length.
     #[must_use]
-    pub fn new(layout: Layout, keys: &'a [f32], values: &'a [f32]) -> Self {
+    pub fn new(layout: Layout, pages: Vec<&'a [f16]>) -> Self {
         assert!(
-            keys.len() == layout.key_numbers() && values.len() == layout.value_numbers(),
-            "keys and values of another layout"
+            pages.iter().all(|page| page.len() == layout.numbers()),
+            "pages of another layout"
         );
-        Self { layout, keys, values }
+        Self { layout, pages }
     }
 
-    /// A number of the key of a token.
-    ///
-    /// # Panics
-    /// If there is no such head, position or number.
-    #[must_use]
-    pub fn key(&self, head: usize, position: usize, number: usize) -> f32 {
-        let Layout { heads, dim, capacity } = self.layout;
-        assert!(
-            head < heads && position < capacity && number < dim,
-            "a key that is not there"
-        );
-        let panel = head * capacity / LANES + position / LANES;
-        self.keys[(panel * dim + number) * LANES + position % LANES]
-    }
-
-    /// A number of the value of a token.
-    ///
-    /// # Panics
-    /// As [`Cached::key`].
-    #[must_use]
-    pub fn value(&self, head: usize, position: usize, number: usize) -> f32 {
-        let Layout { heads, dim, capacity } = self.layout;
-        assert!(
-            head < heads && position < capacity && number < dim,
-            "a value that is not there"
-        );
-        self.values[(head * capacity + position) * self.layout.width() + number]
-    }
-
-    /// The keys of a block, and the values.
-    fn block(&self, head: usize, start: usize) -> (&'a [f32], &'a [f32]) {
-        let at = head * self.layout.capacity + start;
-        let (dim, width) = (self.layout.dim, self.layout.width());
+    /// The keys of the block from `start` on, and the values.
+    fn block(&self, head: usize, start: usize) -> (&'a [f16], &'a [f16]) {
+        let page = self.pages[start / BLOCK];
+        let (keys, values) = self.layout.starts(head);
         (
-            &self.keys[at * dim..(at + BLOCK) * dim],
-            &self.values[at * width..(at + BLOCK) * width],
+            &page[keys..keys + BLOCK * self.layout.dim],
+            &page[values..values + BLOCK * self.layout.width()],
         )
     }
 }
@@ -194,8 +153,18 @@ pub struct Queries<'a> {
     pub scale: f32,
 }
 
+/// The queries of one sequence, what they look at, and where what they find goes.
+#[derive(Debug)]
+pub struct Attend<'a> {
+    /// What looks.
+    pub queries: Queries<'a>,
+    /// What it looks at; the keys and values of the queries' own tokens must be there.
+    pub cached: Cached<'a>,
+    /// `[tokens, heads * dim]`; whatever it held.
+    pub out: &'a mut [f32],
+}
+
 /// What a kernel is given. A row is one head of one token; those that share a key head are numbered token by token.
-#[derive(Clone, Copy)]
 struct Task<'a> {
     queries: Queries<'a>,
     cached: Cached<'a>,
@@ -212,7 +181,7 @@ struct Row {
 
 impl Task<'_> {
     fn row(&self, key_head: usize, row: usize) -> Row {
-        let Layout { heads, dim, .. } = self.cached.layout;
+        let Layout { heads, dim } = self.cached.layout;
         let group = self.queries.heads / heads;
         let (token, head) = (row / group, key_head * group + row % group);
         let to = self.queries.first + token + 1;
@@ -224,13 +193,30 @@ impl Task<'_> {
     }
 }
 
-/// Writes what each query finds, `[tokens, heads * dim]`, on the threads of the pool. The keys and values of the queries'
-/// own tokens must be there.
+/// Writes what the queries of each sequence find, all sequences at once, on the threads of the pool.
 ///
 /// # Panics
 /// If the lengths do not agree, a window is 0, or there are more queries than keys.
-pub fn attend(level: Level, queries: Queries<'_>, cached: Cached<'_>, out: &mut [f32]) {
-    let Layout { heads, dim, capacity } = cached.layout;
+pub fn attend(level: Level, sequences: Vec<Attend<'_>>) {
+    let tasks: Vec<_> = sequences.into_iter().map(task).collect();
+    let mut pieces = Vec::new();
+    for task in &tasks {
+        let Layout { heads, dim } = task.cached.layout;
+        let rows = task.queries.numbers.len() / (heads * dim);
+        for first in (0..rows).step_by(ROWS) {
+            pieces.extend((0..heads).map(|head| (task, head, (first, ROWS.min(rows - first)))));
+        }
+    }
+    // The last tokens see most keys: they go first, so that no thread is left with a long piece at the end.
+    pieces.sort_by_key(|(task, _, (first, rows))| std::cmp::Reverse(task.row(0, first + rows - 1).to));
+    pool::run(pieces.len(), &|piece| {
+        let (task, head, rows) = pieces[piece];
+        compute(level, task, head, rows);
+    });
+}
+
+fn task(Attend { queries, cached, out }: Attend<'_>) -> Task<'_> {
+    let Layout { heads, dim } = cached.layout;
     assert!(
         queries.heads.is_multiple_of(heads),
         "each key head has as many query heads"
@@ -240,21 +226,16 @@ pub fn attend(level: Level, queries: Queries<'_>, cached: Cached<'_>, out: &mut 
         queries.numbers.len() == tokens * queries.heads * dim && out.len() == queries.numbers.len(),
         "queries and output are whole rows"
     );
-    assert!(queries.first + tokens <= capacity, "queries beyond the keys");
+    assert!(
+        queries.first + tokens <= cached.pages.len() * BLOCK,
+        "queries beyond the keys"
+    );
     assert!(queries.window != Some(0), "a window of no tokens");
-    let task = Task {
+    Task {
         queries,
         cached,
         out: Parts::new(out),
-    };
-    let rows = tokens * (queries.heads / heads);
-    let pieces = rows.div_ceil(ROWS);
-    // The last tokens see most keys: they go first, so that no thread is left with a long piece at the end.
-    pool::run(pieces * heads, &|piece| {
-        let (piece, head) = (pieces - 1 - piece / heads, piece % heads);
-        let first = piece * ROWS;
-        compute(level, &task, head, (first, ROWS.min(rows - first)));
-    });
+    }
 }
 
 fn compute(level: Level, task: &Task<'_>, head: usize, rows: (usize, usize)) {
@@ -273,7 +254,7 @@ fn compute(level: Level, task: &Task<'_>, head: usize, rows: (usize, usize)) {
 
 /// The specification, compiled for AVX2.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn avx2(task: &Task<'_>, head: usize, rows: (usize, usize)) {
     body::compute(task, head, rows);
 }

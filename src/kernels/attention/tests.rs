@@ -4,48 +4,56 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 struct Case {
     layout: Layout,
-    /// `[tokens, heads * dim]`.
+    /// `[tokens, heads * dim]`, as half-precision numbers hold them.
     keys: Vec<f32>,
     values: Vec<f32>,
-    held: (Vec<f32>, Vec<f32>),
+    pages: Vec<Vec<f16>>,
 }
 
 impl Case {
     fn new(heads: usize, dim: usize, tokens: usize, rng: &mut StdRng) -> Self {
-        let layout = Layout::new(heads, dim, tokens);
+        let layout = Layout::new(heads, dim);
         let mut numbers = || {
             (0..tokens * heads * dim)
-                .map(|_| rng.random_range(-1.0..1.0f32))
+                .map(|_| f16::from_f32(rng.random_range(-1.0..1.0f32)).to_f32())
                 .collect::<Vec<_>>()
         };
         let (keys, values) = (numbers(), numbers());
         // Whatever lies behind the tokens must not matter.
-        let mut held = (
-            vec![f32::NAN; layout.key_numbers()],
-            vec![f32::NAN; layout.value_numbers()],
-        );
-        layout.write(0, (&keys, &values), (&mut held.0, &mut held.1));
+        let mut pages = vec![vec![f16::NAN; layout.numbers()]; tokens.div_ceil(BLOCK)];
+        let row = heads * dim;
+        for ((keys, values), page) in keys.chunks(BLOCK * row).zip(values.chunks(BLOCK * row)).zip(&mut pages) {
+            layout.write(0, (keys, values), page);
+        }
         Self {
             layout,
             keys,
             values,
-            held,
+            pages,
         }
     }
 
     fn cached(&self) -> Cached<'_> {
-        Cached::new(self.layout, &self.held.0, &self.held.1)
+        Cached::new(self.layout, self.pages.iter().map(Vec::as_slice).collect())
     }
 
     fn attend(&self, level: Level, queries: Queries<'_>) -> Vec<f32> {
         let mut out = vec![f32::NAN; queries.numbers.len()];
-        attend(level, queries, self.cached(), &mut out);
+        let cached = self.cached();
+        attend(
+            level,
+            vec![Attend {
+                queries,
+                cached,
+                out: &mut out,
+            }],
+        );
         out
     }
 
     /// One head of one token in double precision.
     fn exact(&self, query: &[f32], head: usize, (from, to): (usize, usize), scale: f32) -> Vec<f64> {
-        let Layout { heads, dim, .. } = self.layout;
+        let Layout { heads, dim } = self.layout;
         let at = |position: usize| (position * heads + head) * dim;
         let score = |position: usize| {
             let key = &self.keys[at(position)..at(position) + dim];
@@ -151,29 +159,62 @@ fn a_query_finds_the_same_whatever_is_computed_beside_it() {
 }
 
 #[test]
-fn a_copy_holds_the_first_tokens() {
+fn sequences_that_attend_together_find_what_each_finds_alone() {
     let mut rng = StdRng::seed_from_u64(3);
-    let (heads, dim) = (2, 24);
-    let case = Case::new(heads, dim, 100, &mut rng);
-    let layout = Layout::new(heads, dim, 300);
-    let mut held = (vec![0.0; layout.key_numbers()], vec![0.0; layout.value_numbers()]);
-    layout.copy(70, case.cached(), (&mut held.0, &mut held.1));
-    let numbers: Vec<f32> = (0..heads * dim).map(|_| rng.random_range(-1.0..1.0)).collect();
-    let queries = Queries {
-        numbers: &numbers,
-        heads,
-        first: 69,
-        window: None,
-        scale: 1.0,
-    };
-    let mut out = vec![0.0; numbers.len()];
-    attend(
-        Level::detect(),
-        queries,
-        Cached::new(layout, &held.0, &held.1),
-        &mut out,
-    );
-    assert_eq!(out, case.attend(Level::detect(), queries));
+    let (heads, group, dim) = (2, 3, 24);
+    let row = heads * group * dim;
+    let sizes = [(1, 1), (130, 1), (70, 9), (64, 64)];
+    let cases = sizes.map(|(tokens, _)| Case::new(heads, dim, tokens, &mut rng));
+    let numbers = sizes.map(|(_, count)| {
+        (0..count * row)
+            .map(|_| rng.random_range(-1.0..1.0f32))
+            .collect::<Vec<_>>()
+    });
+    for level in Level::available() {
+        let queries: Vec<_> = (sizes.iter().zip(&numbers))
+            .map(|(&(tokens, count), numbers)| Queries {
+                numbers,
+                heads: heads * group,
+                first: tokens - count,
+                window: Some(80),
+                scale: 0.2,
+            })
+            .collect();
+        let alone: Vec<_> = (cases.iter().zip(&queries))
+            .map(|(case, queries)| case.attend(level, *queries))
+            .collect();
+        let mut together: Vec<_> = alone.iter().map(|out| vec![f32::NAN; out.len()]).collect();
+        let list = (cases.iter().zip(&queries).zip(&mut together))
+            .map(|((case, queries), out)| Attend {
+                queries: *queries,
+                cached: case.cached(),
+                out,
+            })
+            .collect();
+        attend(level, list);
+        assert_eq!(together, alone, "{}", level.name());
+    }
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let mut rng = StdRng::seed_from_u64(5);
+    let case = Case::new(3, 20, 50, &mut rng);
+    for token in 0..50 {
+        for head in 0..3 {
+            let at = (token * 3 + head) * 20;
+            assert!(
+                case.layout
+                    .key(&case.pages[0], head, token)
+                    .eq(case.keys[at..at + 20].iter().copied())
+            );
+            assert!(
+                case.layout
+                    .value(&case.pages[0], head, token)
+                    .eq(case.values[at..at + 20].iter().copied())
+            );
+        }
+    }
 }
 
 #[test]
@@ -183,8 +224,7 @@ fn what_is_not_finite_stays_so() {
         let mut case = Case::new(1, 16, 70, &mut rng);
         let mut bad = vec![1.0; 16];
         bad[3] = f32::NAN;
-        case.layout
-            .write(66, (&bad, &[1.0; 16]), (&mut case.held.0, &mut case.held.1));
+        case.layout.write(66 - BLOCK, (&bad, &[1.0; 16]), &mut case.pages[1]);
         let numbers = vec![1.0; 16];
         let queries = |first| Queries {
             numbers: &numbers,
