@@ -112,8 +112,8 @@ pub struct Engine {
     info: ModelInfo,
     tokenizer: Arc<Tokenizer>,
     template: ChatTemplate,
-    /// Pages of keys and values there are.
-    pages: usize,
+    /// Memory for keys and values.
+    pool: KvPool,
     queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -153,7 +153,6 @@ impl Engine {
         }
         let template = ChatTemplate::new(tokenizer.chat_template(), tokenizer.bos_text(), tokenizer.eos_text())?;
         let tokenizer = Arc::new(tokenizer);
-        let pages = pool.pages();
         let parallel = settings.parallel_requests.max(1);
         let queue = Arc::new(Queue::new(settings.queue_length, parallel));
         let worker = Worker {
@@ -165,7 +164,7 @@ impl Engine {
             speculation: settings.speculation,
             pace: Pace::new(settings.pause, settings.prefill_chunk_tokens),
             prefixes: PrefixTree::new(&pool),
-            pool,
+            pool: pool.clone(),
             served: Vec::with_capacity(parallel),
             leaving: Vec::new(),
             most_leaving: settings.queue_length.max(parallel),
@@ -182,7 +181,7 @@ impl Engine {
             info,
             tokenizer,
             template,
-            pages,
+            pool,
             queue,
             thread: Mutex::new(Some(thread)),
         })
@@ -314,10 +313,10 @@ impl LanguageModel for Engine {
             }
             continuations.push(tokens);
         }
-        if pages > self.pages {
+        if pages > self.pool.pages() {
             return Err(InferenceError::TooLong {
                 tokens: pages * PAGE,
-                limit: self.pages * PAGE,
+                limit: self.pool.pages() * PAGE,
             });
         }
         if continuations.is_empty() {
@@ -343,5 +342,7 @@ impl Drop for Engine {
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod stress;
 #[cfg(test)]
 mod tests;
