@@ -85,6 +85,10 @@ pub struct InferenceConfig {
     pub prefill_chunk_tokens: usize,
     /// Megabytes (of 2^20 bytes) for keys and values.
     pub kv_cache_mb: usize,
+    /// Megabytes for keys and values of passages that come again in other places; 0 reads them anew each time.
+    pub passage_cache_mb: usize,
+    /// First tokens of such a passage that are read anew.
+    pub passage_seam_tokens: usize,
     /// Whether to guess what follows from what stood before; answers are the same.
     pub speculation: bool,
     /// Texts that wait for the embedder.

@@ -4,6 +4,8 @@
 use crate::kernels::attention::{BLOCK, Cached, Layout};
 use candle_core::Result;
 use half::f16;
+use half::slice::HalfFloatSliceExt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Tokens in a page.
@@ -232,13 +234,10 @@ impl KvCache {
     #[must_use]
     pub fn pages_for(&self, tokens: usize) -> usize {
         let more = (self.len + tokens).div_ceil(PAGE).saturating_sub(self.pages.len());
-        more + usize::from(tokens > 0 && self.last_is_shared())
-    }
-
-    /// Whether the page that is written next is another's too.
-    fn last_is_shared(&self) -> bool {
-        let partial = !self.len.is_multiple_of(PAGE);
-        partial && self.pages.last().is_some_and(|page| Arc::strong_count(page) > 1)
+        // Pages behind the one that is written next are nobody else's.
+        let next = self.pages.get(self.len / PAGE);
+        let copied = tokens > 0 && next.is_some_and(|page| Arc::strong_count(page) > 1);
+        more + usize::from(copied)
     }
 
     /// Takes the pages for `tokens` more.
@@ -252,13 +251,12 @@ impl KvCache {
         }
         let held = self.pages.len();
         if tokens > 0
-            && !self.len.is_multiple_of(PAGE)
-            && let Some(last) = self.pages.last_mut()
-            && Arc::get_mut(last).is_none()
+            && let Some(next) = self.pages.get_mut(self.len / PAGE)
+            && Arc::get_mut(next).is_none()
         {
             let mut own = self.pool.take().ok_or_else(exhausted)?;
-            own.numbers.copy_from_slice(&last.numbers);
-            *last = Arc::new(own);
+            own.numbers.copy_from_slice(&next.numbers);
+            *next = Arc::new(own);
         }
         while self.pages.len() * PAGE < needed {
             let Some(page) = self.pool.take() else {
@@ -270,28 +268,75 @@ impl KvCache {
         Ok(())
     }
 
-    /// Writes `keys` and `values`, both `[tokens, heads * dim]`, behind the cache's tokens in one layer. They count once
-    /// [`KvCache::advance`] is called, after all layers.
+    /// Writes `keys` and `values`, both `[tokens, heads * dim]`, of tokens at these ascending positions in one layer. They
+    /// count once [`KvCache::advance_to`] is called, after all layers.
     ///
     /// # Errors
-    /// If [`KvCache::make_room`] was not called for as many.
-    pub(super) fn append(&mut self, layer: usize, keys: &[f32], values: &[f32]) -> Result<()> {
+    /// If [`KvCache::make_room`] was not called for them.
+    pub(super) fn write(&mut self, layer: usize, positions: &[usize], keys: &[f32], values: &[f32]) -> Result<()> {
         let shape = self.pool.shape();
         let row = shape.heads * shape.dim;
-        let (mut keys, mut values, mut at) = (keys, values, self.len);
-        while !keys.is_empty() {
-            let count = (PAGE - at % PAGE).min(keys.len() / row);
-            let Some(page) = self.pages.get_mut(at / PAGE).and_then(Arc::get_mut) else {
-                candle_core::bail!("no room was made for token {at}")
+        let mut at = 0;
+        // Tokens that follow one another in a page go there together.
+        for run in positions.chunk_by(|a, b| a + 1 == *b && b % PAGE != 0) {
+            let own = at * row..(at + run.len()) * row;
+            let Some(page) = self.pages.get_mut(run[0] / PAGE).and_then(Arc::get_mut) else {
+                candle_core::bail!("no room was made for token {}", run[0])
             };
-            let (first_keys, more_keys) = keys.split_at(count * row);
-            let (first_values, more_values) = values.split_at(count * row);
-            shape
-                .layout()
-                .write(at % PAGE, (first_keys, first_values), page.layer_mut(layer));
-            (keys, values, at) = (more_keys, more_values, at + count);
+            let rows = (&keys[own.clone()], &values[own]);
+            shape.layout().write(run[0] % PAGE, rows, page.layer_mut(layer));
+            at += run.len();
         }
         Ok(())
+    }
+
+    /// Writes the part of a piece that stands at the positions of `range`.
+    ///
+    /// # Errors
+    /// As [`KvCache::write`].
+    ///
+    /// # Panics
+    /// If the piece does not reach that far.
+    pub(super) fn put(&mut self, piece: &KvPiece, range: Range<usize>) -> Result<()> {
+        let row = self.pool.shape().heads * self.pool.shape().dim;
+        let positions: Vec<usize> = range.clone().collect();
+        let (mut own_keys, mut own_values) = (vec![0f32; range.len() * row], vec![0f32; range.len() * row]);
+        let part = (range.start - piece.begin) * row..(range.end - piece.begin) * row;
+        for (layer, (keys, values)) in piece.layers.iter().enumerate() {
+            keys[part.clone()].convert_to_f32_slice(&mut own_keys);
+            values[part.clone()].convert_to_f32_slice(&mut own_values);
+            self.write(layer, &positions, &own_keys, &own_values)?;
+        }
+        Ok(())
+    }
+
+    /// The keys and values of the tokens in `range`, to be put elsewhere.
+    ///
+    /// # Panics
+    /// If there are no such tokens.
+    pub(super) fn piece(&self, range: Range<usize>) -> KvPiece {
+        assert!(range.end <= self.len, "tokens that are not there");
+        let shape = self.pool.shape();
+        let (layout, row) = (shape.layout(), shape.heads * shape.dim);
+        let mut layers = Vec::with_capacity(shape.layers);
+        for layer in 0..shape.layers {
+            let (mut keys, mut values) = (Vec::new(), Vec::new());
+            keys.reserve_exact(range.len() * row);
+            values.reserve_exact(range.len() * row);
+            for at in range.clone() {
+                let page = self.pages[at / PAGE].layer(layer);
+                for head in 0..shape.heads {
+                    keys.extend(layout.key(page, head, at % PAGE).map(f16::from_f32));
+                    values.extend(layout.value(page, head, at % PAGE).map(f16::from_f32));
+                }
+            }
+            layers.push((keys, values));
+        }
+        KvPiece {
+            begin: range.start,
+            tokens: range.len(),
+            layers,
+        }
     }
 
     /// All that it holds of a layer, with what was appended and does not count yet.
@@ -300,9 +345,32 @@ impl KvCache {
         Cached::new(self.pool.shape().layout(), pages)
     }
 
-    /// Counts `tokens` that were appended to every layer.
-    pub(super) fn advance(&mut self, tokens: usize) {
-        self.len += tokens;
+    /// Counts the tokens up to `len`, all of which were written to every layer.
+    pub(super) fn advance_to(&mut self, len: usize) {
+        self.len = len;
+    }
+
+    /// Counts only the first `len` tokens again and keeps the room for more.
+    pub(super) fn rewind(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+}
+
+/// The keys and values of some tokens that follow one another.
+#[derive(Clone, Debug)]
+pub struct KvPiece {
+    /// Where the first of them stood.
+    pub(super) begin: usize,
+    pub(super) tokens: usize,
+    /// Keys and values of each layer, `[tokens, heads * dim]`.
+    pub(super) layers: Vec<(Vec<f16>, Vec<f16>)>,
+}
+
+impl KvPiece {
+    /// Bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let numbers = |(keys, values): &(Vec<f16>, Vec<f16>)| keys.len() + values.len();
+        self.layers.iter().map(numbers).sum::<usize>() * size_of::<f16>()
     }
 }
 
@@ -330,9 +398,11 @@ mod tests {
         let rows: Vec<f32> = range.clone().flat_map(|t| [t as f32 + seed; 6]).collect();
         cache.make_room(range.len()).unwrap();
         for layer in 0..SHAPE.layers {
-            cache.append(layer, &rows, &rows).unwrap();
+            cache
+                .write(layer, &range.clone().collect::<Vec<_>>(), &rows, &rows)
+                .unwrap();
         }
-        cache.advance(range.len());
+        cache.advance_to(range.end);
     }
 
     /// What the cache holds of head 1, as the last number of each token.
@@ -419,6 +489,28 @@ mod tests {
     fn room_must_be_made_first() {
         let pool = pool(1);
         let mut cache = KvCache::new(&pool, 100);
-        assert!(cache.append(0, &[0.0; 6], &[0.0; 6]).is_err());
+        assert!(cache.write(0, &[0], &[0.0; 6], &[0.0; 6]).is_err());
+    }
+
+    #[test]
+    fn tokens_may_come_in_any_order_and_be_taken_out() {
+        let pool = pool(3);
+        let mut cache = KvCache::new(&pool, 150);
+        cache.make_room(140).unwrap();
+        let (first, second): (Vec<usize>, Vec<usize>) = (0..140).partition(|at| (20..100).contains(at));
+        for positions in [first, second] {
+            let rows: Vec<f32> = positions.iter().flat_map(|at| [*at as f32; 6]).collect();
+            for layer in 0..SHAPE.layers {
+                cache.write(layer, &positions, &rows, &rows).unwrap();
+            }
+        }
+        cache.advance_to(140);
+        assert_eq!(held(&cache), counted(0..140, 0.0));
+        let piece = cache.piece(60..70);
+        assert_eq!((piece.begin, piece.tokens, piece.bytes()), (60, 10, 2 * 2 * 60 * 2));
+        for (keys, values) in &piece.layers {
+            let expected: Vec<f16> = (60..70).flat_map(|at| [f16::from_f32(at as f32); 6]).collect();
+            assert_eq!((keys, values), (&expected, &expected));
+        }
     }
 }

@@ -205,6 +205,9 @@ pub struct GenerateRequest {
     pub stop: Vec<String>,
     /// Alternatives with their log-probabilities to report for each token (0: none; `None`: no log-probabilities).
     pub top_logprobs: Option<usize>,
+    /// Texts within the prompt that come again in other prompts, elsewhere: a model may take what it computed for them
+    /// from there, if its settings allow.
+    pub passages: Vec<String>,
     /// When to give up.
     pub deadline: Option<Instant>,
 }
@@ -219,6 +222,7 @@ impl GenerateRequest {
             max_tokens,
             stop: Vec::new(),
             top_logprobs: None,
+            passages: Vec::new(),
             deadline: None,
         }
     }

@@ -56,7 +56,14 @@ fn argmax(row: &[f32]) -> usize {
 }
 
 fn pass(model: &mut dyn CausalModel, tokens: &[u32], cache: &mut KvCache, rows: Rows) -> Vec<f32> {
-    model.forward(&mut [Span { tokens, cache, rows }]).unwrap()
+    model
+        .forward(&mut [Span {
+            tokens,
+            cache,
+            places: None,
+            rows,
+        }])
+        .unwrap()
 }
 
 /// The logits of the prompt: near the reference where it reports them, and the same best token except in near ties.

@@ -222,6 +222,7 @@ async fn generate(
     began: Instant,
 ) -> anyhow::Result<Timing> {
     let mut stream = model.generate(GenerateRequest {
+        passages: Vec::new(),
         prompt: Prompt::Text(text),
         sampling: Sampling::greedy(),
         max_tokens,

@@ -2,7 +2,7 @@
 //! from the cache alone, as a real one does.
 
 use crate::inference::InferenceError;
-use crate::inference::kv_cache::{KvCache, KvShape, PAGE};
+use crate::inference::kv_cache::{KvPiece, KvShape, PAGE};
 use crate::inference::models::{CausalModel, Span};
 use crate::kernels::attention::Layout;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -88,12 +88,14 @@ impl FakeModel {
         )
     }
 
-    /// Writes `tokens` into the cache and returns all it holds.
-    fn append(tokens: &[u32], cache: &mut KvCache) -> Result<Vec<u32>, InferenceError> {
-        let rows: Vec<f32> = tokens.iter().map(|&token| token as f32).collect();
-        cache.make_room(tokens.len())?;
-        cache.append(0, &rows, &rows)?;
-        cache.advance(tokens.len());
+    /// Writes tokens into the cache and returns all it holds.
+    fn append(span: &mut Span<'_>) -> Result<Vec<u32>, InferenceError> {
+        let rows: Vec<f32> = span.tokens.iter().map(|&token| token as f32).collect();
+        let (positions, end) = span.places();
+        let cache = &mut *span.cache;
+        cache.make_room(end - cache.len())?;
+        cache.write(0, &positions, &rows, &rows)?;
+        cache.advance_to(end);
         let layout = Layout::new(SHAPE.heads, SHAPE.dim);
         let token = |at: usize| layout.key(cache.pages()[at / PAGE].numbers(), 0, at % PAGE).next();
         Ok((0..cache.len()).filter_map(token).map(|token| token as u32).collect())
@@ -129,6 +131,13 @@ impl CausalModel for FakeModel {
         SHAPE
     }
 
+    fn moved(&self, piece: &KvPiece, to: usize) -> KvPiece {
+        KvPiece {
+            begin: to,
+            ..piece.clone()
+        }
+    }
+
     fn forward(&mut self, spans: &mut [Span<'_>]) -> Result<Vec<f32>, InferenceError> {
         if let Some((entered, permitted)) = &self.gate {
             let part = |span: &Span<'_>| Part {
@@ -152,7 +161,7 @@ impl CausalModel for FakeModel {
         }
         let mut logits = Vec::new();
         for span in spans {
-            let held = Self::append(span.tokens, span.cache)?;
+            let held = Self::append(span)?;
             let rows = span.rows.of(span.tokens.len());
             for end in held.len() - rows..held.len() {
                 logits.extend(Self::logits(&held[..=end]));

@@ -12,6 +12,7 @@
 mod load;
 mod lookup;
 mod outbox;
+mod passage_cache;
 mod prefix_tree;
 mod queue;
 pub mod scheduler;
@@ -36,9 +37,11 @@ use crate::domain::{Clock, SystemClock};
 use crate::inference::kv_cache::{KvPool, PAGE};
 use crate::kernels::pool;
 use async_trait::async_trait;
+use passage_cache::PassageCache;
 use prefix_tree::PrefixTree;
 use queue::{Answer, Job, Queue, ScoreWork, Service, Work};
 use scheduler::Pace;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -73,6 +76,10 @@ pub struct EngineSettings {
     pub context_tokens: usize,
     /// Bytes for keys and values.
     pub kv_cache_bytes: usize,
+    /// Bytes for keys and values of passages that come again elsewhere; 0 reads them anew each time.
+    pub passage_cache_bytes: usize,
+    /// First tokens of such a passage that are read anew.
+    pub passage_seam_tokens: usize,
     /// Whether to guess what follows from what was there before; answers are the same.
     pub speculation: bool,
     /// Compute threads; 0 takes the machine's cores.
@@ -89,6 +96,8 @@ impl From<&InferenceConfig> for EngineSettings {
             prefill_chunk_tokens: config.prefill_chunk_tokens,
             context_tokens: config.context_tokens,
             kv_cache_bytes: config.kv_cache_mb << 20,
+            passage_cache_bytes: config.passage_cache_mb << 20,
+            passage_seam_tokens: config.passage_seam_tokens,
             speculation: config.speculation,
             pause: Duration::from_millis(config.pause_ms),
             threads: config.threads,
@@ -164,6 +173,8 @@ impl Engine {
             speculation: settings.speculation,
             pace: Pace::new(settings.pause, settings.prefill_chunk_tokens),
             prefixes: PrefixTree::new(&pool),
+            passages: PassageCache::new(settings.passage_cache_bytes),
+            seam: settings.passage_seam_tokens,
             pool: pool.clone(),
             served: Vec::with_capacity(parallel),
             leaving: Vec::new(),
@@ -207,8 +218,8 @@ impl Engine {
         }
     }
 
-    /// The prompt's tokens.
-    fn tokenise(&self, prompt: &Prompt) -> Result<Vec<u32>, InferenceError> {
+    /// The prompt's tokens, and where those of `passages` stand that are in it.
+    fn tokenise(&self, prompt: &Prompt, passages: &[String]) -> Result<(Vec<u32>, Vec<Range<usize>>), InferenceError> {
         let limit = self.info.context_tokens.saturating_sub(1);
         let bytes: usize = match prompt {
             Prompt::Text(text) => text.len(),
@@ -223,7 +234,9 @@ impl Engine {
             Prompt::Text(text) => vec![Piece::Content(text.clone())],
             Prompt::Chat(messages) => self.template.render(messages, SystemClock.now())?,
         };
-        let tokens = self.tokenizer.encode_prompt(&pieces)?;
+        let (pieces, found) = cut(pieces, passages);
+        let (tokens, places) = self.tokenizer.encode_pieces(&pieces)?;
+        let places = found.into_iter().map(|index| places[index].clone()).collect();
         if tokens.len() > limit {
             return Err(InferenceError::TooLong {
                 tokens: tokens.len(),
@@ -236,8 +249,41 @@ impl Engine {
                 detail: "it must not be empty".to_owned(),
             });
         }
-        Ok(tokens)
+        Ok((tokens, places))
     }
+}
+
+/// Cuts texts of people and documents at `passages`, so that those have the same tokens wherever they stand; returns the
+/// pieces and which of them are passages.
+fn cut(pieces: Vec<Piece>, passages: &[String]) -> (Vec<Piece>, Vec<usize>) {
+    let (mut out, mut found) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        let Piece::Content(text) = &piece else {
+            out.push(piece);
+            continue;
+        };
+        let mut left = text.as_str();
+        let first = |text: &str| {
+            let at = |passage: &String| Some((text.find(passage.as_str())?, passage.len()));
+            passages
+                .iter()
+                .filter(|passage| !passage.is_empty())
+                .filter_map(at)
+                .min()
+        };
+        while let Some((start, len)) = first(left) {
+            if start > 0 {
+                out.push(Piece::Content(left[..start].to_owned()));
+            }
+            found.push(out.len());
+            out.push(Piece::Content(left[start..start + len].to_owned()));
+            left = &left[start + len..];
+        }
+        if !left.is_empty() {
+            out.push(Piece::Content(left.to_owned()));
+        }
+    }
+    (out, found)
 }
 
 #[async_trait]
@@ -266,7 +312,7 @@ impl LanguageModel for Engine {
         }
         let sampler = Sampler::new(request.sampling)?;
         let stop = StopMatcher::new(request.stop)?;
-        let prompt = self.tokenise(&request.prompt)?;
+        let (prompt, passages) = self.tokenise(&request.prompt, &request.passages)?;
         let (events, receiver) = mpsc::channel(CHANNEL_EVENTS);
         let most = (prompt.len() + request.max_tokens.min(self.info.context_tokens)).min(self.info.context_tokens);
         self.queue.submit(Job {
@@ -278,6 +324,7 @@ impl LanguageModel for Engine {
                 sampler,
                 stop,
                 top_logprobs: request.top_logprobs,
+                passages,
                 events,
             }),
             announced: None,
@@ -292,7 +339,7 @@ impl LanguageModel for Engine {
                 detail: format!("there must be at most {MAX_CONTINUATIONS}"),
             });
         }
-        let prompt = self.tokenise(&request.prompt)?;
+        let (prompt, _) = self.tokenise(&request.prompt, &[])?;
         let mut continuations = Vec::with_capacity(request.continuations.len());
         // Each is computed on a copy of the prompt's last page.
         let mut pages = prompt.len().div_ceil(PAGE);

@@ -184,8 +184,9 @@ mod tests {
             assert!(tree.give_up(), "room can be made");
         }
         cache.make_room(rows.len()).unwrap();
-        cache.append(0, &rows, &rows).unwrap();
-        cache.advance(rows.len());
+        let positions: Vec<usize> = (had..tokens.len()).collect();
+        cache.write(0, &positions, &rows, &rows).unwrap();
+        cache.advance_to(tokens.len());
         assert_eq!(held(&cache), tokens, "a token's numbers are its own");
         tree.keep(tokens, &cache);
         had

@@ -5,6 +5,7 @@ use crate::inference::sampler::Sampler;
 use crate::inference::stop::StopMatcher;
 use crate::inference::{GenerationEvent, InferenceError, Score};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
@@ -45,6 +46,8 @@ pub(super) struct Answer {
     pub(super) sampler: Sampler,
     pub(super) stop: StopMatcher,
     pub(super) top_logprobs: Option<usize>,
+    /// Where passages stand in the prompt that may be taken from where they stood before.
+    pub(super) passages: Vec<Range<usize>>,
     pub(super) events: Sender<Reply>,
 }
 

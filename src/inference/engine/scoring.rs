@@ -109,6 +109,7 @@ impl Scoring {
             return vec![Span {
                 tokens: &self.input,
                 cache: &mut self.cache,
+                places: None,
                 rows: if whole { Rows::Last } else { Rows::None },
             }];
         }
@@ -119,6 +120,7 @@ impl Scoring {
                 Span {
                     tokens: &tokens[..tokens.len() - 1],
                     cache,
+                    places: None,
                     rows: Rows::All,
                 }
             })

@@ -2,14 +2,16 @@
 
 use super::lookup::Lookup;
 use super::outbox::Outbox;
+use super::passage_cache::PassageCache;
 use super::queue::Answer;
 use super::scheduler::Phase;
 use super::writer::{Writer, Written};
 use crate::inference::kv_cache::KvCache;
-use crate::inference::models::{Rows, Span};
+use crate::inference::models::{Places, Rows, Span};
 use crate::inference::sampler::{Sampler, logprobs};
 use crate::inference::tokenizer::Tokenizer;
 use crate::inference::{FinishReason, InferenceError, TokenLogprob, Usage};
+use std::ops::Range;
 use std::time::Instant;
 
 #[derive(Debug)]
@@ -20,8 +22,15 @@ pub(super) struct Sequence {
     cached_tokens: usize,
     /// Keys and values of the first tokens.
     cache: KvCache,
+    /// Positions of the prompt whose keys and values were taken from where they stood before, ascending.
+    skipped: Vec<Range<usize>>,
+    /// Where passages stand in the prompt, until it is read.
+    passages: Vec<Range<usize>>,
     /// What the step at hand computes: the next tokens, and what is guessed to follow them.
     input: Vec<u32>,
+    /// Where those stand, and how many tokens are there after the step.
+    positions: Vec<usize>,
+    end: usize,
     lookup: Lookup,
     max_tokens: usize,
     context_tokens: usize,
@@ -41,21 +50,26 @@ pub(super) enum Progress {
 }
 
 impl Sequence {
-    /// Begins to answer `prompt`. `cache` holds keys and values of a beginning of it, but not of all of it.
+    /// Begins to answer `prompt`. `cache` holds keys and values of a beginning of it and of what is `skipped`, but not of
+    /// its last token.
     pub(super) fn new(
         prompt: Vec<u32>,
         deadline: Option<Instant>,
         answer: Answer,
-        cache: KvCache,
+        (cache, skipped): (KvCache, Vec<Range<usize>>),
         context_tokens: usize,
         now: Instant,
     ) -> Self {
         Self {
             prompt_tokens: prompt.len(),
-            cached_tokens: cache.len(),
+            cached_tokens: cache.len() + skipped.iter().map(Range::len).sum::<usize>(),
             tokens: prompt,
             cache,
+            skipped,
+            passages: answer.passages,
             input: Vec::new(),
+            positions: Vec::new(),
+            end: 0,
             lookup: Lookup::default(),
             max_tokens: answer.max_tokens,
             context_tokens,
@@ -69,36 +83,65 @@ impl Sequence {
     }
 
     pub(super) fn phase(&self) -> Phase {
-        match self.prompt_tokens.checked_sub(self.cache.len()) {
-            None | Some(0) => Phase::Decode,
-            Some(left) => Phase::Prefill { left },
+        let begin = self.cache.len();
+        if begin >= self.prompt_tokens {
+            return Phase::Decode;
         }
+        let there = self.skipped.iter().filter(|range| range.start >= begin);
+        Phase::Prefill {
+            left: self.prompt_tokens - begin - there.map(Range::len).sum::<usize>(),
+        }
+    }
+
+    /// The first position from `at` on that must be computed.
+    fn next_position(&self, mut at: usize) -> usize {
+        for range in &self.skipped {
+            if range.contains(&at) {
+                at = range.end;
+            }
+        }
+        at
     }
 
     /// Takes the next `count` tokens for a step and, behind the last of them, at most `guesses` that may follow.
     pub(super) fn prepare(&mut self, count: usize, guesses: usize) {
-        let begin = self.cache.len();
-        let end = self.tokens.len().min(begin + count);
         self.input.clear();
-        self.input.extend_from_slice(&self.tokens[begin..end]);
-        if self.phase() == Phase::Decode && end == self.tokens.len() {
+        self.positions.clear();
+        let mut at = self.next_position(self.cache.len());
+        while self.input.len() < count && at < self.tokens.len() {
+            self.input.push(self.tokens[at]);
+            self.positions.push(at);
+            at = self.next_position(at + 1);
+        }
+        self.end = at;
+        if self.phase() == Phase::Decode && at == self.tokens.len() {
             // A guess whose successor may not be generated any more would be computed for nothing.
             let left = (self.max_tokens - self.generated()).min(self.context_tokens - self.tokens.len());
             let guessed = self.lookup.guess(&self.tokens, guesses.min(left.saturating_sub(1)));
+            self.end += guessed.len();
+            self.positions.extend(at..self.end);
             self.input.extend(guessed);
         }
     }
 
     /// Pages that what was prepared takes.
     pub(super) fn pages_for(&self) -> usize {
-        self.cache.pages_for(self.input.len())
+        self.cache.pages_for(self.end - self.cache.len())
     }
 
     /// The prepared part of a pass.
     pub(super) fn span(&mut self) -> Span<'_> {
-        let first = self.prompt_tokens.saturating_sub(self.cache.len()).max(1) - 1;
+        let rows = match self.phase() {
+            Phase::Decode => Rows::All,
+            Phase::Prefill { .. } if self.end == self.prompt_tokens => Rows::Last,
+            Phase::Prefill { .. } => Rows::None,
+        };
         Span {
-            rows: Rows::Newest(self.input.len().saturating_sub(first)),
+            rows,
+            places: Some(Places {
+                positions: &self.positions,
+                end: self.end,
+            }),
             tokens: &self.input,
             cache: &mut self.cache,
         }
@@ -170,9 +213,25 @@ impl Sequence {
         Ok((token, Progress::Unfinished))
     }
 
-    /// What it was given and has generated, as far as it was computed, with keys and values.
+    /// What it was given and has generated, as far as it was computed and nothing was put into it, with keys and values.
     pub(super) fn computed(&self) -> (&[u32], &KvCache) {
-        (&self.tokens[..self.cache.len().min(self.tokens.len())], &self.cache)
+        let exact = self.skipped.first().map_or(usize::MAX, |range| range.start);
+        let len = self.cache.len().min(self.tokens.len()).min(exact);
+        (&self.tokens[..len], &self.cache)
+    }
+
+    /// Once the prompt is read: keeps the passages in it that were computed.
+    pub(super) fn keep_passages(&mut self, passages: &mut PassageCache) {
+        if self.cache.len() < self.prompt_tokens {
+            return;
+        }
+        for range in std::mem::take(&mut self.passages) {
+            let computed = !self.skipped.iter().any(|skipped| range.contains(&skipped.start));
+            let tokens = &self.tokens[range.clone()];
+            if computed && !passages.contains(tokens) {
+                passages.keep(tokens, self.cache.piece(range));
+            }
+        }
     }
 
     /// What is still to be told.

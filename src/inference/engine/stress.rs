@@ -87,7 +87,10 @@ fn one(engine: &Engine, rng: &mut StdRng, ends: &Ends) {
                     assert_eq!(text, said, "{usage:?}");
                     ends.whole.fetch_add(1, Ordering::Relaxed);
                 } else {
-                    assert!(said.starts_with(&text) && usage.completion_tokens == max_tokens, "{usage:?}");
+                    assert!(
+                        said.starts_with(&text) && usage.completion_tokens == max_tokens,
+                        "{usage:?}"
+                    );
                     ends.cut.fetch_add(1, Ordering::Relaxed);
                 }
                 return;
@@ -115,6 +118,8 @@ fn requests_that_end_in_every_way_leave_nothing_behind() {
         context_tokens: 0,
         // Some fourteen pages: requests wait for them, and take them from what is kept.
         kv_cache_bytes: 14 * 64 * 17 * 2,
+        passage_cache_bytes: 0,
+        passage_seam_tokens: 2,
         speculation: true,
         threads: 1,
         stalled_client: Duration::from_mins(5),
@@ -148,6 +153,9 @@ fn requests_that_end_in_every_way_leave_nothing_behind() {
         ("late", &ends.late),
         ("scored", &ends.scored),
     ] {
-        assert!(count.load(Ordering::Relaxed) > 200, "too few {name} to mean anything: {ends:?}");
+        assert!(
+            count.load(Ordering::Relaxed) > 200,
+            "too few {name} to mean anything: {ends:?}"
+        );
     }
 }

@@ -19,6 +19,8 @@ fn settings() -> EngineSettings {
         pause: Duration::from_secs(1),
         context_tokens: 0,
         kv_cache_bytes: 1 << 20,
+        passage_cache_bytes: 0,
+        passage_seam_tokens: 2,
         speculation: false,
         threads: 1,
         stalled_client: Duration::from_mins(5),
@@ -501,6 +503,48 @@ fn guesses_change_no_token_and_take_fewer_steps() {
         steps(true, prompt, Sampling::greedy()).2,
     );
     assert!(guessed * 3 < plain, "{guessed} of {plain}");
+}
+
+#[test]
+fn a_passage_that_stands_elsewhere_is_not_read_again() {
+    let (model, gate) = FakeModel::gated(CONTEXT * 4);
+    let settings = EngineSettings {
+        passage_cache_bytes: 1 << 20,
+        prefill_chunk_tokens: 512,
+        ..settings()
+    };
+    let engine = Engine::start(model, small(), info(), &settings).unwrap();
+    let calls = gate.open();
+    let passages = ["[the fee is one]", "[open until five]", "[never seen before]"];
+    let asked = |prompt: &str| {
+        let request = GenerateRequest {
+            passages: passages.iter().map(|&passage| passage.to_owned()).collect(),
+            max_tokens: 100,
+            ..request(prompt)
+        };
+        let events = events(engine.generate(request).unwrap());
+        assert_eq!(text_of(&events), prompt.strip_suffix('>').unwrap());
+        let computed: usize = calls.try_iter().flatten().map(|part| part.tokens.len()).sum();
+        (end_of(&events).1, computed)
+    };
+    let [fee, open, new] = passages;
+    let [fees, opens, news] = passages.map(|passage| engine.count_tokens(passage).unwrap());
+    let (first, _) = asked(&format!("1{fee}{open}x>"));
+    assert_eq!(first.cached_tokens, 0);
+    let (second, computed) = asked(&format!("2{open}{fee} and more>"));
+    // Two tokens of each are read anew.
+    assert_eq!(second.cached_tokens, opens + fees - 4);
+    assert_eq!(
+        computed,
+        second.prompt_tokens - second.cached_tokens + second.completion_tokens
+    );
+    let (third, _) = asked(&format!("3{fee}{new}{open}>"));
+    assert_eq!(third.cached_tokens, opens + fees - 4);
+    let (fourth, _) = asked(&format!("2{open}{new}>"));
+    // What was put into a cache is not kept as if it had been computed there.
+    assert_eq!(fourth.cached_tokens, 1 + 2 + opens - 4 + news);
+    let last = asked(&format!("{fee}{fee}"));
+    assert_eq!(last.0.completion_tokens, 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::lookup;
 use super::outbox::{Delivery, Outbox};
+use super::passage_cache::PassageCache;
 use super::prefix_tree::PrefixTree;
 use super::queue::{Idle, Job, Queue, Service, Work};
 use super::scheduler::{self, Pace, Phase};
@@ -12,6 +13,7 @@ use crate::inference::kv_cache::{KvCache, KvPool};
 use crate::inference::models::{CausalModel, Span};
 use crate::inference::tokenizer::Tokenizer;
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +29,9 @@ pub(super) struct Worker {
     pub(super) pace: Pace,
     pub(super) pool: KvPool,
     pub(super) prefixes: PrefixTree,
+    pub(super) passages: PassageCache,
+    /// First tokens of a passage that are always computed.
+    pub(super) seam: usize,
     /// What is being served, the oldest first.
     pub(super) served: Vec<Served>,
     /// Events of finished sequences that a client has not read yet.
@@ -187,13 +192,43 @@ impl Worker {
         let cache = self.prefixes.longest(known, self.context_tokens);
         let what = match job.work {
             Work::Answer(answer) => {
-                let sequence = Sequence::new(job.prompt, job.deadline, answer, cache, self.context_tokens, now);
+                let begun = self.put_passages(&job.prompt, &answer.passages, cache);
+                let sequence = Sequence::new(job.prompt, job.deadline, answer, begun, self.context_tokens, now);
                 What::Answer(Box::new(sequence))
             }
             Work::Score(work) => What::Score(Box::new(Scoring::new(job.prompt, job.deadline, work, cache, now))),
         };
         let pages = job.pages;
         self.served.push(Served { what, pages });
+    }
+
+    /// Puts the passages behind what `cache` holds of `prompt` into it, but for their first tokens; returns where.
+    fn put_passages(
+        &mut self,
+        prompt: &[u32],
+        passages: &[Range<usize>],
+        mut cache: KvCache,
+    ) -> (KvCache, Vec<Range<usize>>) {
+        let mut skipped = Vec::new();
+        for passage in passages {
+            // The last token is always computed.
+            let start = (passage.start + self.seam).max(cache.len());
+            let range = start..passage.end.min(prompt.len() - 1);
+            if range.is_empty() {
+                continue;
+            }
+            let Some(piece) = self.passages.get(&prompt[passage.clone()]) else {
+                continue;
+            };
+            let piece = self.model.moved(piece, passage.start);
+            let more = range.end - cache.len();
+            while self.pool.free() < cache.pages_for(more) && self.prefixes.give_up() {}
+            match cache.make_room(more).and_then(|()| cache.put(&piece, range.clone())) {
+                Ok(()) => skipped.push(range),
+                Err(error) => tracing::warn!(%error, "a passage is read again"),
+            }
+        }
+        (cache, skipped)
     }
 
     /// One step: a token for every answer and a part of the prompts.
@@ -266,6 +301,11 @@ impl Worker {
                         Progress::Finished
                     });
                     finished[index] = progress == Progress::Finished;
+                    if let What::Answer(sequence) = &mut served.what
+                        && self.passages.is_on()
+                    {
+                        sequence.keep_passages(&mut self.passages);
+                    }
                     // A client that is gone is noticed before the next step.
                     served.flush(now);
                 }

@@ -48,21 +48,19 @@ pub(crate) struct Attention {
 pub(crate) struct Step<'a> {
     ropes: &'a [Rope],
     rotations: Vec<Rotation>,
-    /// Tokens of each sequence, in the order of their caches.
-    counts: Vec<usize>,
+    /// Where the tokens of each sequence stand, in the order of their caches.
+    positions: Vec<Vec<usize>>,
 }
 
 impl<'a> Step<'a> {
-    /// A pass over so many tokens behind each of the caches, in a model with these rotations.
-    pub(crate) fn new(counts: Vec<usize>, caches: &[&mut KvCache], ropes: &'a [Rope]) -> Self {
-        let positions: Vec<usize> = (caches.iter().zip(&counts))
-            .flat_map(|(cache, count)| cache.len()..cache.len() + count)
-            .collect();
-        let rotations = ropes.iter().map(|rope| rope.rotation(&positions)).collect();
+    /// A pass over the tokens at some positions of each of the sequences, in a model with these rotations.
+    pub(crate) fn new(positions: Vec<Vec<usize>>, ropes: &'a [Rope]) -> Self {
+        let all = positions.concat();
+        let rotations = ropes.iter().map(|rope| rope.rotation(&all)).collect();
         Self {
             ropes,
             rotations,
-            counts,
+            positions,
         }
     }
 }
@@ -96,23 +94,23 @@ impl Attention {
         rope.apply(key, (self.kv_heads, dim), rotation);
         let row = self.kv_heads * dim;
         let mut at = 0;
-        for (cache, count) in caches.iter_mut().zip(&step.counts) {
-            let own = at * row..(at + count) * row;
-            cache.append(layer, &key[own.clone()], &value[own])?;
-            at += count;
+        for (cache, positions) in caches.iter_mut().zip(&step.positions) {
+            let own = at * row..(at + positions.len()) * row;
+            cache.write(layer, positions, &key[own.clone()], &value[own])?;
+            at += positions.len();
         }
         let attended = room(&mut scratch.attended, query.len());
         let row = self.heads * dim;
         let (mut left_query, mut left_out) = (&*query, &mut *attended);
         let mut sequences = Vec::with_capacity(caches.len());
-        for (cache, count) in caches.iter().zip(&step.counts) {
-            let (numbers, more_query) = left_query.split_at(count * row);
-            let (out, more_out) = left_out.split_at_mut(count * row);
+        for (cache, positions) in caches.iter().zip(&step.positions) {
+            let (numbers, more_query) = left_query.split_at(positions.len() * row);
+            let (out, more_out) = left_out.split_at_mut(positions.len() * row);
             (left_query, left_out) = (more_query, more_out);
             let queries = Queries {
                 numbers,
                 heads: self.heads,
-                first: cache.len(),
+                positions,
                 window: self.window,
                 scale: self.scale as f32,
             };

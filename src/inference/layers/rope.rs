@@ -59,6 +59,17 @@ impl Rope {
         Rotation { cos, sin }
     }
 
+    /// The rotation by which `tokens` tokens get from where they stand to `by` positions further (back, if negative):
+    /// rotations add up.
+    pub(crate) fn turn(&self, by: i64, tokens: usize) -> Rotation {
+        let angles = self.frequencies.iter().map(|frequency| by as f64 * frequency);
+        let (sin, cos): (Vec<f32>, Vec<f32>) = angles.map(|angle| (angle.sin() as f32, angle.cos() as f32)).unzip();
+        Rotation {
+            cos: cos.repeat(tokens),
+            sin: sin.repeat(tokens),
+        }
+    }
+
     /// Rotates every head of `[tokens, heads * head_dim]`.
     pub(crate) fn apply(&self, x: &mut [f32], (heads, head_dim): (usize, usize), rotation: &Rotation) {
         let pairs = self.frequencies.len();
@@ -130,6 +141,17 @@ mod tests {
         close(&turned(&stretched, &head, 40), &turned(&plain, &head, 5));
         let factored = Rope::new(RopeStyle::Halves, 4, 100.0, 1.0, Some(&[4.0, 4.0]));
         close(&turned(&factored, &head, 20), &turned(&plain, &head, 5));
+    }
+
+    #[test]
+    fn a_turn_leads_from_one_position_to_another() {
+        let rope = Rope::new(RopeStyle::Halves, 4, 100.0, 2.0, None);
+        let head = [0.3, -1.0, 2.0, 0.7];
+        for (from, to) in [(3usize, 40usize), (40, 3), (7, 7)] {
+            let mut x = turned(&rope, &head, from);
+            rope.apply(&mut x, (1, 4), &rope.turn(to as i64 - from as i64, 1));
+            close(&x, &turned(&rope, &head, to));
+        }
     }
 
     #[test]

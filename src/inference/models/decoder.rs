@@ -4,11 +4,13 @@
 use super::hyperparameters::Hyperparameters;
 use super::{CausalModel, Span};
 use crate::inference::InferenceError;
-use crate::inference::kv_cache::{KvCache, KvShape};
+use crate::inference::kv_cache::{KvCache, KvPiece, KvShape};
 use crate::inference::layers::{
     Activation, Attention, Embedding, Linear, Mlp, RmsNorm, Rope, Scratch, Step, Window, products, room,
 };
 use crate::inference::weights::Weights;
+use half::slice::HalfFloatSliceExt;
+use half::vec::HalfFloatVecExt;
 
 /// The embedding table.
 pub(super) const EMBEDDING: &str = "token_embd.weight";
@@ -243,7 +245,15 @@ impl Decoder {
         if span.cache.shape() != self.shape {
             return bad("cache", "it is another model's".to_owned());
         }
-        let (tokens, limit) = (span.cache.len() + span.tokens.len(), span.cache.max_tokens());
+        let (positions, end) = span.places();
+        let inside = positions.is_sorted() && positions[0] >= span.cache.len() && positions[positions.len() - 1] < end;
+        if positions.len() != span.tokens.len() || !inside {
+            return bad(
+                "positions",
+                "one for each token, in order, behind the cache's".to_owned(),
+            );
+        }
+        let (tokens, limit) = (end, span.cache.max_tokens());
         if tokens > limit {
             return Err(InferenceError::TooLong { tokens, limit });
         }
@@ -253,13 +263,15 @@ impl Decoder {
     /// A pass over all spans, at most [`CHUNK`] tokens at a time.
     fn run(&mut self, spans: &mut [Span<'_>]) -> Result<Vec<f32>, InferenceError> {
         for span in spans.iter_mut() {
-            span.cache.make_room(span.tokens.len())?;
+            let (_, end) = span.places();
+            span.cache.make_room(end - span.cache.len())?;
         }
         let mut logits = Vec::new();
         let (mut first, mut done) = (0, 0);
+        let places: Vec<_> = spans.iter().map(Span::places).collect();
         while first < spans.len() {
             let (counts, next) = next_pass(spans, first, done);
-            let mut tokens = Vec::new();
+            let (mut tokens, mut positions, mut ends) = (Vec::new(), Vec::new(), Vec::new());
             let mut wanted = Vec::new();
             for ((index, span), &count) in (first..).zip(&spans[first..]).zip(&counts) {
                 let begin = if index == first { done } else { 0 };
@@ -271,12 +283,19 @@ impl Decoder {
                         .map(|at| base + at - begin),
                 );
                 tokens.extend_from_slice(&span.tokens[begin..begin + count]);
+                let (all, end) = &places[index];
+                positions.push(all[begin..begin + count].to_vec());
+                // What stands before the next token to compute is there then.
+                ends.push(all.get(begin + count).copied().unwrap_or(*end));
             }
             let mut caches: Vec<_> = (spans[first..].iter_mut())
                 .take(counts.len())
                 .map(|span| &mut *span.cache)
                 .collect();
-            let states = self.states(&tokens, counts, &mut caches)?;
+            let states = self.states(&tokens, positions, &mut caches)?;
+            for (cache, end) in caches.into_iter().zip(ends) {
+                cache.advance_to(end);
+            }
             logits.extend(self.logits(&states, &wanted)?);
             (first, done) = next;
         }
@@ -287,16 +306,13 @@ impl Decoder {
     fn states(
         &mut self,
         tokens: &[u32],
-        counts: Vec<usize>,
+        positions: Vec<Vec<usize>>,
         caches: &mut [&mut KvCache],
     ) -> candle_core::Result<Vec<f32>> {
-        let step = Step::new(counts.clone(), caches, &self.ropes);
+        let step = Step::new(positions, &self.ropes);
         let mut x = self.embedding.forward(tokens)?;
         for (index, layer) in self.layers.iter().enumerate() {
             layer.forward(&mut x, (index, caches), &step, &mut self.buffers)?;
-        }
-        for (cache, count) in caches.iter_mut().zip(counts) {
-            cache.advance(count);
         }
         Ok(x)
     }
@@ -358,6 +374,23 @@ impl CausalModel for Decoder {
         self.shape
     }
 
+    fn moved(&self, piece: &KvPiece, to: usize) -> KvPiece {
+        let by = to as i64 - piece.begin as i64;
+        let turns: Vec<_> = self.ropes.iter().map(|rope| rope.turn(by, piece.tokens)).collect();
+        let layers = (self.layers.iter().zip(&piece.layers)).map(|(layer, (keys, values))| {
+            let mut turned = vec![0f32; keys.len()];
+            keys.convert_to_f32_slice(&mut turned);
+            let (rope, turn) = (&self.ropes[layer.attention.rope], &turns[layer.attention.rope]);
+            rope.apply(&mut turned, (self.shape.heads, self.shape.dim), turn);
+            (Vec::from_f32_slice(&turned), values.clone())
+        });
+        KvPiece {
+            begin: to,
+            tokens: piece.tokens,
+            layers: layers.collect(),
+        }
+    }
+
     fn forward(&mut self, spans: &mut [Span<'_>]) -> Result<Vec<f32>, InferenceError> {
         for span in spans.iter() {
             self.admit(span)?;
@@ -366,7 +399,7 @@ impl CausalModel for Decoder {
         let result = self.run(spans);
         if result.is_err() {
             for (span, before) in spans.iter_mut().zip(before) {
-                span.cache.truncate(before);
+                span.cache.rewind(before);
             }
         }
         result
@@ -400,6 +433,7 @@ mod tests {
                 .map(|(&length, cache)| Span {
                     tokens: &tokens[..length],
                     cache,
+                    places: None,
                     rows: Rows::None,
                 })
                 .collect();

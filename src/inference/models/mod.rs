@@ -11,7 +11,7 @@ mod tests;
 
 use super::InferenceError;
 use super::gguf::{Fault, Gguf};
-use super::kv_cache::{KvCache, KvPool, KvShape, PAGE};
+use super::kv_cache::{KvCache, KvPiece, KvPool, KvShape, PAGE};
 use super::weights::Weights;
 use decoder::{Blueprint, Decoder};
 use hyperparameters::Hyperparameters;
@@ -42,6 +42,16 @@ impl Rows {
     }
 }
 
+/// Where tokens stand between others whose keys and values are already there.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// The position of each token, ascending, none of them before the end of what the cache counts.
+    pub positions: &'a [usize],
+    /// How many tokens the cache counts after the pass: keys and values of all that were not computed by then were put
+    /// there.
+    pub end: usize,
+}
+
 /// A sequence's part of a pass.
 #[derive(Debug)]
 pub struct Span<'a> {
@@ -49,8 +59,24 @@ pub struct Span<'a> {
     pub tokens: &'a [u32],
     /// To what.
     pub cache: &'a mut KvCache,
+    /// Where the tokens stand, if they do not simply follow one another.
+    pub places: Option<Places<'a>>,
     /// Which logits are wanted.
     pub rows: Rows,
+}
+
+impl Span<'_> {
+    /// The position of each token, and how many tokens the cache counts after the pass.
+    #[must_use]
+    pub fn places(&self) -> (Vec<usize>, usize) {
+        match self.places {
+            Some(Places { positions, end }) => (positions.to_vec(), end),
+            None => {
+                let end = self.cache.len() + self.tokens.len();
+                ((self.cache.len()..end).collect(), end)
+            }
+        }
+    }
 }
 
 /// A model that predicts the next token.
@@ -72,6 +98,9 @@ pub trait CausalModel: Send {
     /// `TooLong` if a cache has no room, `BadParameter` for no tokens, a token outside the vocabulary or another
     /// model's cache, `Compute`. The caches are then as before.
     fn forward(&mut self, spans: &mut [Span<'_>]) -> Result<Vec<f32>, InferenceError>;
+
+    /// Keys and values as they would be if their tokens stood from position `to` on, what they attend to unchanged.
+    fn moved(&self, piece: &KvPiece, to: usize) -> KvPiece;
 
     /// An empty cache for one sequence of at most `max_tokens` tokens (and at most the context), with a pool of its own
     /// that has room for some copies.

@@ -45,7 +45,12 @@ fn pass(
     cache: &mut KvCache,
     rows: Rows,
 ) -> Result<Vec<f32>, InferenceError> {
-    model.forward(&mut [Span { tokens, cache, rows }])
+    model.forward(&mut [Span {
+        tokens,
+        cache,
+        places: None,
+        rows,
+    }])
 }
 
 fn argmax(row: &[f32]) -> usize {
@@ -159,6 +164,7 @@ fn sequences_computed_together_give_what_each_gives_alone() {
             .map(|((cache, before), now)| Span {
                 tokens: &tokens[before..before + now],
                 cache,
+                places: None,
                 rows: Rows::Newest(3),
             })
             .collect();

@@ -20,6 +20,7 @@ use sentencepiece::SentencePiece;
 use special::{Control, Fragment, SpecialTokens};
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use tokenizers::models::bpe::{BPE, Vocab};
 
 /// Tokens that end an answer, by name, for files that name only one of them (Qwen's chat ends in `<|im_end|>`, its base
@@ -175,21 +176,35 @@ impl Tokenizer {
     /// # Errors
     /// [`InferenceError::Tokenizer`].
     pub fn encode_prompt(&self, pieces: &[Piece]) -> Result<Vec<u32>, InferenceError> {
+        Ok(self.encode_pieces(pieces)?.0)
+    }
+
+    /// As [`Tokenizer::encode_prompt`], and where the tokens of each piece stand.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn encode_pieces(&self, pieces: &[Piece]) -> Result<(Vec<u32>, Vec<Range<usize>>), InferenceError> {
         let mut ids = Vec::new();
+        let mut places = Vec::with_capacity(pieces.len());
         let mut at_start = true;
         for piece in pieces {
             let control = match piece {
                 Piece::Template(_) => Control::Parsed,
                 Piece::Content(_) => Control::Plain,
             };
+            let start = ids.len();
             at_start = self.encode_part(piece.text(), control, at_start, &mut ids)?;
+            places.push(start..ids.len());
         }
         if let Some(bos) = self.vocabulary.bos.filter(|_| self.vocabulary.add_bos)
             && ids.first() != Some(&bos)
         {
             ids.insert(0, bos);
+            for place in &mut places {
+                *place = place.start + 1..place.end + 1;
+            }
         }
-        Ok(ids)
+        Ok((ids, places))
     }
 
     /// Fewest tokens that a text of `bytes` bytes can have.

@@ -138,15 +138,15 @@ impl<'a> Cached<'a> {
     }
 }
 
-/// The queries of consecutive tokens.
+/// The queries of tokens of a sequence.
 #[derive(Clone, Copy, Debug)]
 pub struct Queries<'a> {
     /// `[tokens, heads * dim]`.
     pub numbers: &'a [f32],
     /// Heads, a multiple of those of the keys.
     pub heads: usize,
-    /// The position of the first token; its own key is the last it sees.
-    pub first: usize,
+    /// The position of each token, ascending; its own key is the last it sees.
+    pub positions: &'a [usize],
     /// How many tokens each sees, itself included; all if none.
     pub window: Option<usize>,
     /// What scores are multiplied by.
@@ -184,7 +184,7 @@ impl Task<'_> {
         let Layout { heads, dim } = self.cached.layout;
         let group = self.queries.heads / heads;
         let (token, head) = (row / group, key_head * group + row % group);
-        let to = self.queries.first + token + 1;
+        let to = self.queries.positions[token] + 1;
         Row {
             at: (token * self.queries.heads + head) * dim,
             from: self.queries.window.map_or(0, |window| to.saturating_sub(window)),
@@ -227,7 +227,14 @@ fn task(Attend { queries, cached, out }: Attend<'_>) -> Task<'_> {
         "queries and output are whole rows"
     );
     assert!(
-        queries.first + tokens <= cached.pages.len() * BLOCK,
+        queries.positions.len() == tokens && queries.positions.is_sorted(),
+        "a position for each token, in order"
+    );
+    assert!(
+        queries
+            .positions
+            .last()
+            .is_none_or(|last| *last < cached.pages.len() * BLOCK),
         "queries beyond the keys"
     );
     assert!(queries.window != Some(0), "a window of no tokens");

@@ -95,7 +95,7 @@ fn attention_agrees_with_double_precision() {
                     let queries = Queries {
                         numbers: &numbers,
                         heads: heads * group,
-                        first: 0,
+                        positions: &(0..tokens).collect::<Vec<_>>(),
                         window,
                         scale,
                     };
@@ -134,10 +134,11 @@ fn a_query_finds_the_same_whatever_is_computed_beside_it() {
     let numbers: Vec<f32> = (0..tokens * row).map(|_| rng.random_range(-3.0..3.0)).collect();
     for level in Level::available() {
         for window in [None, Some(70)] {
+            let positions: Vec<usize> = (0..tokens).collect();
             let queries = |first: usize, tokens: usize| Queries {
                 numbers: &numbers[first * row..(first + tokens) * row],
                 heads: heads * group,
-                first,
+                positions: &positions[first..first + tokens],
                 window,
                 scale: 0.125,
             };
@@ -171,11 +172,12 @@ fn sequences_that_attend_together_find_what_each_finds_alone() {
             .collect::<Vec<_>>()
     });
     for level in Level::available() {
-        let queries: Vec<_> = (sizes.iter().zip(&numbers))
-            .map(|(&(tokens, count), numbers)| Queries {
+        let positions = sizes.map(|(tokens, count)| (tokens - count..tokens).collect::<Vec<_>>());
+        let queries: Vec<_> = (positions.iter().zip(&numbers))
+            .map(|(positions, numbers)| Queries {
                 numbers,
                 heads: heads * group,
-                first: tokens - count,
+                positions,
                 window: Some(80),
                 scale: 0.2,
             })
@@ -193,6 +195,47 @@ fn sequences_that_attend_together_find_what_each_finds_alone() {
             .collect();
         attend(level, list);
         assert_eq!(together, alone, "{}", level.name());
+    }
+}
+
+#[test]
+fn tokens_need_not_follow_one_another() {
+    let mut rng = StdRng::seed_from_u64(6);
+    let (heads, group, dim, tokens) = (2, 3, 32, 200);
+    let case = Case::new(heads, dim, tokens, &mut rng);
+    let row = heads * group * dim;
+    let numbers: Vec<f32> = (0..tokens * row).map(|_| rng.random_range(-3.0..3.0)).collect();
+    let chosen: Vec<usize> = (0..10).chain([63, 64, 90]).chain(130..160).collect();
+    let some: Vec<f32> = chosen
+        .iter()
+        .flat_map(|&token| &numbers[token * row..(token + 1) * row])
+        .copied()
+        .collect();
+    for level in Level::available() {
+        for window in [None, Some(50)] {
+            let queries = Queries {
+                numbers: &numbers,
+                heads: heads * group,
+                positions: &(0..tokens).collect::<Vec<_>>(),
+                window,
+                scale: 0.125,
+            };
+            let whole = case.attend(level, queries);
+            let part = case.attend(
+                level,
+                Queries {
+                    numbers: &some,
+                    positions: &chosen,
+                    ..queries
+                },
+            );
+            for (index, &token) in chosen.iter().enumerate() {
+                assert_eq!(
+                    part[index * row..(index + 1) * row],
+                    whole[token * row..(token + 1) * row]
+                );
+            }
+        }
     }
 }
 
@@ -226,20 +269,21 @@ fn what_is_not_finite_stays_so() {
         bad[3] = f32::NAN;
         case.layout.write(66 - BLOCK, (&bad, &[1.0; 16]), &mut case.pages[1]);
         let numbers = vec![1.0; 16];
-        let queries = |first| Queries {
+        let (last, before) = ([66], [65]);
+        let queries = |positions| Queries {
             numbers: &numbers,
             heads: 1,
-            first,
+            positions,
             window: None,
             scale: 1.0,
         };
         assert!(
-            case.attend(level, queries(66)).iter().all(|y| y.is_nan()),
+            case.attend(level, queries(&last)).iter().all(|y| y.is_nan()),
             "{}",
             level.name()
         );
         assert!(
-            case.attend(level, queries(65)).iter().all(|y| y.is_finite()),
+            case.attend(level, queries(&before)).iter().all(|y| y.is_finite()),
             "{}",
             level.name()
         );

@@ -62,6 +62,7 @@ fn to_generate(request: ChatRequest, context_tokens: usize) -> GenerateRequest {
     let top_logprobs = request.logprobs.then_some(request.top_logprobs.unwrap_or(0));
     GenerateRequest {
         prompt: Prompt::Chat(request.messages),
+        passages: Vec::new(),
         sampling: Sampling {
             // OpenAI's defaults.
             temperature: request.temperature.unwrap_or(1.0),
