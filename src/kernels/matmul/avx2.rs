@@ -5,6 +5,7 @@
 #![allow(clippy::needless_range_loop)] // The loops run over registers; an iterator hides that from the reader.
 
 use super::Task;
+use super::activations::{BATCH, Rounded, TALL, Tile, scalar};
 use super::format::{BLOCK, Format, LANES, SUPER, Scales};
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_loadl_epi64, _mm_loadu_si128, _mm256_add_epi32, _mm256_and_si256, _mm256_cmpeq_epi8,
@@ -14,9 +15,6 @@ use std::arch::x86_64::{
     _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_sub_ps,
 };
 
-/// Rows of activations that use a block's unpacked weights before the next block is unpacked.
-const TILE: usize = 8;
-
 /// The two halves of a panel's lanes.
 type Ints = [__m256i; 2];
 type Floats = [__m256; 2];
@@ -24,20 +22,27 @@ type Floats = [__m256; 2];
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn compute(task: &Task<'_>, first: usize, panels: usize) {
     for panel in first..first + panels {
-        for row in (0..task.x.rows()).step_by(TILE) {
-            let rows = TILE.min(task.x.rows() - row);
+        for rows in task.x.tiles() {
             // SAFETY: the task's lengths agree; the panel is one of its matrix and the rows are of its activations.
-            unsafe { tile(task, panel, row, rows) };
+            unsafe { tile(task, panel, rows) };
         }
     }
 }
 
-/// One panel of a product with `rows` rows from `row` on.
+/// Rounds activations to 8 bits.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn round(x: &[f32; BATCH * BLOCK]) -> Rounded {
+    scalar(x)
+}
+
+/// One panel of a product with a tile of rows, all of which use a block's unpacked weights before the next is unpacked.
 ///
 /// # Safety
 /// The lengths of the task agree; `panel` is one of its matrix, and the rows are there.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn tile(task: &Task<'_>, panel: usize, row: usize, rows: usize) {
+unsafe fn tile(task: &Task<'_>, panel: usize, tile: Tile) {
+    let (row, rows) = (tile.first, tile.height);
+    let x = task.rows(tile);
     let format = task.matrix.format;
     let blocks = task.matrix.blocks();
     let (twice, minimum) = (format.scales_a_block() == 2, format.minimum());
@@ -45,32 +50,32 @@ unsafe fn tile(task: &Task<'_>, panel: usize, row: usize, rows: usize) {
     let bias = task.bias(panel);
     // SAFETY: `bias` has 16 numbers.
     let bias = unsafe { [_mm256_loadu_ps(bias.as_ptr()), _mm256_loadu_ps(bias.as_ptr().add(8))] };
-    let mut y = [bias; TILE];
+    let mut y = [bias; TALL];
     let zero = _mm256_setzero_si256();
     for (block, quants) in quants.chunks_exact(format.quant_bytes()).enumerate() {
         // SAFETY: a block's quants; the scales of all blocks.
         let (q, (scales, least)) = unsafe { (expand(format, quants.as_ptr()), scales(format, scale_bytes, block)) };
         for (r, y) in y.iter_mut().enumerate().take(rows) {
-            let at = (row + r) * blocks + block;
-            let x = &task.x.values[at * BLOCK..(at + 1) * BLOCK];
+            let at = block * rows + r;
+            let values = &x.values[at * BLOCK..(at + 1) * BLOCK];
             let mut sums: [Ints; 2] = [[zero; 2]; 2];
-            if !task.corrections.is_empty() {
+            if !x.corrections.is_empty() {
                 if twice {
-                    sums[0] = [_mm256_set1_epi32(task.corrections[2 * at]); 2];
-                    sums[1] = [_mm256_set1_epi32(task.corrections[2 * at + 1]); 2];
+                    sums[0] = [_mm256_set1_epi32(x.corrections[2 * at]); 2];
+                    sums[1] = [_mm256_set1_epi32(x.corrections[2 * at + 1]); 2];
                 } else {
-                    sums[0] = [_mm256_set1_epi32(task.corrections[at]); 2];
+                    sums[0] = [_mm256_set1_epi32(x.corrections[at]); 2];
                 }
             }
-            for (j, four) in x.as_chunks::<4>().0.iter().enumerate() {
-                let x = _mm256_set1_epi32(i32::from_le_bytes(four.map(i8::cast_unsigned)));
+            for (j, four) in values.as_chunks::<4>().0.iter().enumerate() {
+                let four = _mm256_set1_epi32(i32::from_le_bytes(four.map(i8::cast_unsigned)));
                 for half in 0..2 {
-                    let product = dot(format, q[j][half], x);
+                    let product = dot(format, q[j][half], four);
                     sums[j / 4][half] = _mm256_add_epi32(sums[j / 4][half], product);
                 }
             }
-            let x_scale = _mm256_set1_ps(task.x.scales[at]);
-            let total = _mm256_set1_ps(task.x.totals[at]);
+            let x_scale = _mm256_set1_ps(x.scales[at]);
+            let total = _mm256_set1_ps(x.totals[at]);
             for half in 0..2 {
                 if twice {
                     for part in 0..2 {
