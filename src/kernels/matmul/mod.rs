@@ -15,6 +15,7 @@
 //! So a result is the same number on every level, for one row or many, whatever the rows beside it.
 
 mod activations;
+pub mod dense;
 mod format;
 mod pack;
 mod scalar;
