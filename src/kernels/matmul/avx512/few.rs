@@ -10,8 +10,9 @@ use std::arch::x86_64::{
     _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
 };
 
-/// How far ahead quants are fetched: what arrives while memory answers once.
-const AHEAD: usize = 2048;
+/// How far ahead quants are fetched, in bytes: more than what arrives while memory answers once, as its answers are not
+/// regular. At the end of a thread's panels that reaches into what another takes, for which it is nearer then, too.
+const AHEAD: usize = 8192;
 
 /// Computes the numbers of some panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
