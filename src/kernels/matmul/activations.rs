@@ -3,6 +3,7 @@
 use super::format::{BLOCK, Format};
 use crate::kernels::level::{Level, Set};
 use crate::kernels::pool::{self, Parts};
+use std::cell::Cell;
 
 /// Numbers less than this are taken as zero: their reciprocals are not finite.
 pub(super) const LEAST: f32 = 1e-30;
@@ -30,6 +31,11 @@ pub struct Quantised {
     pub(super) sums: Vec<i32>,
     /// The scale times the sum of the values of each block.
     pub(super) totals: Vec<f32>,
+}
+
+thread_local! {
+    /// Rows that are computed, until they are rounded.
+    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
 /// Rows next to each other.
@@ -64,27 +70,57 @@ impl Quantised {
     /// If the columns are not whole blocks of 32, or `x` is not whole rows.
     pub fn fill(&mut self, level: Level, x: &[f32], columns: usize) {
         assert!(
-            columns > 0 && columns.is_multiple_of(BLOCK),
-            "{columns} columns are not whole blocks"
-        );
-        assert!(
-            x.len().is_multiple_of(columns),
+            columns > 0 && x.len().is_multiple_of(columns),
             "{} numbers are not whole rows of {columns}",
             x.len()
         );
-        self.rows = x.len() / columns;
-        self.columns = columns;
-        let blocks = x.len() / BLOCK;
-        self.values.resize(x.len(), 0);
+        self.fill_tiles(x.len() / columns, columns, &|tile, out| {
+            let x = &x[tile.first * columns..(tile.first + tile.height) * columns];
+            round(level, x, tile.height, out);
+        });
+    }
+
+    /// As [`Quantised::fill`] for rows that `write` computes, on the threads of the pool: it is called once for each row
+    /// with its number and where to write its numbers, which then never leave the cache.
+    ///
+    /// # Panics
+    /// If the columns are not whole blocks of 32, or `write` panics.
+    pub fn fill_with(
+        &mut self,
+        level: Level,
+        (rows, columns): (usize, usize),
+        write: &(dyn Fn(usize, &mut [f32]) + Sync),
+    ) {
+        self.fill_tiles(rows, columns, &|tile, out| {
+            let mut x = SCRATCH.take();
+            x.clear();
+            x.resize(tile.height * columns, 0.0);
+            for (row, x) in x.chunks_exact_mut(columns).enumerate() {
+                write(tile.first + row, x);
+            }
+            round(level, &x, tile.height, out);
+            SCRATCH.set(x);
+        });
+    }
+
+    /// Calls `work` with each tile and its place.
+    fn fill_tiles(&mut self, rows: usize, columns: usize, work: &(dyn Fn(Tile, Blocks<'_>) + Sync)) {
+        assert!(
+            columns > 0 && columns.is_multiple_of(BLOCK),
+            "{columns} columns are not whole blocks"
+        );
+        (self.rows, self.columns) = (rows, columns);
+        let in_row = columns / BLOCK;
+        let blocks = rows * in_row;
+        self.values.resize(blocks * BLOCK, 0);
         self.scales.resize(blocks, 0.0);
         self.sums.resize(2 * blocks, 0);
         self.totals.resize(blocks, 0.0);
         let (values, scales) = (Parts::new(&mut self.values), Parts::new(&mut self.scales));
         let (sums, totals) = (Parts::new(&mut self.sums), Parts::new(&mut self.totals));
-        let (rows, blocks) = (self.rows, columns / BLOCK);
         pool::run(tiles(rows), &|index| {
-            let Tile { first, height } = tile(rows, index);
-            let (start, count) = (first * blocks, height * blocks);
+            let tile = tile(rows, index);
+            let (start, count) = (tile.first * in_row, tile.height * in_row);
             // SAFETY: the vectors are borrowed until `run` returns, and pieces write to tiles of their own.
             #[allow(unsafe_code)]
             let out = unsafe {
@@ -95,7 +131,7 @@ impl Quantised {
                     totals: totals.part(start, count),
                 }
             };
-            round(level, &x[start * BLOCK..(start + count) * BLOCK], height, out);
+            work(tile, out);
         });
     }
 

@@ -292,6 +292,24 @@ fn check_rounding(rows: usize, columns: usize) {
 }
 
 #[test]
+fn rows_that_are_computed_are_rounded_as_rows_that_are_there() {
+    let mut rng = StdRng::seed_from_u64(8);
+    for rows in [0, 1, 8, 30] {
+        let x = activations(rows, 64, &mut rng);
+        for level in Level::available() {
+            let (mut there, mut computed) = (Quantised::default(), Quantised::default());
+            there.fill(level, &x, 64);
+            // What was there before does not matter.
+            computed.fill(level, &[f32::NAN; 64 * 40], 64);
+            computed.fill_with(level, (rows, 64), &|row, out| out.copy_from_slice(&x[row * 64..][..64]));
+            assert_eq!((computed.rows(), computed.columns()), (rows, 64));
+            assert_eq!((&computed.values, &computed.sums), (&there.values, &there.sums));
+            assert_eq!((&computed.scales, &computed.totals), (&there.scales, &there.totals));
+        }
+    }
+}
+
+#[test]
 fn what_is_not_finite_stays_so() {
     let mut rng = StdRng::seed_from_u64(6);
     for format in Format::ALL {
