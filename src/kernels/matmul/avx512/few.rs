@@ -3,8 +3,8 @@
 
 use super::super::Task;
 use super::super::activations::{TALL, Tile};
-use super::super::format::{BLOCK, LANES, Scales};
-use super::{HALF, HALF_MIN, SUPER_MIN, SUPER_SIXTEEN, expand, mask, scales};
+use super::super::format::{BLOCK, HALF, HALF_MIN, LANES, SUPER_MIN, SUPER_SIXTEEN, Scales, by_format};
+use super::{expand, mask, scales};
 use std::arch::x86_64::{
     _MM_HINT_T0, _mm_prefetch, _mm512_add_epi32, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
     _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,

@@ -5,9 +5,12 @@
 #![allow(clippy::many_single_char_names)] // `x`, `y`, `q` as in the formula.
 #![allow(clippy::needless_range_loop)] // The loops run over registers; an iterator hides that from the reader.
 
+mod few;
+mod many;
+
 use super::Task;
 use super::activations::{BATCH, FEW, LEAST, Rounded};
-use super::format::{BLOCK, LANES, SUPER};
+use super::format::{BLOCK, HALF, HALF_MIN, LANES, SUPER, SUPER_MIN};
 use std::arch::x86_64::{
     __m128i, __m256i, __m512, __m512i, _CMP_LT_OQ, _mm_add_epi32, _mm_castsi128_ps, _mm_cmp_ps_mask, _mm_cvtepi32_ps,
     _mm_loadu_si128, _mm_maskz_div_ps, _mm_max_epu32, _mm_mul_ps, _mm_set1_ps, _mm_storeu_ps, _mm_storeu_si128,
@@ -20,32 +23,6 @@ use std::arch::x86_64::{
     _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi16, _mm512_srli_epi16,
     _mm512_sub_ps,
 };
-
-// `Scales` as constant parameters.
-const HALF: u8 = 0;
-const HALF_MIN: u8 = 1;
-const SUPER_MIN: u8 = 2;
-const SUPER_SIXTEEN: u8 = 3;
-
-/// Calls a function for the format's bits and scales.
-macro_rules! by_format {
-    ($format:expr, $name:ident ( $($arg:expr),* )) => {
-        match ($format.bits(), $format.scales()) {
-            (4, Scales::Half) => $name::<4, HALF>($($arg),*),
-            (5, Scales::Half) => $name::<5, HALF>($($arg),*),
-            (_, Scales::Half) => $name::<8, HALF>($($arg),*),
-            (4, Scales::HalfMin) => $name::<4, HALF_MIN>($($arg),*),
-            (_, Scales::HalfMin) => $name::<5, HALF_MIN>($($arg),*),
-            (4, Scales::SuperMin) => $name::<4, SUPER_MIN>($($arg),*),
-            (_, Scales::SuperMin) => $name::<5, SUPER_MIN>($($arg),*),
-            (_, Scales::SuperSixteen) => $name::<6, SUPER_SIXTEEN>($($arg),*),
-        }
-    };
-}
-
-// Behind the macro, which they use.
-mod few;
-mod many;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn compute(task: &Task<'_>, first: usize, panels: usize) {
