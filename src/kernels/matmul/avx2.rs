@@ -5,17 +5,16 @@
 #![allow(clippy::needless_range_loop)] // The loops run over registers; an iterator hides that from the reader.
 
 use super::Task;
-use super::format::{BLOCK, Format, LANES, SUPER, Scales};
+use super::activations::{BATCH, Rounded, TALL, Tile, scalar};
+use super::format::{BLOCK, HALF, HALF_MIN, LANES, SUPER, SUPER_MIN, SUPER_SIXTEEN, Scales, by_format};
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _mm_loadl_epi64, _mm_loadu_si128, _mm256_add_epi32, _mm256_and_si256, _mm256_cmpeq_epi8,
-    _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_or_si256, _mm256_set1_epi8,
-    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi8, _mm256_setzero_ps, _mm256_setzero_si256,
-    _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_sub_ps,
+    __m128i, __m256, __m256i, _mm_loadl_epi64, _mm_loadu_si128, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32,
+    _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
+    _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
+    _mm256_mul_ps, _mm256_or_si256, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_setr_epi8, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_sign_epi8,
+    _mm256_slli_epi16, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_sub_ps, _mm256_xor_si256,
 };
-
-/// Rows of activations that use a block's unpacked weights before the next block is unpacked.
-const TILE: usize = 8;
 
 /// The two halves of a panel's lanes.
 type Ints = [__m256i; 2];
@@ -24,113 +23,136 @@ type Floats = [__m256; 2];
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn compute(task: &Task<'_>, first: usize, panels: usize) {
     for panel in first..first + panels {
-        for row in (0..task.x.rows()).step_by(TILE) {
-            let rows = TILE.min(task.x.rows() - row);
+        for rows in task.x.tiles() {
             // SAFETY: the task's lengths agree; the panel is one of its matrix and the rows are of its activations.
-            unsafe { tile(task, panel, row, rows) };
+            unsafe { by_format!(task.matrix.format, tile(task, panel, rows)) };
         }
     }
 }
 
-/// One panel of a product with `rows` rows from `row` on.
+/// Rounds activations to 8 bits.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn round(x: &[f32; BATCH * BLOCK]) -> Rounded {
+    scalar(x)
+}
+
+/// One panel of a product with a tile of rows, all of which use a block's unpacked weights before the next is unpacked.
 ///
 /// # Safety
 /// The lengths of the task agree; `panel` is one of its matrix, and the rows are there.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn tile(task: &Task<'_>, panel: usize, row: usize, rows: usize) {
-    let format = task.matrix.format;
+unsafe fn tile<const BITS: u8, const SCALES: u8>(task: &Task<'_>, panel: usize, tile: Tile) {
     let blocks = task.matrix.blocks();
-    let (twice, minimum) = (format.scales_a_block() == 2, format.minimum());
-    let (quants, scale_bytes) = task.matrix.panel(panel).split_at(blocks * format.quant_bytes());
+    let quant_bytes = BLOCK * LANES * usize::from(BITS) / 8;
+    let (twice, minimum) = (SCALES == SUPER_SIXTEEN, SCALES == HALF_MIN || SCALES == SUPER_MIN);
+    let parts = if twice { 2 } else { 1 };
+    let (quants, scale_bytes) = task.matrix.panel(panel).split_at(blocks * quant_bytes);
+    let x = task.rows(tile);
     let bias = task.bias(panel);
     // SAFETY: `bias` has 16 numbers.
     let bias = unsafe { [_mm256_loadu_ps(bias.as_ptr()), _mm256_loadu_ps(bias.as_ptr().add(8))] };
-    let mut y = [bias; TILE];
-    let zero = _mm256_setzero_si256();
-    for (block, quants) in quants.chunks_exact(format.quant_bytes()).enumerate() {
+    let mut y = [bias; TALL];
+    let mut at = 0;
+    for (block, quants) in quants.chunks_exact(quant_bytes).enumerate() {
         // SAFETY: a block's quants; the scales of all blocks.
-        let (q, (scales, least)) = unsafe { (expand(format, quants.as_ptr()), scales(format, scale_bytes, block)) };
-        for (r, y) in y.iter_mut().enumerate().take(rows) {
-            let at = (row + r) * blocks + block;
-            let x = &task.x.values[at * BLOCK..(at + 1) * BLOCK];
-            let mut sums: [Ints; 2] = [[zero; 2]; 2];
-            if !task.corrections.is_empty() {
-                if twice {
-                    sums[0] = [_mm256_set1_epi32(task.corrections[2 * at]); 2];
-                    sums[1] = [_mm256_set1_epi32(task.corrections[2 * at + 1]); 2];
-                } else {
-                    sums[0] = [_mm256_set1_epi32(task.corrections[at]); 2];
+        let (q, (scales, least)) = unsafe {
+            (
+                expand::<BITS>(quants.as_ptr()),
+                scales::<SCALES>(scale_bytes.as_ptr(), block),
+            )
+        };
+        for y in &mut y[..tile.height] {
+            let groups = x.values[at * BLOCK..(at + 1) * BLOCK].as_chunks::<4>().0;
+            let x_scale = _mm256_set1_ps(x.scales[at]);
+            for part in 0..parts {
+                let range = 8 / parts * part..8 / parts * (part + 1);
+                let mut sums = dot::<BITS>(&q[range.clone()], &groups[range]);
+                // With 8 bits the quants have signs here.
+                if !minimum && BITS < 8 {
+                    let correction = _mm256_set1_epi32(x.corrections[at * parts + part]);
+                    sums = [
+                        _mm256_add_epi32(sums[0], correction),
+                        _mm256_add_epi32(sums[1], correction),
+                    ];
                 }
-            }
-            for (j, four) in x.as_chunks::<4>().0.iter().enumerate() {
-                let x = _mm256_set1_epi32(i32::from_le_bytes(four.map(i8::cast_unsigned)));
                 for half in 0..2 {
-                    let product = dot(format, q[j][half], x);
-                    sums[j / 4][half] = _mm256_add_epi32(sums[j / 4][half], product);
+                    let scale = _mm256_mul_ps(scales[part][half], x_scale);
+                    y[half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[half]), scale, y[half]);
                 }
             }
-            let x_scale = _mm256_set1_ps(task.x.scales[at]);
-            let total = _mm256_set1_ps(task.x.totals[at]);
-            for half in 0..2 {
-                if twice {
-                    for part in 0..2 {
-                        let scale = _mm256_mul_ps(scales[part][half], x_scale);
-                        y[half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[part][half]), scale, y[half]);
-                    }
-                } else {
-                    let sum = _mm256_add_epi32(sums[0][half], sums[1][half]);
-                    let scale = _mm256_mul_ps(scales[0][half], x_scale);
-                    y[half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, y[half]);
-                }
-                if minimum {
+            if minimum {
+                let total = _mm256_set1_ps(x.totals[at]);
+                for half in 0..2 {
                     y[half] = _mm256_fmadd_ps(least[half], total, y[half]);
                 }
             }
+            at += 1;
         }
     }
     let (start, lanes) = task.lanes(panel);
-    for (r, y) in y.iter().enumerate().take(rows) {
+    for (r, y) in y.iter().enumerate().take(tile.height) {
         let mut numbers = [0.0_f32; LANES];
         // SAFETY: the output is borrowed while the task lives, and each panel is computed by one piece; `numbers` has 16.
         let out = unsafe {
             _mm256_storeu_ps(numbers.as_mut_ptr(), y[0]);
             _mm256_storeu_ps(numbers.as_mut_ptr().add(8), y[1]);
-            task.out.part((row + r) * task.matrix.rows + start, lanes)
+            task.out.part((tile.first + r) * task.matrix.rows + start, lanes)
         };
         out.copy_from_slice(&numbers[..lanes]);
     }
 }
 
-/// Four products of each lane, summed: `q` unsigned, `x` from -127 to 127.
+/// The sums of the products of some groups of a block: `q` unsigned with less than 8 bits, `x` from -127 to 127.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn dot(format: Format, q: __m256i, x: __m256i) -> __m256i {
-    let ones = _mm256_set1_epi16(1);
-    if format.bits() < 8 {
-        // Two products of at most 63 * 127 fit 16 bits.
-        return _mm256_madd_epi16(_mm256_maddubs_epi16(q, x), ones);
+fn dot<const BITS: u8>(q: &[Ints], x: &[[i8; 4]]) -> Ints {
+    // Sums of two products that fit 16 bits: 8 * 2 * 15 * 127, 4 * 2 * 31 * 127, 2 * 2 * 63 * 127, 2 * 128 * 127.
+    let most = match BITS {
+        4 => 8,
+        5 => 4,
+        6 => 2,
+        _ => 1,
+    };
+    let mut sums = [_mm256_setzero_si256(); 2];
+    for (q, x) in q.chunks(most).zip(x.chunks(most)) {
+        let mut short = [_mm256_setzero_si256(); 2];
+        for (q, four) in q.iter().zip(x) {
+            let four = _mm256_set1_epi32(i32::from_le_bytes(four.map(i8::cast_unsigned)));
+            for half in 0..2 {
+                let product = if BITS == 8 {
+                    _mm256_maddubs_epi16(_mm256_abs_epi8(q[half]), _mm256_sign_epi8(four, q[half]))
+                } else {
+                    _mm256_maddubs_epi16(q[half], four)
+                };
+                short[half] = _mm256_add_epi16(short[half], product);
+            }
+        }
+        for half in 0..2 {
+            let products = _mm256_madd_epi16(short[half], _mm256_set1_epi16(1));
+            sums[half] = _mm256_add_epi32(sums[half], products);
+        }
     }
-    // With 8 bits they may not: the highest bit is multiplied apart. 2 * 127 * 127 and 2 * 127 * 128 fit.
-    let low = _mm256_maddubs_epi16(_mm256_and_si256(q, _mm256_set1_epi8(127)), x);
-    let top = _mm256_and_si256(_mm256_srli_epi16::<7>(q), _mm256_set1_epi8(1));
-    let top = _mm256_slli_epi16::<7>(_mm256_maddubs_epi16(top, x));
-    _mm256_add_epi32(_mm256_madd_epi16(low, ones), _mm256_madd_epi16(top, ones))
+    sums
 }
 
-/// The eight groups of a block, a byte a quant.
+/// The eight groups of a block, a byte a quant: with a sign if it has 8 bits, without one if less.
 ///
 /// # Safety
-/// `quants` is readable for the bytes of a block of this format.
+/// `quants` is readable for the bytes of a block with these bits.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn expand(format: Format, quants: *const u8) -> [Ints; 8] {
+unsafe fn expand<const BITS: u8>(quants: *const u8) -> [Ints; 8] {
     let mut out: [Ints; 8] = [[_mm256_setzero_si256(); 2]; 8];
     // SAFETY: 4 strings of 64 bytes, 8 with 8 bits; after the 4, 8 words with 5 bits and 2 strings with 6.
     unsafe {
         let load = |at: usize| _mm256_loadu_si256(quants.add(at).cast());
-        if format.bits() == 8 {
+        if BITS == 8 {
+            let top = _mm256_set1_epi8(-128);
             for j in 0..8 {
-                out[j] = [load(64 * j), load(64 * j + 32)];
+                out[j] = [
+                    _mm256_xor_si256(load(64 * j), top),
+                    _mm256_xor_si256(load(64 * j + 32), top),
+                ];
             }
             return out;
         }
@@ -142,7 +164,7 @@ unsafe fn expand(format: Format, quants: *const u8) -> [Ints; 8] {
                 out[t + 4][half] = _mm256_and_si256(_mm256_srli_epi16::<4>(string), low);
             }
         }
-        if format.bits() == 5 {
+        if BITS == 5 {
             for j in 0..8 {
                 for half in 0..2 {
                     let word = quants.add(256 + 8 * j + 4 * half).cast::<i32>().read_unaligned();
@@ -151,7 +173,7 @@ unsafe fn expand(format: Format, quants: *const u8) -> [Ints; 8] {
                 }
             }
         }
-        if format.bits() == 6 {
+        if BITS == 6 {
             let mask = _mm256_set1_epi8(0x30);
             for h in 0..2 {
                 for half in 0..2 {
@@ -194,11 +216,10 @@ fn bits(word: i32) -> __m256i {
 /// The scales of a block (the second is used only where there are two) and its minima.
 ///
 /// # Safety
-/// `bytes` holds the scales of blocks up to `block`.
+/// `bytes` is readable for the scales of blocks up to `block`.
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-unsafe fn scales(format: Format, bytes: &[u8], block: usize) -> ([Floats; 2], Floats) {
-    let bytes = bytes.as_ptr();
+unsafe fn scales<const SCALES: u8>(bytes: *const u8, block: usize) -> ([Floats; 2], Floats) {
     let zero: Floats = [_mm256_setzero_ps(); 2];
     // SAFETY: the caller answers for the length; the layout is that of `format::Scales`.
     unsafe {
@@ -206,10 +227,10 @@ unsafe fn scales(format: Format, bytes: &[u8], block: usize) -> ([Floats; 2], Fl
         let half = |at: usize| -> Floats { [half_numbers(at), half_numbers(at + 16)] };
         let eight = |at: usize| _mm_loadl_epi64(bytes.add(at).cast::<__m128i>());
         let (index, part) = (block / SUPER, block % SUPER);
-        match format.scales() {
-            Scales::Half => ([half(block * 2 * LANES), zero], zero),
-            Scales::HalfMin => ([half(block * 4 * LANES), zero], half(block * 4 * LANES + 2 * LANES)),
-            Scales::SuperMin => {
+        match SCALES {
+            HALF => ([half(block * 2 * LANES), zero], zero),
+            HALF_MIN => ([half(block * 4 * LANES), zero], half(block * 4 * LANES + 2 * LANES)),
+            SUPER_MIN => {
                 let start = index * (4 + 2 * SUPER) * LANES;
                 let at = start + 4 * LANES + part * 2 * LANES;
                 let byte = |at: usize| _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(eight(at)));
@@ -221,7 +242,7 @@ unsafe fn scales(format: Format, bytes: &[u8], block: usize) -> ([Floats; 2], Fl
                 let negative = [_mm256_sub_ps(zero[0], minimum[0]), _mm256_sub_ps(zero[1], minimum[1])];
                 ([times(d, at), zero], negative)
             }
-            Scales::SuperSixteen => {
+            _ => {
                 let start = index * (2 + 2 * SUPER) * LANES;
                 let at = start + 2 * LANES + part * 2 * LANES;
                 let byte = |at: usize| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight(at)));

@@ -51,6 +51,30 @@ pub(super) enum Scales {
     SuperSixteen,
 }
 
+// `Scales` as constant parameters.
+pub(super) const HALF: u8 = 0;
+pub(super) const HALF_MIN: u8 = 1;
+pub(super) const SUPER_MIN: u8 = 2;
+pub(super) const SUPER_SIXTEEN: u8 = 3;
+
+/// Calls a function for the format's bits and scales.
+macro_rules! by_format {
+    ($format:expr, $name:ident ( $($arg:expr),* )) => {
+        match ($format.bits(), $format.scales()) {
+            (4, Scales::Half) => $name::<4, HALF>($($arg),*),
+            (5, Scales::Half) => $name::<5, HALF>($($arg),*),
+            (_, Scales::Half) => $name::<8, HALF>($($arg),*),
+            (4, Scales::HalfMin) => $name::<4, HALF_MIN>($($arg),*),
+            (_, Scales::HalfMin) => $name::<5, HALF_MIN>($($arg),*),
+            (4, Scales::SuperMin) => $name::<4, SUPER_MIN>($($arg),*),
+            (_, Scales::SuperMin) => $name::<5, SUPER_MIN>($($arg),*),
+            (_, Scales::SuperSixteen) => $name::<6, SUPER_SIXTEEN>($($arg),*),
+        }
+    };
+}
+
+pub(super) use by_format;
+
 impl Format {
     /// All of them.
     pub const ALL: [Self; 8] = [

@@ -15,6 +15,7 @@
 //! So a result is the same number on every level, for one row or many, whatever the rows beside it.
 
 mod activations;
+pub mod dense;
 mod format;
 mod pack;
 mod scalar;
@@ -29,6 +30,8 @@ mod tests;
 
 pub use activations::Quantised;
 pub use format::{ALIGNMENT, BLOCK, Format, LANES, Matrix};
+
+use activations::{FEW, Tile};
 
 use super::level::{Level, Set};
 use super::pool::{self, Parts};
@@ -50,30 +53,64 @@ struct Task<'a> {
     matrix: Matrix<'a>,
     bias: Option<&'a [f32]>,
     x: &'a Quantised,
-    /// `-zero * sum(x)` for each scale of each block, `[rows of x, blocks * scales]`; empty if `zero` is 0.
+    /// `-zero * sum(x)` for each scale of each block, in the order of `x`; empty if `zero` is 0.
     corrections: &'a [i32],
     out: Parts<f32>,
 }
 
+/// A tile of a task's activations: for each block one row after the other.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    values: &'a [i8],
+    scales: &'a [f32],
+    totals: &'a [f32],
+    corrections: &'a [i32],
+}
+
 impl Task<'_> {
+    fn rows(&self, tile: Tile) -> Rows<'_> {
+        let blocks = self.matrix.blocks();
+        let (start, end) = (tile.first * blocks, (tile.first + tile.height) * blocks);
+        let scales = self.matrix.format.scales_a_block();
+        Rows {
+            values: &self.x.values[start * BLOCK..end * BLOCK],
+            scales: &self.x.scales[start..end],
+            totals: &self.x.totals[start..end],
+            corrections: if self.corrections.is_empty() {
+                &[]
+            } else {
+                &self.corrections[start * scales..end * scales]
+            },
+        }
+    }
+
     /// Where panel `panel` begins in a row of the output, and how many numbers of it are there.
     fn lanes(&self, panel: usize) -> (usize, usize) {
-        let first = panel * LANES;
-        (first, LANES.min(self.matrix.rows - first))
+        lanes_of(self.matrix.rows, panel)
     }
 
     /// The bias of a panel, filled up with zeroes.
     fn bias(&self, panel: usize) -> [f32; LANES] {
-        let mut out = [0.0; LANES];
-        if let Some(bias) = self.bias {
-            let (first, count) = self.lanes(panel);
-            out[..count].copy_from_slice(&bias[first..first + count]);
-        }
-        out
+        bias_of(self.bias, self.lanes(panel))
     }
 }
 
-/// Pieces a product of one row is cut into for each thread, so that a thread that is held up leaves work to the others.
+/// Where panel `panel` of a matrix with so many rows begins in a row of the output, and how many numbers of it are there.
+fn lanes_of(rows: usize, panel: usize) -> (usize, usize) {
+    let first = panel * LANES;
+    (first, LANES.min(rows - first))
+}
+
+/// The bias of the panel with these lanes, filled up with zeroes.
+fn bias_of(bias: Option<&[f32]>, (first, count): (usize, usize)) -> [f32; LANES] {
+    let mut out = [0.0; LANES];
+    if let Some(bias) = bias {
+        out[..count].copy_from_slice(&bias[first..first + count]);
+    }
+    out
+}
+
+/// Pieces that work is cut into for each thread, so that a thread that is held up leaves work to the others.
 const PIECES_A_THREAD: usize = 6;
 
 /// Computes products with the same activations at once, on the threads of the pool.
@@ -104,12 +141,13 @@ pub fn multiply(level: Level, x: &Quantised, products: &mut [Product<'_>]) {
             out: Parts::new(product.out),
         })
         .collect();
-    // Panels a piece: two for many rows, for which they are unpacked into the cache.
     let total: usize = tasks.iter().map(|task| task.matrix.panels()).sum();
-    let step = if x.rows() == 1 {
-        (total / (pool::threads() * PIECES_A_THREAD)).max(1)
+    let step = (total / (pool::threads() * PIECES_A_THREAD)).max(1);
+    // With many rows, panels are unpacked two by two, and there is enough to do in a few of them.
+    let step = if x.rows() > FEW {
+        step.next_multiple_of(2).min(8)
     } else {
-        2
+        step
     };
     let mut pieces = Vec::new();
     for task in &tasks {

@@ -1,6 +1,7 @@
 //! The specification: plain loops over the packed layout.
 
 use super::Task;
+use super::activations::Tile;
 use super::format::{BLOCK, Format, LANES, Matrix, SUPER, Scales};
 use half::f16;
 
@@ -68,30 +69,35 @@ pub(super) fn compute(task: &Task<'_>, first: usize, panels: usize) {
     for panel in first..first + panels {
         let (start, lanes) = task.lanes(panel);
         let bias = task.bias(panel);
-        for row in 0..task.x.rows() {
-            // SAFETY: the output is borrowed while the task lives, and each panel is computed by one piece.
-            let out = unsafe { task.out.part(row * task.matrix.rows + start, lanes) };
-            for (lane, out) in out.iter_mut().enumerate() {
-                *out = number(task, panel, lane, row, bias[lane]);
+        for tile in task.x.tiles() {
+            for row in 0..tile.height {
+                let at = (tile.first + row) * task.matrix.rows + start;
+                // SAFETY: the output is borrowed while the task lives, and each panel is computed by one piece.
+                let out = unsafe { task.out.part(at, lanes) };
+                for (lane, out) in out.iter_mut().enumerate() {
+                    *out = number(task, (panel, lane), (tile, row), bias[lane]);
+                }
             }
         }
     }
 }
 
-fn number(task: &Task<'_>, panel: usize, lane: usize, row: usize, bias: f32) -> f32 {
+/// The number of a lane of a panel and a row of a tile.
+fn number(task: &Task<'_>, (panel, lane): (usize, usize), (tile, row): (Tile, usize), bias: f32) -> f32 {
     let format = task.matrix.format;
     let blocks = task.matrix.blocks();
+    let rows = task.rows(tile);
     let (quants, scale_bytes) = task.matrix.panel(panel).split_at(blocks * format.quant_bytes());
     let mut y = bias;
     for (block, quants) in quants.chunks_exact(format.quant_bytes()).enumerate() {
-        let at = row * blocks + block;
-        let x = &task.x.values[at * BLOCK..(at + 1) * BLOCK];
+        let at = block * tile.height + row;
+        let x = &rows.values[at * BLOCK..(at + 1) * BLOCK];
         let sum = |range: std::ops::Range<usize>| -> i32 {
             let term = |k: usize| (quant(format, quants, lane, k) - format.zero()) * i32::from(x[k]);
             range.map(term).sum()
         };
         let (scales, minimum) = scales(format, scale_bytes, block, lane);
-        let x_scale = task.x.scales[at];
+        let x_scale = rows.scales[at];
         if format.scales_a_block() == 2 {
             y = (sum(0..16) as f32).mul_add(scales[0] * x_scale, y);
             y = (sum(16..32) as f32).mul_add(scales[1] * x_scale, y);
@@ -99,7 +105,7 @@ fn number(task: &Task<'_>, panel: usize, lane: usize, row: usize, bias: f32) -> 
             y = (sum(0..BLOCK) as f32).mul_add(scales[0] * x_scale, y);
         }
         if format.minimum() {
-            y = minimum.mul_add(task.x.totals[at], y);
+            y = minimum.mul_add(rows.totals[at], y);
         }
     }
     y

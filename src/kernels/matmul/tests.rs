@@ -159,11 +159,13 @@ fn all_levels_and_any_number_of_rows_give_the_same_numbers() {
             let bytes = packed(format, shape, &file(format, shape, &mut rng));
             let matrix = Matrix::new(format, shape, &bytes);
             let bias: Vec<f32> = (0..shape.0).map(|_| rng.random_range(-1.0..1.0)).collect();
-            let most = 13;
+            // One tile, several, and more rows than are multiplied with packed panels.
+            let most = 27;
             let x = activations(most, shape.1, &mut rng);
             let want = product(Level::scalar(), matrix, Some(&bias), &x);
             for level in Level::available() {
-                for rows in 1..=most {
+                let scalar = level == Level::scalar();
+                for rows in (1..=most).filter(|rows| !scalar || [1, 9, 17].contains(rows)) {
                     let got = product(level, matrix, Some(&bias), &x[..rows * shape.1]);
                     assert_eq!(
                         got,
@@ -171,6 +173,29 @@ fn all_levels_and_any_number_of_rows_give_the_same_numbers() {
                         "{format:?} {shape:?} x {rows} {}",
                         level.name()
                     );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_share_a_product_without_changing_it() {
+    let mut rng = StdRng::seed_from_u64(7);
+    let shape = (16 * 41 + 5, 512);
+    for format in Format::ALL {
+        let bytes = packed(format, shape, &file(format, shape, &mut rng));
+        let matrix = Matrix::new(format, shape, &bytes);
+        let x = activations(40, shape.1, &mut rng);
+        for level in Level::available() {
+            for rows in [1, 2, 7, 12, 40] {
+                if level == Level::scalar() && rows > 2 {
+                    continue;
+                }
+                let compute = || product(level, matrix, None, &x[..rows * shape.1]);
+                let alone = pool::with_threads(1, compute);
+                for threads in [2, 3] {
+                    assert_eq!(pool::with_threads(threads, compute), alone, "{format:?} {rows}");
                 }
             }
         }
@@ -189,7 +214,7 @@ fn several_matrices_share_their_activations() {
         Matrix::new(Format::Q5_0, a, &first),
         Matrix::new(Format::Q6_K, b, &second),
     );
-    for rows in [1, 5] {
+    for rows in [1, 5, 18] {
         let x = activations(rows, 256, &mut rng);
         let level = Level::detect();
         let mut quantised = Quantised::default();
@@ -215,22 +240,42 @@ fn several_matrices_share_their_activations() {
 
 #[test]
 fn activations_are_within_half_a_step() {
-    let mut rng = StdRng::seed_from_u64(5);
-    let x = activations(20, 96, &mut rng);
-    let mut scalar = Quantised::default();
-    scalar.fill(Level::scalar(), &x, 96);
-    for (block, x) in x.chunks(BLOCK).enumerate() {
-        let values = &scalar.values[block * BLOCK..(block + 1) * BLOCK];
-        for (x, value) in x.iter().zip(values) {
-            let step = scalar.scales[block];
-            assert!((x - f32::from(*value) * step).abs() <= 0.501 * step);
+    for rows in [1, 8, 20] {
+        // Whole batches of blocks and broken ones.
+        for columns in [32, 128, 224] {
+            check_rounding(rows, columns);
         }
-        let sum: i32 = values.iter().map(|value| i32::from(*value)).sum();
-        assert_eq!(scalar.sums[2 * block] + scalar.sums[2 * block + 1], sum);
     }
+}
+
+fn check_rounding(rows: usize, columns: usize) {
+    let mut rng = StdRng::seed_from_u64(5);
+    let x = activations(rows, columns, &mut rng);
+    let blocks = columns / BLOCK;
+    let mut scalar = Quantised::default();
+    scalar.fill(Level::scalar(), &x, columns);
+    let mut seen = 0;
+    for tile in scalar.tiles() {
+        for (row, block) in (0..tile.height).flat_map(|row| (0..blocks).map(move |block| (row, block))) {
+            let at = tile.first * blocks + block * tile.height + row;
+            let x = &x[(tile.first + row) * columns + block * BLOCK..][..BLOCK];
+            let values = &scalar.values[at * BLOCK..][..BLOCK];
+            for (x, value) in x.iter().zip(values) {
+                let step = scalar.scales[at];
+                assert!((x - f32::from(*value) * step).abs() <= 0.501 * step);
+            }
+            let sum: i32 = values.iter().map(|value| i32::from(*value)).sum();
+            assert_eq!(scalar.sums[2 * at] + scalar.sums[2 * at + 1], sum);
+            assert!(
+                (scalar.totals[at] - scalar.scales[at] * sum as f32).abs() <= f32::EPSILON * scalar.totals[at].abs()
+            );
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, rows * blocks);
     for level in Level::available() {
         let mut other = Quantised::default();
-        other.fill(level, &x, 96);
+        other.fill(level, &x, columns);
         assert_eq!(
             (&other.values, &other.sums),
             (&scalar.values, &scalar.sums),
@@ -247,6 +292,24 @@ fn activations_are_within_half_a_step() {
 }
 
 #[test]
+fn rows_that_are_computed_are_rounded_as_rows_that_are_there() {
+    let mut rng = StdRng::seed_from_u64(8);
+    for rows in [0, 1, 8, 30] {
+        let x = activations(rows, 64, &mut rng);
+        for level in Level::available() {
+            let (mut there, mut computed) = (Quantised::default(), Quantised::default());
+            there.fill(level, &x, 64);
+            // What was there before does not matter.
+            computed.fill(level, &[f32::NAN; 64 * 40], 64);
+            computed.fill_with(level, (rows, 64), &|row, out| out.copy_from_slice(&x[row * 64..][..64]));
+            assert_eq!((computed.rows(), computed.columns()), (rows, 64));
+            assert_eq!((&computed.values, &computed.sums), (&there.values, &there.sums));
+            assert_eq!((&computed.scales, &computed.totals), (&there.scales, &there.totals));
+        }
+    }
+}
+
+#[test]
 fn what_is_not_finite_stays_so() {
     let mut rng = StdRng::seed_from_u64(6);
     for format in Format::ALL {
@@ -254,7 +317,7 @@ fn what_is_not_finite_stays_so() {
         let bytes = packed(format, shape, &file(format, shape, &mut rng));
         let matrix = Matrix::new(format, shape, &bytes);
         for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            for rows in [1, 2] {
+            for rows in [1, 2, 17] {
                 let mut x = activations(rows, 256, &mut rng);
                 x[77] = bad;
                 for level in Level::available() {
