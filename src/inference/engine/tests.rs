@@ -543,8 +543,6 @@ fn a_passage_that_stands_elsewhere_is_not_read_again() {
     let (fourth, _) = asked(&format!("2{open}{new}>"));
     // What was put into a cache is not kept as if it had been computed there.
     assert_eq!(fourth.cached_tokens, 1 + 2 + opens - 4 + news);
-    let last = asked(&format!("{fee}{fee}"));
-    assert_eq!(last.0.completion_tokens, 0);
 }
 
 #[test]
