@@ -15,12 +15,15 @@ mod writer;
 
 pub use load::load_language_model;
 
+use super::constraint::Constraints;
 use super::models::CausalModel;
 use super::prompt::ChatTemplate;
 use super::sampler::{MAX_TOP_LOGPROBS, Sampler};
 use super::stop::StopMatcher;
 use super::tokenizer::{Piece, Tokenizer};
-use super::{GenerateRequest, GenerationEvent, GenerationStream, InferenceError, LanguageModel, ModelInfo, Prompt};
+use super::{
+    GenerateRequest, GenerationEvent, GenerationStream, InferenceError, LanguageModel, ModelInfo, Prompt, Tool,
+};
 use crate::config::InferenceConfig;
 use crate::domain::{Clock, SystemClock};
 use crate::kernels::pool;
@@ -90,6 +93,7 @@ pub struct Engine {
     info: ModelInfo,
     tokenizer: Arc<Tokenizer>,
     template: ChatTemplate,
+    constraints: Constraints,
     prefill_chunk_tokens: usize,
     queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -143,6 +147,7 @@ impl Engine {
             })?;
         Ok(Self {
             info,
+            constraints: Constraints::new(Arc::clone(&tokenizer)),
             tokenizer,
             template,
             prefill_chunk_tokens: settings.prefill_chunk_tokens.max(1),
@@ -172,7 +177,7 @@ impl Engine {
     }
 
     /// The prompt's tokens.
-    fn tokenise(&self, prompt: &Prompt) -> Result<Vec<u32>, InferenceError> {
+    fn tokenise(&self, prompt: &Prompt, tools: &[Tool]) -> Result<Vec<u32>, InferenceError> {
         let limit = self.info.context_tokens.saturating_sub(1);
         let bytes: usize = match prompt {
             Prompt::Text(text) => text.len(),
@@ -185,7 +190,7 @@ impl Engine {
         }
         let pieces = match prompt {
             Prompt::Text(text) => vec![Piece::Content(text.clone())],
-            Prompt::Chat(messages) => self.template.render(messages, SystemClock.now())?,
+            Prompt::Chat(messages) => self.template.render(messages, tools, SystemClock.now())?,
         };
         let tokens = self.tokenizer.encode_prompt(&pieces)?;
         if tokens.len() > limit {
@@ -229,7 +234,9 @@ impl LanguageModel for Engine {
         }
         let sampler = Sampler::new(request.sampling)?;
         let stop = StopMatcher::new(request.stop)?;
-        let prompt = self.tokenise(&request.prompt)?;
+        let prompt = self.tokenise(&request.prompt, &request.tools)?;
+        let constraint = request.constraint.as_ref();
+        let constraint = constraint.map(|form| self.constraints.begin(form)).transpose()?;
         let (events, receiver) = mpsc::channel(CHANNEL_EVENTS);
         let cuts = scheduler::cuts(&prompt, self.prefill_chunk_tokens, |token| self.tokenizer.is_end(token));
         self.queue.submit(Job {
@@ -237,6 +244,7 @@ impl LanguageModel for Engine {
             cuts,
             max_tokens: request.max_tokens,
             sampler,
+            constraint,
             stop,
             top_logprobs: request.top_logprobs,
             deadline: request.deadline,

@@ -4,6 +4,7 @@ use super::outbox::Outbox;
 use super::queue::Job;
 use super::scheduler::Phase;
 use super::writer::{Writer, Written};
+use crate::inference::constraint::Constrained;
 use crate::inference::kv_cache::KvCache;
 use crate::inference::sampler::{Sampler, logprobs};
 use crate::inference::tokenizer::Tokenizer;
@@ -24,6 +25,7 @@ pub(super) struct Sequence {
     max_tokens: usize,
     context_tokens: usize,
     sampler: Sampler,
+    constraint: Option<Constrained>,
     writer: Writer,
     top_logprobs: Option<usize>,
     pub(super) deadline: Option<Instant>,
@@ -52,6 +54,7 @@ impl Sequence {
             max_tokens: job.max_tokens,
             context_tokens,
             sampler: job.sampler,
+            constraint: job.constraint,
             writer: Writer::new(job.stop),
             top_logprobs: job.top_logprobs,
             deadline: job.deadline,
@@ -96,9 +99,15 @@ impl Sequence {
         if self.tokens.len() == self.prompt_tokens {
             self.outbox.started(self.prompt_tokens, self.cached_tokens);
         }
-        let token = self.sampler.sample(logits, &self.tokens)?;
+        let token = match &mut self.constraint {
+            Some(constraint) => self.sampler.sample(constraint.mask(logits)?, &self.tokens)?,
+            None => self.sampler.sample(logits, &self.tokens)?,
+        };
         if tokenizer.is_end(token) {
             return Ok(self.finish(FinishReason::Stop));
+        }
+        if let Some(constraint) = &mut self.constraint {
+            constraint.accept(token)?;
         }
         self.tokens.push(token);
         let logprob = self.top_logprobs.map(|top| describe(logits, token, top, tokenizer));
@@ -117,6 +126,9 @@ impl Sequence {
         if stopped {
             self.done(FinishReason::Stop);
             return Ok(Progress::Finished);
+        }
+        if self.constraint.as_ref().is_some_and(Constrained::is_finished) {
+            return Ok(self.finish(FinishReason::Stop));
         }
         if self.generated() == self.max_tokens || self.tokens.len() == self.context_tokens {
             return Ok(self.finish(FinishReason::Length));
