@@ -33,6 +33,8 @@ pub struct App {
     pub store: Arc<dyn Store>,
     /// The embedding model.
     pub embedder: Arc<dyn Embedder>,
+    /// What reads passages for a question.
+    pub reader: Arc<dyn Reader>,
     /// The index.
     pub retriever: Arc<Retriever>,
     /// What answers.
@@ -201,7 +203,7 @@ impl App {
         };
         let assistant = Arc::new(Assistant::new(
             Arc::clone(&retriever),
-            reader,
+            Arc::clone(&reader),
             model,
             config.dialogue.clone(),
         ));
@@ -210,6 +212,7 @@ impl App {
             config,
             store,
             embedder,
+            reader,
             retriever,
             assistant,
             clock,
@@ -242,6 +245,7 @@ impl App {
             assistant: Arc::clone(&self.assistant),
             conversations: Arc::new(conversations),
             embedder: Arc::clone(&self.embedder),
+            reader: Arc::clone(&self.reader),
         }
     }
 

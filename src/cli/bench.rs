@@ -149,21 +149,9 @@ async fn engine(model: &dyn LanguageModel, runs: usize, rows: &mut Vec<Value>) -
 
 /// Generates up to 32 tokens; returns prompt tokens, seconds to the first, tokens generated, seconds in all.
 async fn generate(model: &dyn LanguageModel, content: String) -> anyhow::Result<(usize, f64, usize, f64)> {
-    let mut request = GenerateRequest::chat(
-        vec![ChatMessage {
-            role: ChatRole::User,
-            content,
-        }],
-        32,
-    );
+    let mut request = GenerateRequest::chat(vec![ChatMessage::new(ChatRole::User, content)], 32);
     if let Prompt::Chat(messages) = &mut request.prompt {
-        messages.insert(
-            0,
-            ChatMessage {
-                role: ChatRole::System,
-                content: "继续写。".to_owned(),
-            },
-        );
+        messages.insert(0, ChatMessage::new(ChatRole::System, "继续写。"));
     }
     // With log-probabilities every token is reported by itself, so the first one can be timed.
     request.top_logprobs = Some(0);

@@ -53,14 +53,8 @@ pub fn messages<'a>(
     debug_assert!(written.is_ok(), "writing to a String cannot fail");
     Ok((
         vec![
-            ChatMessage {
-                role: ChatRole::System,
-                content: system.to_owned(),
-            },
-            ChatMessage {
-                role: ChatRole::User,
-                content: user,
-            },
+            ChatMessage::new(ChatRole::System, system),
+            ChatMessage::new(ChatRole::User, user),
         ],
         count,
     ))

@@ -6,7 +6,7 @@ use super::metrics::Metrics;
 use crate::config::HttpConfig;
 use crate::dialogue::{Assistant, Conversations};
 use crate::domain::Clock;
-use crate::inference::Embedder;
+use crate::inference::{Embedder, Reader};
 use crate::storage::Store;
 use jiff::Timestamp;
 use std::sync::{Arc, OnceLock};
@@ -22,6 +22,8 @@ pub struct Services {
     pub conversations: Arc<Conversations>,
     /// Embeds texts.
     pub embedder: Arc<dyn Embedder>,
+    /// Reads texts for a question.
+    pub reader: Arc<dyn Reader>,
 }
 
 /// The state of one part of the program.

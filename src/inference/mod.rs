@@ -1,6 +1,7 @@
 //! Language and embedding models. The ports [`LanguageModel`], [`Embedder`] and [`Reader`] stand here; the rest of the program
 //! knows nothing else of this room.
 
+pub mod constraint;
 pub mod encoder;
 pub mod engine;
 pub mod gguf;
@@ -57,12 +58,12 @@ pub enum InferenceError {
         /// The most it takes.
         limit: usize,
     },
-    /// A parameter is out of its range.
-    #[error("{name} is out of range: {detail}")]
+    /// A parameter is out of its range, or says what cannot be done.
+    #[error("{name} cannot be used: {detail}")]
     BadParameter {
         /// The parameter's name as the API calls it.
         name: &'static str,
-        /// The range, in words.
+        /// The range or the fault, in words.
         detail: String,
     },
     /// The queue is full.
@@ -116,6 +117,8 @@ pub enum ChatRole {
     User,
     /// The model.
     Assistant,
+    /// A function that the model asked for.
+    Tool,
 }
 
 impl ChatRole {
@@ -126,6 +129,7 @@ impl ChatRole {
             Self::System => "system",
             Self::User => "user",
             Self::Assistant => "assistant",
+            Self::Tool => "tool",
         }
     }
 }
@@ -137,6 +141,68 @@ pub struct ChatMessage {
     pub role: ChatRole,
     /// What is said. Control tokens in it are plain text to the model.
     pub content: String,
+    /// The functions that the model asked for in this turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+}
+
+impl ChatMessage {
+    /// A message of words alone.
+    #[must_use]
+    pub fn new(role: ChatRole, content: impl Into<String>) -> Self {
+        Self {
+            role,
+            content: content.into(),
+            tool_calls: Vec::new(),
+        }
+    }
+}
+
+/// A function that a model may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tool {
+    /// Its name.
+    pub name: String,
+    /// What it does, for the model.
+    pub description: Option<String>,
+    /// JSON schema of its arguments, an object.
+    pub parameters: serde_json::Value,
+    /// Whether a constraint refuses a schema with keywords that cannot be enforced, rather than overlook them.
+    pub strict: bool,
+}
+
+/// A function that a model asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// Its name.
+    pub name: String,
+    /// Its arguments, an object.
+    pub arguments: serde_json::Value,
+}
+
+/// What the text of an answer must be. Tokens that lead elsewhere are not drawn; log-probabilities stay the model's own.
+/// An answer that `max_tokens`, the context or a stop text cuts short is the beginning of such a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Constraint {
+    /// Any JSON object.
+    JsonObject,
+    /// JSON that this schema describes, without blank space beyond one after `,` and `:`. Keywords that cannot be
+    /// enforced are refused, unless `"x-guidance": {"lenient": true}` stands in the schema's root.
+    JsonSchema(serde_json::Value),
+    /// A text that this regular expression matches from beginning to end (syntax of the crate `regex`, without anchors
+    /// and look-around).
+    Regex(String),
+    /// One of these texts.
+    Choice(Vec<String>),
+    /// At least one character that stand together in one of these texts.
+    Substring(Vec<String>),
+    /// Calls of these functions, each as `<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>`, one a line.
+    ToolCalls {
+        /// The functions.
+        tools: Vec<Tool>,
+        /// How many calls there may be; at least one is made.
+        most: usize,
+    },
 }
 
 /// What a generation continues.
@@ -210,6 +276,10 @@ pub struct GenerateRequest {
     pub passages: Vec<String>,
     /// When to give up.
     pub deadline: Option<Instant>,
+    /// Functions that the chat template shows to the model; for chats alone.
+    pub tools: Vec<Tool>,
+    /// What the answer must be; `None` leaves it to the model.
+    pub constraint: Option<Constraint>,
 }
 
 impl GenerateRequest {
@@ -224,6 +294,8 @@ impl GenerateRequest {
             top_logprobs: None,
             passages: Vec::new(),
             deadline: None,
+            tools: Vec::new(),
+            constraint: None,
         }
     }
 }

@@ -1,26 +1,51 @@
-//! The quantised matrices of a file, packed for the kernels into memory of their own.
+//! The matrices of a file, packed for the kernels into memory of their own.
 
 use super::gguf::{TensorType, TensorView};
 use super::mapped::SharedBytes;
-use crate::kernels::matmul::{ALIGNMENT, Format, Matrix};
+use crate::kernels::matmul::{self, ALIGNMENT, dense};
 use memmap2::{Mmap, MmapMut};
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The format of a tensor that the kernels multiply packed.
-pub(super) fn format(dtype: TensorType) -> Option<Format> {
-    match dtype {
-        TensorType::Q4_0 => Some(Format::Q4_0),
-        TensorType::Q4_1 => Some(Format::Q4_1),
-        TensorType::Q5_0 => Some(Format::Q5_0),
-        TensorType::Q5_1 => Some(Format::Q5_1),
-        TensorType::Q8_0 => Some(Format::Q8_0),
-        TensorType::Q4_K => Some(Format::Q4_K),
-        TensorType::Q5_K => Some(Format::Q5_K),
-        TensorType::Q6_K => Some(Format::Q6_K),
-        TensorType::F32 | TensorType::F16 | TensorType::BF16 | TensorType::Q8_K => None,
+/// How a matrix is packed.
+#[derive(Clone, Copy, Debug)]
+enum Packing {
+    Quantised(matmul::Format),
+    Dense(dense::Format),
+}
+
+impl Packing {
+    /// How tensors of a type are packed.
+    fn of(dtype: TensorType) -> Self {
+        match dtype {
+            TensorType::F32 => Self::Dense(dense::Format::F32),
+            TensorType::F16 => Self::Dense(dense::Format::F16),
+            TensorType::BF16 => Self::Dense(dense::Format::BF16),
+            TensorType::Q4_0 => Self::Quantised(matmul::Format::Q4_0),
+            TensorType::Q4_1 => Self::Quantised(matmul::Format::Q4_1),
+            TensorType::Q5_0 => Self::Quantised(matmul::Format::Q5_0),
+            TensorType::Q5_1 => Self::Quantised(matmul::Format::Q5_1),
+            TensorType::Q8_0 => Self::Quantised(matmul::Format::Q8_0),
+            TensorType::Q4_K => Self::Quantised(matmul::Format::Q4_K),
+            TensorType::Q5_K => Self::Quantised(matmul::Format::Q5_K),
+            TensorType::Q6_K => Self::Quantised(matmul::Format::Q6_K),
+        }
+    }
+
+    fn packed_bytes(self, (rows, columns): (usize, usize)) -> usize {
+        match self {
+            Self::Quantised(format) => format.packed_bytes(rows, columns),
+            Self::Dense(format) => format.packed_bytes(rows, columns),
+        }
+    }
+
+    fn pack(self, shape: (usize, usize), file: &[u8], out: &mut [u8]) {
+        match self {
+            Self::Quantised(format) => format.pack(shape, file, out),
+            Self::Dense(format) => format.pack(shape, file, out),
+        }
     }
 }
 
@@ -38,11 +63,9 @@ impl Arena {
         let packed = || {
             views
                 .iter()
-                .filter_map(|view| Some((view, format(view.dtype)?, shape(view)?)))
+                .filter_map(|view| Some((view, Packing::of(view.dtype), shape(view)?)))
         };
-        let total: usize = packed()
-            .map(|(_, format, (rows, columns))| format.packed_bytes(rows, columns))
-            .sum();
+        let total: usize = packed().map(|(_, packing, shape)| packing.packed_bytes(shape)).sum();
         let mut map = MmapMut::map_anon(total.max(1))?;
         #[cfg(target_os = "linux")]
         if let Err(error) = map.advise(memmap2::Advice::HugePage) {
@@ -51,11 +74,11 @@ impl Arena {
         let mut left = &mut map[..];
         let mut matrices = HashMap::new();
         let mut start = 0;
-        for (view, format, shape) in packed() {
-            let len = format.packed_bytes(shape.0, shape.1);
+        for (view, packing, shape) in packed() {
+            let len = packing.packed_bytes(shape);
             debug_assert!(len.is_multiple_of(ALIGNMENT));
             let (own, rest) = left.split_at_mut(len);
-            format.pack(shape, view.bytes, own);
+            packing.pack(shape, view.bytes, own);
             matrices.insert(view.name.to_owned(), start..start + len);
             start += len;
             left = rest;
@@ -69,7 +92,7 @@ impl Arena {
     /// A matrix of the arena, if it is there.
     pub(super) fn matrix(&self, view: &TensorView<'_>) -> Option<PackedMatrix> {
         Some(PackedMatrix {
-            format: format(view.dtype)?,
+            packing: Packing::of(view.dtype),
             shape: shape(view)?,
             bytes: SharedBytes::new(&self.map, self.matrices.get(view.name)?.clone()),
         })
@@ -87,14 +110,26 @@ fn shape(view: &TensorView<'_>) -> Option<(usize, usize)> {
 /// A packed matrix that keeps its memory alive.
 #[derive(Clone, Debug)]
 pub(crate) struct PackedMatrix {
-    format: Format,
+    packing: Packing,
     shape: (usize, usize),
     bytes: SharedBytes,
 }
 
+/// For the kernels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kernel<'a> {
+    /// Its numbers have scales.
+    Quantised(matmul::Matrix<'a>),
+    /// Its numbers have none.
+    Dense(dense::Matrix<'a>),
+}
+
 impl PackedMatrix {
     /// For the kernels.
-    pub(crate) fn matrix(&self) -> Matrix<'_> {
-        Matrix::new(self.format, self.shape, &self.bytes)
+    pub(crate) fn kernel(&self) -> Kernel<'_> {
+        match self.packing {
+            Packing::Quantised(format) => Kernel::Quantised(matmul::Matrix::new(format, self.shape, &self.bytes)),
+            Packing::Dense(format) => Kernel::Dense(dense::Matrix::new(format, self.shape, &self.bytes)),
+        }
     }
 }

@@ -5,8 +5,10 @@
 //! the parts between them are the template's, the messages are put back as [`Piece::Content`], and the tokenizer encodes
 //! both kinds apart. A control token that a customer types therefore stays text.
 
+mod tools;
+
 use super::tokenizer::Piece;
-use super::{ChatMessage, ChatRole, InferenceError};
+use super::{ChatMessage, ChatRole, InferenceError, Tool};
 use crate::domain::Language;
 use jiff::Timestamp;
 use minijinja::syntax::SyntaxConfig;
@@ -39,6 +41,8 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     bos: String,
     eos: String,
+    /// Whether it says what to do with functions.
+    knows_tools: bool,
 }
 
 impl fmt::Debug for ChatTemplate {
@@ -70,6 +74,7 @@ impl ChatTemplate {
         environment.set_syntax(syntax.map_err(|error| fault(&error))?);
         environment.set_fuel(Some(FUEL));
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_filter("tojson", tools::tojson);
         environment.add_function("raise_exception", |text: String| -> Result<Value, minijinja::Error> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, text))
         });
@@ -80,17 +85,23 @@ impl ChatTemplate {
             environment,
             bos: bos.to_owned(),
             eos: eos.to_owned(),
+            knows_tools: source.contains("tools"),
         })
     }
 
-    /// The prompt for the model's next turn. If `messages` begin without instructions, our own are put before them. A
-    /// template that knows no instructions gets them at the head of the first message of the user. `now` is what a
-    /// template that asks for the date is told.
+    /// The prompt for the model's next turn, with `tools` as functions that it may ask for. If `messages` begin without instructions, our own are put before them. A
+    /// template that knows no instructions gets them at the head of the first message of the user; one that knows no
+    /// functions gets them as part of the instructions. `now` is what a template that asks for the date is told.
     ///
     /// # Errors
     /// [`InferenceError::Template`] if the template refuses the messages or runs too long;
     /// [`InferenceError::BadParameter`] if there are none.
-    pub fn render(&self, messages: &[ChatMessage], now: Timestamp) -> Result<Vec<Piece>, InferenceError> {
+    pub fn render(
+        &self,
+        messages: &[ChatMessage],
+        tools: &[Tool],
+        now: Timestamp,
+    ) -> Result<Vec<Piece>, InferenceError> {
         let Some(first) = messages.first() else {
             return Err(InferenceError::BadParameter {
                 name: "messages",
@@ -99,17 +110,17 @@ impl ChatTemplate {
         };
         let mut messages = messages.to_vec();
         if first.role != ChatRole::System {
-            messages.insert(
-                0,
-                ChatMessage {
-                    role: ChatRole::System,
-                    content: instructions(&messages).to_owned(),
-                },
-            );
+            messages.insert(0, ChatMessage::new(ChatRole::System, instructions(&messages)));
         }
-        self.render_exactly(&messages, true, now)
+        let tools = if self.knows_tools {
+            tools
+        } else {
+            messages = tools::in_words(&messages, tools);
+            &[]
+        };
+        self.render_exactly(&messages, tools, true, now)
             .or_else(|refusal| match fold_instructions(&messages) {
-                Some(folded) => self.render_exactly(&folded, true, now).map_err(|_| refusal),
+                Some(folded) => self.render_exactly(&folded, tools, true, now).map_err(|_| refusal),
                 None => Err(refusal),
             })
     }
@@ -118,6 +129,7 @@ impl ChatTemplate {
     fn render_exactly(
         &self,
         messages: &[ChatMessage],
+        tools: &[Tool],
         add_generation_prompt: bool,
         now: Timestamp,
     ) -> Result<Vec<Piece>, InferenceError> {
@@ -125,14 +137,26 @@ impl ChatTemplate {
         let mut values = Vec::with_capacity(messages.len());
         for message in messages {
             let content = placeholder(&message.content, &mut contents)?;
-            values.push(context! { role => message.role.name(), content });
+            let role = message.role.name();
+            values.push(if message.tool_calls.is_empty() {
+                context! { role, content }
+            } else {
+                context! { role, content, tool_calls => tools::of_calls(&message.tool_calls, &mut contents)? }
+            });
         }
+        // Templates ask whether there are any: an empty list is not defined for some.
+        let tools = if tools.is_empty() {
+            Value::UNDEFINED
+        } else {
+            tools::of_tools(tools, &mut contents)?
+        };
         let strftime_now = move |format: String| {
             jiff::fmt::strtime::format(&format, now)
                 .map_err(|error| minijinja::Error::new(ErrorKind::InvalidOperation, error.to_string()))
         };
         let context = context! {
             messages => values,
+            tools,
             add_generation_prompt,
             bos_token => self.bos.as_str(),
             eos_token => self.eos.as_str(),

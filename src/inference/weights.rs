@@ -2,9 +2,9 @@
 
 use super::InferenceError;
 use super::gguf::{Fault, Gguf, TensorView};
-use super::layers::{Embedding, Linear, RmsNorm, Weight};
+use super::layers::{Embedding, Linear, RmsNorm};
 use super::packed::Arena;
-use candle_core::{CpuStorage, Device, Tensor};
+use candle_core::CpuStorage;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -63,7 +63,10 @@ impl<'a> Weights<'a> {
         bias: Option<&str>,
     ) -> Result<Linear, InferenceError> {
         let view = self.take(name, &[rows, columns])?;
-        let weight = self.weight(&view, (rows, columns))?;
+        let Some(weight) = self.arena.matrix(&view) else {
+            // The arena has every matrix but the one that was only to be looked up.
+            return Err(candle_core::Error::Msg(format!("{name} was not packed")).into());
+        };
         let bias = bias.map(|bias| self.numbers(bias, rows)).transpose()?;
         Ok(Linear::new(weight, bias))
     }
@@ -104,17 +107,6 @@ impl<'a> Weights<'a> {
         }
         self.taken.borrow_mut().insert(name.to_owned());
         Ok(view)
-    }
-
-    fn weight(&self, view: &TensorView<'_>, shape: (usize, usize)) -> Result<Weight, InferenceError> {
-        match self.arena.matrix(view) {
-            Some(matrix) => Ok(Weight::Packed(matrix)),
-            None => Ok(Weight::Dense(Tensor::from_vec(
-                dequantised(view)?,
-                shape,
-                &Device::Cpu,
-            )?)),
-        }
     }
 }
 

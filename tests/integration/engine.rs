@@ -15,12 +15,12 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-const QWEN: &str = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf";
+pub const QWEN: &str = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf";
 const SMOLLM: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const GEMMA: &str = "gemma-3-270m-q4_k_m.gguf";
 
 /// Models are loaded once for all tests.
-static QWEN_ENGINE: LazyLock<Engine> = LazyLock::new(|| start(QWEN));
+pub static QWEN_ENGINE: LazyLock<Engine> = LazyLock::new(|| start(QWEN));
 static SMOLLM_ENGINE: LazyLock<Engine> = LazyLock::new(|| start(SMOLLM));
 
 /// A line of a tokenizer fixture, as llama.cpp tokenises it.
@@ -33,7 +33,7 @@ struct Line {
     ids_special: Vec<u32>,
 }
 
-fn model_file(name: &str) -> PathBuf {
+pub fn model_file(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = std::env::var_os("KEFU_TEST_MODELS").map_or_else(|| root.join("models"), PathBuf::from);
     let path = folder.join(name);
@@ -100,27 +100,23 @@ fn gemma3_ids_are_those_of_llama_cpp() {
     ids_are_those_of_the_reference(GEMMA, include_str!("../fixtures/tokenize/gemma3-270m.jsonl"));
 }
 
-fn chat(question: &str, max_tokens: usize) -> GenerateRequest {
-    let message = ChatMessage {
-        role: ChatRole::User,
-        content: question.to_owned(),
-    };
-    GenerateRequest::chat(vec![message], max_tokens)
+pub fn chat(question: &str, max_tokens: usize) -> GenerateRequest {
+    GenerateRequest::chat(vec![ChatMessage::new(ChatRole::User, question)], max_tokens)
 }
 
-struct Answer {
+pub struct Answer {
     pieces: Vec<String>,
-    reason: FinishReason,
+    pub reason: FinishReason,
     usage: Usage,
 }
 
 impl Answer {
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.pieces.concat()
     }
 }
 
-fn read(stream: GenerationStream) -> Answer {
+pub fn read(stream: GenerationStream) -> Answer {
     let events: Vec<_> = futures::executor::block_on(stream.collect());
     let mut pieces = Vec::new();
     let mut end = None;
@@ -135,7 +131,7 @@ fn read(stream: GenerationStream) -> Answer {
     Answer { pieces, reason, usage }
 }
 
-fn ask(engine: &Engine, request: GenerateRequest) -> Answer {
+pub fn ask(engine: &Engine, request: GenerateRequest) -> Answer {
     read(engine.generate(request).unwrap())
 }
 

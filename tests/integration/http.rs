@@ -1,12 +1,15 @@
 //! The server over real sockets, a real database and a real index; the two models are scripted.
 
 mod client;
+mod completions;
 mod connections;
 mod doubles;
 mod errors;
 mod honesty;
 mod openai;
 mod policies;
+mod rerank;
 mod routes;
 mod streams;
 mod support;
+mod tools;

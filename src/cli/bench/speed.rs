@@ -223,6 +223,8 @@ async fn generate(
 ) -> anyhow::Result<Timing> {
     let mut stream = model.generate(GenerateRequest {
         passages: Vec::new(),
+        tools: Vec::new(),
+        constraint: None,
         prompt: Prompt::Text(text),
         sampling: Sampling::greedy(),
         max_tokens,

@@ -23,6 +23,7 @@ mod writer;
 
 pub use load::load_language_model;
 
+use super::constraint::Constraints;
 use super::models::CausalModel;
 use super::prompt::ChatTemplate;
 use super::sampler::{MAX_TOP_LOGPROBS, Sampler};
@@ -30,7 +31,7 @@ use super::stop::StopMatcher;
 use super::tokenizer::{Piece, Tokenizer};
 use super::{
     GenerateRequest, GenerationEvent, GenerationStream, InferenceError, LanguageModel, ModelInfo, Prompt, Score,
-    ScoreRequest,
+    ScoreRequest, Tool,
 };
 use crate::config::InferenceConfig;
 use crate::domain::{Clock, SystemClock};
@@ -121,6 +122,7 @@ pub struct Engine {
     info: ModelInfo,
     tokenizer: Arc<Tokenizer>,
     template: ChatTemplate,
+    constraints: Constraints,
     /// Memory for keys and values.
     pool: KvPool,
     queue: Arc<Queue>,
@@ -190,6 +192,7 @@ impl Engine {
             })?;
         Ok(Self {
             info,
+            constraints: Constraints::new(Arc::clone(&tokenizer)),
             tokenizer,
             template,
             pool,
@@ -219,7 +222,12 @@ impl Engine {
     }
 
     /// The prompt's tokens, and where those of `passages` stand that are in it.
-    fn tokenise(&self, prompt: &Prompt, passages: &[String]) -> Result<(Vec<u32>, Vec<Range<usize>>), InferenceError> {
+    fn tokenise(
+        &self,
+        prompt: &Prompt,
+        tools: &[Tool],
+        passages: &[String],
+    ) -> Result<(Vec<u32>, Vec<Range<usize>>), InferenceError> {
         let limit = self.info.context_tokens.saturating_sub(1);
         let bytes: usize = match prompt {
             Prompt::Text(text) => text.len(),
@@ -232,7 +240,7 @@ impl Engine {
         }
         let pieces = match prompt {
             Prompt::Text(text) => vec![Piece::Content(text.clone())],
-            Prompt::Chat(messages) => self.template.render(messages, SystemClock.now())?,
+            Prompt::Chat(messages) => self.template.render(messages, tools, SystemClock.now())?,
         };
         let (pieces, found) = cut(pieces, passages);
         let (tokens, places) = self.tokenizer.encode_pieces(&pieces)?;
@@ -312,7 +320,9 @@ impl LanguageModel for Engine {
         }
         let sampler = Sampler::new(request.sampling)?;
         let stop = StopMatcher::new(request.stop)?;
-        let (prompt, passages) = self.tokenise(&request.prompt, &request.passages)?;
+        let (prompt, passages) = self.tokenise(&request.prompt, &request.tools, &request.passages)?;
+        let constraint = request.constraint.as_ref();
+        let constraint = constraint.map(|form| self.constraints.begin(form)).transpose()?;
         let (events, receiver) = mpsc::channel(CHANNEL_EVENTS);
         let most = (prompt.len() + request.max_tokens.min(self.info.context_tokens)).min(self.info.context_tokens);
         self.queue.submit(Job {
@@ -322,6 +332,7 @@ impl LanguageModel for Engine {
             work: Work::Answer(Answer {
                 max_tokens: request.max_tokens,
                 sampler,
+                constraint,
                 stop,
                 top_logprobs: request.top_logprobs,
                 passages,
@@ -339,7 +350,7 @@ impl LanguageModel for Engine {
                 detail: format!("there must be at most {MAX_CONTINUATIONS}"),
             });
         }
-        let (prompt, _) = self.tokenise(&request.prompt, &[])?;
+        let (prompt, _) = self.tokenise(&request.prompt, &[], &[])?;
         let mut continuations = Vec::with_capacity(request.continuations.len());
         // Each is computed on a copy of the prompt's last page.
         let mut pages = prompt.len().div_ceil(PAGE);

@@ -1,6 +1,7 @@
 //! Requests that wait for the engine's thread: bounded, first come first served.
 
 use super::Reply;
+use crate::inference::constraint::Constrained;
 use crate::inference::sampler::Sampler;
 use crate::inference::stop::StopMatcher;
 use crate::inference::{GenerationEvent, InferenceError, Score};
@@ -44,6 +45,7 @@ pub(super) enum Work {
 pub(super) struct Answer {
     pub(super) max_tokens: usize,
     pub(super) sampler: Sampler,
+    pub(super) constraint: Option<Constrained>,
     pub(super) stop: StopMatcher,
     pub(super) top_logprobs: Option<usize>,
     /// Where passages stand in the prompt that may be taken from where they stood before.

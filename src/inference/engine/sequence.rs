@@ -6,6 +6,7 @@ use super::passage_cache::PassageCache;
 use super::queue::Answer;
 use super::scheduler::Phase;
 use super::writer::{Writer, Written};
+use crate::inference::constraint::Constrained;
 use crate::inference::kv_cache::KvCache;
 use crate::inference::models::{Places, Rows, Span};
 use crate::inference::sampler::{Sampler, logprobs};
@@ -35,6 +36,7 @@ pub(super) struct Sequence {
     max_tokens: usize,
     context_tokens: usize,
     sampler: Sampler,
+    constraint: Option<Constrained>,
     writer: Writer,
     top_logprobs: Option<usize>,
     pub(super) deadline: Option<Instant>,
@@ -74,6 +76,7 @@ impl Sequence {
             max_tokens: answer.max_tokens,
             context_tokens,
             sampler: answer.sampler,
+            constraint: answer.constraint,
             writer: Writer::new(answer.stop),
             top_logprobs: answer.top_logprobs,
             deadline,
@@ -185,9 +188,15 @@ impl Sequence {
 
     /// Chooses a token and tells the client.
     fn next_token(&mut self, logits: &[f32], tokenizer: &Tokenizer) -> Result<(u32, Progress), InferenceError> {
-        let token = self.sampler.sample(logits, &self.tokens)?;
+        let token = match &mut self.constraint {
+            Some(constraint) => self.sampler.sample(constraint.mask(logits)?, &self.tokens)?,
+            None => self.sampler.sample(logits, &self.tokens)?,
+        };
         if tokenizer.is_end(token) {
             return Ok((token, self.finish(FinishReason::Stop)));
+        }
+        if let Some(constraint) = &mut self.constraint {
+            constraint.accept(token)?;
         }
         self.tokens.push(token);
         let logprob = self.top_logprobs.map(|top| describe(logits, token, top, tokenizer));
@@ -206,6 +215,9 @@ impl Sequence {
         if stopped {
             self.done(FinishReason::Stop);
             return Ok((token, Progress::Finished));
+        }
+        if self.constraint.as_ref().is_some_and(Constrained::is_finished) {
+            return Ok((token, self.finish(FinishReason::Stop)));
         }
         if self.generated() == self.max_tokens || self.tokens.len() == self.context_tokens {
             return Ok((token, self.finish(FinishReason::Length)));

@@ -2,8 +2,8 @@ use super::fake::{Call, FAIL, FakeModel, Gate, PANIC, Part};
 use super::{Engine, EngineSettings, Reply, Shutdown};
 use crate::inference::tokenizer::tests::small;
 use crate::inference::{
-    ChatMessage, ChatRole, FinishReason, GenerateRequest, GenerationEvent, GenerationStream, InferenceError,
-    LanguageModel, ModelInfo, Prompt, Sampling, ScoreRequest, Usage,
+    ChatMessage, ChatRole, Constraint, FinishReason, GenerateRequest, GenerationEvent, GenerationStream,
+    InferenceError, LanguageModel, ModelInfo, Prompt, Sampling, ScoreRequest, Usage,
 };
 use futures::StreamExt;
 use futures::executor::block_on;
@@ -144,11 +144,10 @@ fn a_chat_is_rendered_and_typed_control_tokens_are_text() {
         prefill_chunk_tokens: CONTEXT,
         ..settings()
     });
-    let say = |role, content: &str| ChatMessage {
-        role,
-        content: content.to_owned(),
-    };
-    let messages = vec![say(ChatRole::System, "s"), say(ChatRole::User, "<|im_end|>")];
+    let messages = vec![
+        ChatMessage::new(ChatRole::System, "s"),
+        ChatMessage::new(ChatRole::User, "<|im_end|>"),
+    ];
     let stream = engine.generate(GenerateRequest::chat(messages, 5)).unwrap();
     let Part { tokens, .. } = only(gate.step());
     assert_eq!(tokens.iter().filter(|&&token| token == 262).count(), 2, "{tokens:?}");
@@ -746,4 +745,74 @@ fn a_tokenizer_of_another_model_is_refused() {
     let tokenizer = crate::inference::tokenizer::Tokenizer::new(vocabulary).unwrap();
     let refused = Engine::start(Box::new(FakeModel::free(8)), tokenizer, info(), &settings());
     assert!(matches!(refused, Err(InferenceError::Tokenizer(_))));
+}
+
+#[test]
+fn a_constrained_answer_keeps_its_form_and_ends_with_it() {
+    let engine = free(&settings());
+    let constrained = |prompt: &str, constraint: Constraint| GenerateRequest {
+        constraint: Some(constraint),
+        top_logprobs: Some(1),
+        ..request(prompt)
+    };
+    // The model would say "abc".
+    let choice = Constraint::Choice(vec!["xyz".to_owned(), "a~c".to_owned()]);
+    let answer = events(engine.generate(constrained("abc>", choice)).unwrap());
+    assert_eq!(text_of(&answer), "a~c");
+    assert_eq!(
+        (end_of(&answer).0, end_of(&answer).1.completion_tokens),
+        (FinishReason::Stop, 3)
+    );
+    // What is reported is the model's own opinion of the token that was drawn.
+    let logprobs: Vec<f32> = (answer.iter())
+        .filter_map(|event| match event {
+            GenerationEvent::Text { logprobs, .. } => logprobs.first().map(|logprob| logprob.logprob),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        logprobs[0] > -0.001 && (logprobs[1] + 10.0).abs() < 0.001,
+        "{logprobs:?}"
+    );
+    // The form is complete with the last token that is allowed.
+    let exact = GenerateRequest {
+        max_tokens: 3,
+        ..constrained("abc>", Constraint::Choice(vec!["abc".to_owned()]))
+    };
+    assert_eq!(end_of(&events(engine.generate(exact).unwrap())).0, FinishReason::Stop);
+    let wrong = constrained("abc>", Constraint::Regex("(".to_owned()));
+    assert!(matches!(
+        engine.generate(wrong).map(drop),
+        Err(InferenceError::BadParameter { name: "constraint", .. })
+    ));
+}
+
+#[test]
+fn constrained_and_free_answers_side_by_side_do_not_disturb_each_other() {
+    let sampling = |seed| Sampling {
+        temperature: 2.0,
+        presence_penalty: 1.0,
+        seed,
+        ..Sampling::greedy()
+    };
+    let asked = |number: u64| GenerateRequest {
+        sampling: sampling(number),
+        constraint: match number % 3 {
+            0 => None,
+            1 => Some(Constraint::Regex("[a-z]{2,9}~?".to_owned())),
+            _ => Some(Constraint::Substring(vec!["hello 你好 second~ one".to_owned()])),
+        },
+        ..request("hello 你好 one>")
+    };
+    let alone: Vec<String> = (0..9)
+        .map(|number| text_of(&events(free(&settings()).generate(asked(number)).unwrap())))
+        .collect();
+    let together = free(&EngineSettings {
+        parallel_requests: 9,
+        ..settings()
+    });
+    let streams: Vec<GenerationStream> = (0..9).map(|number| together.generate(asked(number)).unwrap()).collect();
+    let answers: Vec<String> = streams.into_iter().map(|stream| text_of(&events(stream))).collect();
+    assert_eq!(answers, alone);
+    assert!("hello 你好 second~ one".contains(&alone[2]) && !alone[2].is_empty());
 }

@@ -29,7 +29,6 @@ pub enum TensorType {
     Q4_K,
     Q5_K,
     Q6_K,
-    Q8_K,
 }
 
 impl TensorType {
@@ -45,7 +44,8 @@ impl TensorType {
             12 => return Ok(Self::Q4_K),
             13 => return Ok(Self::Q5_K),
             14 => return Ok(Self::Q6_K),
-            15 => return Ok(Self::Q8_K),
+            // What activations are rounded to, never weights.
+            15 => "Q8_K",
             30 => return Ok(Self::BF16),
             9 => "Q8_1",
             10 => "Q2_K",
@@ -86,7 +86,6 @@ impl TensorType {
             Self::Q4_K => GgmlDType::Q4K,
             Self::Q5_K => GgmlDType::Q5K,
             Self::Q6_K => GgmlDType::Q6K,
-            Self::Q8_K => GgmlDType::Q8K,
         }
     }
 
@@ -95,7 +94,7 @@ impl TensorType {
         match self {
             Self::F32 | Self::F16 | Self::BF16 => 1,
             Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
-            Self::Q4_K | Self::Q5_K | Self::Q6_K | Self::Q8_K => 256,
+            Self::Q4_K | Self::Q5_K | Self::Q6_K => 256,
         }
     }
 
@@ -112,7 +111,6 @@ impl TensorType {
             Self::Q4_K => 144,
             Self::Q5_K => 176,
             Self::Q6_K => 210,
-            Self::Q8_K => 292,
         }
     }
 }

@@ -86,7 +86,7 @@ impl Attention {
             (&self.key, &mut *key),
             (&self.value, &mut *value),
         ];
-        products(&mut scratch.quantised, x, self.width, list)?;
+        products(&mut scratch.quantised, x, self.width, list);
         normalise(self.query_norm.as_ref(), query, &mut scratch.head);
         normalise(self.key_norm.as_ref(), key, &mut scratch.head);
         let (rope, rotation) = (&step.ropes[self.rope], &step.rotations[self.rope]);
@@ -123,7 +123,8 @@ impl Attention {
             attended,
             self.heads * dim,
             vec![(&self.output, out)],
-        )
+        );
+        Ok(())
     }
 }
 

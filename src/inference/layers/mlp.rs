@@ -4,7 +4,6 @@ use super::linear::products;
 use super::scratch::{Scratch, room};
 use super::{Activation, Linear};
 use crate::kernels::{Level, vector};
-use candle_core::Result;
 
 /// `down(activation(gate(x)) * up(x))`.
 #[derive(Debug)]
@@ -25,13 +24,13 @@ pub(crate) struct Mlp {
 
 impl Mlp {
     /// `[tokens, width]` to the same.
-    pub(crate) fn forward(&self, x: &[f32], scratch: &mut Scratch, out: &mut [f32]) -> Result<()> {
+    pub(crate) fn forward(&self, x: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
         let numbers = x.len() / self.width * self.inner;
         let gate = room(&mut scratch.gate, numbers);
         let up = room(&mut scratch.up, numbers);
         let list = vec![(&self.gate, &mut *gate), (&self.up, &mut *up)];
-        products(&mut scratch.quantised, x, self.width, list)?;
+        products(&mut scratch.quantised, x, self.width, list);
         vector::gate(Level::detect(), self.activation, gate, up);
-        products(&mut scratch.quantised, gate, self.inner, vec![(&self.down, out)])
+        products(&mut scratch.quantised, gate, self.inner, vec![(&self.down, out)]);
     }
 }

@@ -11,7 +11,7 @@ mod scratch;
 pub(crate) use crate::kernels::vector::Activation;
 pub(crate) use attention::{Attention, Step, Window};
 pub(crate) use embedding::Embedding;
-pub(crate) use linear::{Linear, Weight, products};
+pub(crate) use linear::{Linear, products};
 pub(crate) use mlp::Mlp;
 pub(crate) use norm::RmsNorm;
 pub(crate) use rope::{Rope, RopeStyle};

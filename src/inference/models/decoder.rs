@@ -155,7 +155,7 @@ impl Layer {
         self.attention.forward(normed, (index, caches), step, scratch, added)?;
         add(x, added, self.post_attention_norm.as_ref(), normed);
         self.mlp_norm.forward(x, normed);
-        self.mlp.forward(normed, scratch, added)?;
+        self.mlp.forward(normed, scratch, added);
         add(x, added, self.post_mlp_norm.as_ref(), normed);
         Ok(())
     }
@@ -331,7 +331,7 @@ impl Decoder {
         self.output_norm.forward(&chosen, normed);
         let mut logits = vec![0f32; wanted.len() * self.embedding.vocabulary()];
         let quantised = self.buffers.scratch.quantised();
-        products(quantised, normed, width, vec![(&self.head, &mut logits[..])])?;
+        products(quantised, normed, width, vec![(&self.head, &mut logits[..])]);
         if let Some(cap) = self.logit_softcap {
             for logit in &mut logits {
                 *logit = (*logit / cap).tanh() * cap;

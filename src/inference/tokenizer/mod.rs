@@ -244,6 +244,12 @@ impl Tokenizer {
         &self.end
     }
 
+    /// Whether text is spelled by bytes, so that a piece of it has the same tokens wherever it stands.
+    #[must_use]
+    pub fn is_byte_level(&self) -> bool {
+        matches!(self.merger, Merger::BytePairs(_))
+    }
+
     /// The chat template of the file.
     #[must_use]
     pub fn chat_template(&self) -> Option<&str> {

@@ -199,11 +199,35 @@ async fn wrong_requests_get_openais_error_object() {
         (
             json!({"tools": [{"type": "function"}]}),
             400,
+            json!("tools[0].function"),
+            "missing_required_parameter",
+        ),
+        (
+            json!({"tool_choice": "required"}),
+            400,
+            json!("tool_choice"),
+            "invalid_parameter",
+        ),
+        (
+            json!({"response_format": {"type": "yaml"}}),
+            400,
+            json!("response_format"),
+            "invalid_parameter",
+        ),
+        (
+            json!({"model": "kefu", "response_format": {"type": "json_object"}}),
+            400,
+            json!("response_format"),
+            "unsupported_parameter",
+        ),
+        (
+            json!({"model": "kefu", "tools": [{"type": "function", "function": {"name": "f"}}]}),
+            400,
             json!("tools"),
             "unsupported_parameter",
         ),
         (
-            json!({"response_format": {"type": "json_object"}}),
+            json!({"response_format": {"type": "json_object"}, "tools": [{"type": "function", "function": {"name": "f"}}]}),
             400,
             json!("response_format"),
             "unsupported_parameter",
@@ -285,8 +309,28 @@ async fn embeddings_come_as_numbers_and_as_bytes() {
         .collect();
     assert_eq!(decoded, floats);
 
+    // Fewer numbers are the first ones, of norm 1 again.
+    let body = server
+        .post(
+            "/v1/embeddings",
+            &json!({"model": EMBEDDER, "input": "年费", "dimensions": 16}),
+        )
+        .await
+        .json();
+    let short: Vec<f32> = serde_json::from_value(body["data"][0]["embedding"].clone()).unwrap();
+    let norm = floats[..16].iter().map(|x| x * x).sum::<f32>().sqrt();
+    assert_eq!(short.len(), 16);
+    assert!(
+        norm < 0.999
+            && short
+                .iter()
+                .zip(&floats)
+                .all(|(short, long)| (short - long / norm).abs() < 1e-6)
+    );
+
     for (body, param) in [
-        (json!({"model": EMBEDDER, "input": "x", "dimensions": 16}), "dimensions"),
+        (json!({"model": EMBEDDER, "input": "x", "dimensions": 33}), "dimensions"),
+        (json!({"model": EMBEDDER, "input": [[1, 2], [3]]}), "input"),
         (json!({"model": EMBEDDER, "input": []}), "input"),
         (json!({"model": EMBEDDER, "input": ""}), "input"),
         (json!({"model": EMBEDDER, "input": [1, 2]}), "input"),
@@ -325,7 +369,7 @@ async fn the_models_are_listed() {
         .iter()
         .map(|model| model["id"].as_str().unwrap())
         .collect();
-    assert_eq!(ids, ["kefu", MODEL, EMBEDDER]);
+    assert_eq!(ids, ["kefu", MODEL, EMBEDDER, "kefu-reader"]);
     assert_eq!(server.get("/v1/models/kefu").await.json()["object"], "model");
     let missing = server.get("/v1/models/gpt-4").await;
     assert_eq!((missing.status, missing.code()), (404, "model_not_found".to_owned()));

@@ -1,6 +1,6 @@
 //! Who may use which route: every route with every identity under every setting that changes the answer.
 
-use super::support::{EMBEDDER, FAQ_QUESTION, KEY, REVOKED, Server};
+use super::support::{EMBEDDER, FAQ_QUESTION, KEY, MODEL, REVOKED, Server};
 use kefu::http::{Policy, RoutePolicy};
 use serde_json::json;
 
@@ -186,7 +186,9 @@ fn body_for(path: &str) -> String {
         "/api/v1/conversations/{id}/messages" => json!({"text": FAQ_QUESTION}),
         "/api/v1/conversations/{id}/rating" => json!({"score": 5}),
         "/v1/chat/completions" => json!({"model": "kefu", "messages": [{"role": "user", "content": FAQ_QUESTION}]}),
+        "/v1/completions" => json!({"model": MODEL, "prompt": "x"}),
         "/v1/embeddings" => json!({"model": EMBEDDER, "input": "x"}),
+        "/v1/rerank" => json!({"query": "x", "documents": ["y"]}),
         _ => json!({}),
     }
     .to_string()

@@ -131,7 +131,8 @@ impl Server {
         assert!(self.state.install(Services {
             assistant,
             conversations,
-            embedder
+            embedder,
+            reader: Arc::new(OverlapReader),
         }));
         self.state.set(Part::Model, PartState::Ok);
         self.state.set(Part::Index, PartState::Ok);

@@ -1,5 +1,6 @@
 //! `POST /v1/chat/completions`
 
+use super::document::ChatBody;
 use super::fields::Fields;
 use super::request::ChatRequest;
 use super::wire::Completion;
@@ -14,9 +15,9 @@ use axum::response::Response;
 ///
 /// The model `kefu` answers from the knowledge base: the last message is the question, those before it are its context;
 /// `choices[0].message.citations` holds the sources, the field `kefu` how the answer came to be. The parameters of
-/// sampling do not change its answers. Another name of `GET /v1/models` answers with that model alone.
+/// sampling do not change its answers, and it takes neither `response_format` nor `tools`. Another name of `GET /v1/models` answers with that model alone.
 #[utoipa::path(
-    post, path = "/v1/chat/completions", tag = "openai", request_body = ChatRequest,
+    post, path = "/v1/chat/completions", tag = "openai", request_body = ChatBody,
     responses(
         (status = 200, body = Completion, description = "With `stream` the same in chunks, as server-sent events"),
         (status = "4XX", body = OpenAiErrorBody, description = "The request cannot be followed as it is"),

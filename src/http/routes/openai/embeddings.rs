@@ -1,8 +1,8 @@
 //! `POST /v1/embeddings`
 
 use super::fields::Fields;
-use super::model_not_found;
-use super::request::model_name;
+use super::request::{model_name, size};
+use super::{model_not_found, unsupported};
 use crate::http::body::JsonBody;
 use crate::http::error::{ApiError, OpenAiErrorBody};
 use crate::http::state::AppState;
@@ -12,6 +12,8 @@ use axum::extract::State;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
+use serde_json::Value;
+use std::borrow::Cow;
 use utoipa::ToSchema;
 
 /// Texts in one request.
@@ -28,8 +30,9 @@ pub(in crate::http) struct EmbedRequest {
     input: Vec<String>,
     /// `float` or `base64` (little-endian 32-bit floats).
     encoding_format: Format,
-    /// The model's own number of dimensions, or nothing.
-    dimensions: Option<i64>,
+    /// Numbers in a vector: the model's own number, or fewer. Fewer are the first ones, made a vector of norm 1 again; a
+    /// model that was not trained for that finds less with them.
+    dimensions: Option<usize>,
     /// `query` for questions and for texts compared with their like (the default), `passage` for texts that answer.
     #[schema(value_type = Option<String>)]
     input_type: TextKind,
@@ -106,7 +109,7 @@ pub(crate) async fn embed(
     let data = embeddings.rows().enumerate().map(|(index, row)| EmbeddingRow {
         object: "embedding",
         index,
-        embedding: Vector::of(row, request.encoding_format),
+        embedding: Vector::of(&shortened(row, request.dimensions), request.encoding_format),
     });
     Ok(Json(EmbeddingList {
         object: "list",
@@ -117,6 +120,18 @@ pub(crate) async fn embed(
             total_tokens: embeddings.tokens,
         },
     }))
+}
+
+/// The first `dimensions` numbers, of norm 1. Source: Kusupati et al., arXiv:2205.13147, section 3.
+fn shortened(row: &[f32], dimensions: Option<usize>) -> Cow<'_, [f32]> {
+    let Some(kept) = dimensions
+        .and_then(|count| row.get(..count))
+        .filter(|kept| kept.len() < row.len())
+    else {
+        return Cow::Borrowed(row);
+    };
+    let norm = kept.iter().map(|number| number * number).sum::<f32>().sqrt();
+    Cow::Owned(kept.iter().map(|number| number / norm.max(f32::MIN_POSITIVE)).collect())
 }
 
 impl Vector {
@@ -131,10 +146,24 @@ impl Vector {
     }
 }
 
+/// The texts. Tokens of another model's vocabulary, which OpenAI takes too, mean nothing here.
+fn input(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
+    let value = fields.need("input")?;
+    let tokens = |value: &Value| value.is_number() || value.is_array();
+    if value.as_array().is_some_and(|list| list.iter().any(tokens)) {
+        return Err(unsupported(
+            "input",
+            "arrays of tokens are not supported; send 'input' as text",
+        ));
+    }
+    fields.put("input", value);
+    fields.strings("input")
+}
+
 impl EmbedRequest {
     fn read(mut fields: Fields) -> Result<Self, ApiError> {
         let model = model_name(&mut fields)?;
-        let input = fields.strings("input")?;
+        let input = input(&mut fields)?;
         if input.is_empty() || input.iter().any(String::is_empty) {
             return Err(ApiError::parameter(
                 "input",
@@ -167,7 +196,7 @@ impl EmbedRequest {
                 ));
             }
         };
-        let dimensions = fields.integer("dimensions", 1..=i64::from(u16::MAX))?;
+        let dimensions = fields.integer("dimensions", 1..=i64::from(u16::MAX))?.map(size);
         fields.ignore(&["user"]);
         fields.finish()?;
         Ok(Self {
@@ -184,8 +213,11 @@ impl EmbedRequest {
             return Err(model_not_found(&self.model));
         }
         match self.dimensions {
-            Some(asked) if usize::try_from(asked) != Ok(info.dim) => {
-                let message = format!("'dimensions' of this model is {} and cannot be changed", info.dim);
+            Some(asked) if asked > info.dim => {
+                let message = format!(
+                    "'dimensions' must lie between 1 and {}, as many as this model has",
+                    info.dim
+                );
                 Err(ApiError::parameter("dimensions", message))
             }
             _ => Ok(()),

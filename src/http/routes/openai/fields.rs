@@ -30,6 +30,11 @@ impl Fields {
         }
     }
 
+    /// Puts a field back that was looked at.
+    pub(super) fn put(&mut self, param: &str, value: Value) {
+        self.0.insert(param.to_owned(), value);
+    }
+
     /// A field of any type; `null` is as good as none.
     pub(super) fn take(&mut self, param: &str) -> Option<Value> {
         self.0.shift_remove(param).filter(|value| !value.is_null())
@@ -65,8 +70,13 @@ impl Fields {
     }
 
     pub(super) fn boolean(&mut self, param: &str) -> Result<bool, ApiError> {
+        self.boolean_or(param, false)
+    }
+
+    /// A boolean, or `default` where it is left out.
+    pub(super) fn boolean_or(&mut self, param: &str, default: bool) -> Result<bool, ApiError> {
         match self.take(param) {
-            None => Ok(false),
+            None => Ok(default),
             Some(Value::Bool(value)) => Ok(value),
             Some(_) => Err(wrong_type(param, "true or false")),
         }

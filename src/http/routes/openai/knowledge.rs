@@ -22,8 +22,8 @@ pub(super) async fn complete(
     assistant: &Arc<Assistant>,
     request: ChatRequest,
 ) -> Result<Response, ApiError> {
-    let head = Head::new(KEFU, state.now(), None, request.stream_options.include_usage);
-    let streaming = request.stream;
+    let head = Head::named(KEFU, state.now(), request.parameters.stream_options.include_usage);
+    let streaming = request.parameters.stream;
     let replies = assistant
         .reply(question(request)?)
         .map_err(|error| ApiError::from(error).with_param("messages"))?;
@@ -42,8 +42,9 @@ pub(super) async fn complete(
         index: 0,
         message: MessageOut {
             role: "assistant",
-            content: answer.words,
+            content: Some(answer.words),
             refusal: None,
+            tool_calls: Vec::new(),
             citations: Some(answer.citations),
         },
         logprobs: None,
@@ -58,8 +59,17 @@ fn question(request: ChatRequest) -> Result<Ask, ApiError> {
     if request.logprobs {
         return Err(unsupported("logprobs", "the model 'kefu' reports no log-probabilities"));
     }
-    if !request.stop.is_empty() {
+    if !request.parameters.stop.is_empty() {
         return Err(unsupported("stop", "the model 'kefu' takes no stop texts"));
+    }
+    if request.response_format.is_some() {
+        return Err(unsupported(
+            "response_format",
+            "the model 'kefu' answers in words alone",
+        ));
+    }
+    if !request.tools.list.is_empty() {
+        return Err(unsupported("tools", "the model 'kefu' calls no functions"));
     }
     let mut messages = request.messages;
     let Some(last) = messages.pop().filter(|message| message.role == ChatRole::User) else {
@@ -74,7 +84,7 @@ fn question(request: ChatRequest) -> Result<Ask, ApiError> {
         let role = match message.role {
             ChatRole::User => Role::Visitor,
             ChatRole::Assistant => Role::Assistant,
-            ChatRole::System => return None,
+            ChatRole::System | ChatRole::Tool => return None,
         };
         Some(Turn {
             role,

@@ -1,14 +1,21 @@
 //! The part of OpenAI's API that its clients expect, under `/v1`. The model `kefu` answers from the knowledge base; the
 //! name of a loaded model answers with that model alone.
-//! Source: OpenAI API reference, "Chat", "Embeddings" and "Models".
+//! Source: OpenAI API reference, "Chat", "Completions", "Embeddings" and "Models"; Jina and Cohere API references,
+//! "Rerank"; Text Embeddings Inference, `/rerank`.
 
+mod calls;
 pub(in crate::http) mod chat;
+pub(in crate::http) mod completions;
+mod document;
 pub(in crate::http) mod embeddings;
 mod fields;
 mod generation;
 mod knowledge;
+mod messages;
 pub(in crate::http) mod models;
 mod request;
+pub(in crate::http) mod rerank;
+mod tools;
 mod wire;
 
 use crate::http::error::ApiError;
@@ -16,6 +23,9 @@ use axum::http::StatusCode;
 
 /// The model name that stands for the knowledge base.
 const KEFU: &str = "kefu";
+
+/// The model name that stands for the reader.
+const READER: &str = "kefu-reader";
 
 fn model_not_found(name: &str) -> ApiError {
     let message = format!("the model '{name}' does not exist here; GET /v1/models lists those that do");

@@ -1,6 +1,6 @@
 //! `GET /v1/models`
 
-use super::{KEFU, model_not_found};
+use super::{KEFU, READER, model_not_found};
 use crate::http::error::{ApiError, OpenAiErrorBody};
 use crate::http::state::AppState;
 use axum::Json;
@@ -26,7 +26,7 @@ pub(in crate::http) struct ModelBody {
     owned_by: &'static str,
 }
 
-/// Lists `kefu`, the language model and the embedding model.
+/// Lists `kefu`, the language model, the embedding model and the reader of `/v1/rerank`.
 #[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, body = ModelList)))]
 pub(crate) async fn list(State(state): State<AppState>) -> Result<Json<ModelList>, ApiError> {
     Ok(Json(ModelList {
@@ -52,7 +52,7 @@ fn models(state: &AppState) -> Result<Vec<ModelBody>, ApiError> {
     let created = state.started().as_second();
     let names = std::iter::once(KEFU.to_owned())
         .chain(language_model)
-        .chain(std::iter::once(embedder));
+        .chain([embedder, READER.to_owned()]);
     Ok(names
         .map(|id| ModelBody {
             id,

@@ -1,10 +1,13 @@
 //! A chat request, read and checked.
 
 use super::fields::Fields;
+use super::messages;
+use super::tools::{self, Tools};
 use super::unsupported;
 use crate::http::error::ApiError;
-use crate::inference::{ChatMessage, ChatRole};
-use serde_json::Value;
+use crate::inference::{ChatMessage, Constraint, Sampling};
+use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 /// The most tokens that any model here could be asked for; the model's own context is checked when it is known.
@@ -23,7 +26,7 @@ const MAX_STOP_CHARS: usize = 256;
 const MAX_TOP_LOGPROBS: i64 = 20;
 
 /// Fields that concern OpenAI's service alone: they change nothing about an answer there either.
-const WITHOUT_MEANING: [&str; 8] = [
+pub(super) const WITHOUT_MEANING: [&str; 7] = [
     "user",
     "metadata",
     "store",
@@ -31,18 +34,24 @@ const WITHOUT_MEANING: [&str; 8] = [
     "safety_identifier",
     "prompt_cache_key",
     "prompt_cache_retention",
-    "parallel_tool_calls",
 ];
 
 /// A chat request.
-#[derive(Debug, ToSchema)]
-pub(in crate::http) struct ChatRequest {
-    /// `kefu` for the knowledge base, or a name of `GET /v1/models`.
-    #[schema(example = "kefu")]
+#[derive(Debug)]
+pub(super) struct ChatRequest {
     pub(super) model: String,
-    /// What was said, oldest first. For `kefu` the last one is the question and must be the user's.
-    #[schema(value_type = Vec<MessageIn>)]
     pub(super) messages: Vec<ChatMessage>,
+    pub(super) max_completion_tokens: Option<usize>,
+    pub(super) logprobs: bool,
+    pub(super) top_logprobs: Option<usize>,
+    pub(super) response_format: Option<Constraint>,
+    pub(super) tools: Tools,
+    pub(super) parameters: Parameters,
+}
+
+/// What chats and completions have in common.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct Parameters {
     /// 0 to 2; 1 where it is left out. `kefu` takes it and answers the same way always.
     pub(super) temperature: Option<f32>,
     /// 0 to 1.
@@ -55,16 +64,10 @@ pub(in crate::http) struct ChatRequest {
     pub(super) seed: Option<i64>,
     /// A text or up to 4 that end the answer.
     pub(super) stop: Vec<String>,
-    /// Tokens of the answer at most; `max_tokens` means the same.
-    pub(super) max_completion_tokens: Option<usize>,
     /// -2 to 2.
     pub(super) presence_penalty: Option<f32>,
     /// -2 to 2.
     pub(super) frequency_penalty: Option<f32>,
-    /// Whether to report log-probabilities.
-    pub(super) logprobs: bool,
-    /// Alternatives to report for each token, up to 20.
-    pub(super) top_logprobs: Option<usize>,
     /// Whether to send the answer piece by piece.
     pub(super) stream: bool,
     /// More of the stream.
@@ -72,20 +75,10 @@ pub(in crate::http) struct ChatRequest {
 }
 
 /// More of the stream.
-#[derive(Debug, Default, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(in crate::http) struct StreamOptions {
     /// Whether the last chunk reports the cost.
     pub(super) include_usage: bool,
-}
-
-/// One message.
-#[derive(Debug, ToSchema)]
-#[allow(dead_code, reason = "describes what `message` reads, for the document")]
-pub(in crate::http) struct MessageIn {
-    /// `system`, `developer`, `user` or `assistant`.
-    role: String,
-    /// The text, or an array of parts of type `text`.
-    content: String,
 }
 
 impl ChatRequest {
@@ -95,9 +88,9 @@ impl ChatRequest {
     /// 400 that names the field.
     pub(super) fn read(mut fields: Fields) -> Result<Self, ApiError> {
         let model = model_name(&mut fields)?;
-        let messages = messages(&mut fields)?;
-        refuse_what_is_not_there(&mut fields)?;
-        let stop = stops(&mut fields)?;
+        let messages = messages::read(&mut fields)?;
+        let tools = tools::read(&mut fields)?;
+        let response_format = response_format(&mut fields)?;
         let logprobs = fields.boolean("logprobs")?;
         let top_logprobs = fields.integer("top_logprobs", 0..=MAX_TOP_LOGPROBS)?;
         if top_logprobs.is_some() && !logprobs {
@@ -106,35 +99,77 @@ impl ChatRequest {
                 "'top_logprobs' needs 'logprobs' to be true",
             ));
         }
-        let old_name = fields.integer("max_tokens", 1..=MAX_TOKENS)?;
-        let max_tokens = fields.integer("max_completion_tokens", 1..=MAX_TOKENS)?.or(old_name);
-        let stream = fields.boolean("stream")?;
+        let old_name = max_tokens(&mut fields, "max_tokens")?;
         let request = Self {
             model,
             messages,
-            temperature: fields.number("temperature", 0.0..=2.0)?,
-            top_p: fields.number("top_p", 0.0..=1.0)?,
-            top_k: fields.integer("top_k", 0..=MAX_TOP_K)?.map(size),
-            min_p: fields.number("min_p", 0.0..=1.0)?,
-            seed: fields.integer("seed", i64::MIN..=i64::MAX)?,
-            stop,
-            max_completion_tokens: max_tokens.map(size),
-            presence_penalty: fields.number("presence_penalty", -2.0..=2.0)?,
-            frequency_penalty: fields.number("frequency_penalty", -2.0..=2.0)?,
+            max_completion_tokens: max_tokens(&mut fields, "max_completion_tokens")?.or(old_name),
             logprobs,
             top_logprobs: top_logprobs.map(size),
-            stream_options: stream_options(&mut fields, stream)?,
-            stream,
+            response_format,
+            tools,
+            parameters: Parameters::read(&mut fields)?,
         };
+        if fields.take("modalities").is_some_and(|value| value != json!(["text"])) {
+            return Err(unsupported("modalities", "only text is supported"));
+        }
         fields.ignore(&WITHOUT_MEANING);
         fields.finish()?;
         Ok(request)
     }
 }
 
+impl Parameters {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// 400 that names the field.
+    pub(super) fn read(fields: &mut Fields) -> Result<Self, ApiError> {
+        fields.integer("n", 1..=1)?;
+        if fields
+            .take("logit_bias")
+            .is_some_and(|value| value.as_object().is_none_or(|bias| !bias.is_empty()))
+        {
+            return Err(unsupported("logit_bias", "'logit_bias' is not supported"));
+        }
+        let stream = fields.boolean("stream")?;
+        Ok(Self {
+            temperature: fields.number("temperature", 0.0..=2.0)?,
+            top_p: fields.number("top_p", 0.0..=1.0)?,
+            top_k: fields.integer("top_k", 0..=MAX_TOP_K)?.map(size),
+            min_p: fields.number("min_p", 0.0..=1.0)?,
+            seed: fields.integer("seed", i64::MIN..=i64::MAX)?,
+            stop: stops(fields)?,
+            presence_penalty: fields.number("presence_penalty", -2.0..=2.0)?,
+            frequency_penalty: fields.number("frequency_penalty", -2.0..=2.0)?,
+            stream_options: stream_options(fields, stream)?,
+            stream,
+        })
+    }
+
+    /// How tokens are chosen, with OpenAI's defaults.
+    pub(super) fn sampling(&self) -> Sampling {
+        Sampling {
+            temperature: self.temperature.unwrap_or(1.0),
+            top_p: self.top_p.unwrap_or(1.0).max(f32::MIN_POSITIVE),
+            top_k: self.top_k.unwrap_or(0),
+            min_p: self.min_p.unwrap_or(0.0),
+            repetition_penalty: 1.0,
+            presence_penalty: self.presence_penalty.unwrap_or(0.0),
+            frequency_penalty: self.frequency_penalty.unwrap_or(0.0),
+            seed: self.seed.map_or_else(rand::random, i64::cast_unsigned),
+        }
+    }
+}
+
 /// A number whose range was checked.
-fn size(number: i64) -> usize {
+pub(super) fn size(number: i64) -> usize {
     usize::try_from(number).unwrap_or_default()
+}
+
+/// A number of tokens.
+pub(super) fn max_tokens(fields: &mut Fields, param: &str) -> Result<Option<usize>, ApiError> {
+    Ok(fields.integer(param, 1..=MAX_TOKENS)?.map(size))
 }
 
 pub(super) fn model_name(fields: &mut Fields) -> Result<String, ApiError> {
@@ -179,129 +214,53 @@ fn stream_options(fields: &mut Fields, stream: bool) -> Result<StreamOptions, Ap
     Ok(StreamOptions { include_usage })
 }
 
-/// Fields that would change the answer and that no model here can follow: overlooking them would be a wrong answer.
-fn refuse_what_is_not_there(fields: &mut Fields) -> Result<(), ApiError> {
-    fields.integer("n", 1..=1)?;
-    if let Some(format) = fields.take("response_format") {
-        match Fields::of("response_format", format)?.string("type")?.as_deref() {
-            Some("text") => {}
-            Some("json_object" | "json_schema") => {
-                return Err(unsupported(
-                    "response_format",
-                    "only the response format 'text' is supported",
-                ));
-            }
-            _ => {
-                return Err(ApiError::parameter(
-                    "response_format",
-                    "'response_format.type' must be 'text'",
-                ));
-            }
+/// Reads `response_format`.
+fn response_format(fields: &mut Fields) -> Result<Option<Constraint>, ApiError> {
+    let Some(value) = fields.take("response_format") else {
+        return Ok(None);
+    };
+    let mut format = Fields::of("response_format", value)?;
+    let within = |error: ApiError| error.with_param("response_format");
+    let constraint = match format.string("type").map_err(within)?.as_deref() {
+        Some("text") => None,
+        Some("json_object") => Some(Constraint::JsonObject),
+        Some("json_schema") => Some(json_schema(format.need("json_schema").map_err(within)?)?),
+        _ => {
+            let message = "'response_format.type' must be 'text', 'json_object' or 'json_schema'";
+            return Err(ApiError::parameter("response_format", message));
         }
-    }
-    for param in ["tools", "functions"] {
-        if fields
-            .take(param)
-            .is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()))
-        {
-            return Err(unsupported(param, "tools are not supported"));
-        }
-    }
-    for param in ["tool_choice", "function_call"] {
-        if fields
-            .take(param)
-            .is_some_and(|value| !matches!(value.as_str(), Some("none" | "auto")))
-        {
-            return Err(unsupported(param, "tools are not supported"));
-        }
-    }
-    if fields
-        .take("logit_bias")
-        .is_some_and(|value| value.as_object().is_none_or(|bias| !bias.is_empty()))
-    {
-        return Err(unsupported("logit_bias", "'logit_bias' is not supported"));
-    }
-    if fields
-        .take("modalities")
-        .is_some_and(|value| value != serde_json::json!(["text"]))
-    {
-        return Err(unsupported("modalities", "only text is supported"));
-    }
-    Ok(())
+    };
+    format.finish().map_err(within)?;
+    Ok(constraint)
 }
 
-fn messages(fields: &mut Fields) -> Result<Vec<ChatMessage>, ApiError> {
-    let values = fields.array("messages")?;
-    if values.is_empty() {
+fn json_schema(value: Value) -> Result<Constraint, ApiError> {
+    let param = "response_format.json_schema";
+    let within = |error: ApiError| error.with_param(param);
+    let mut fields = Fields::of(param, value)?;
+    tools::name(&mut fields, "response_format.json_schema.name")?;
+    fields.string("description").map_err(within)?;
+    let strict = fields.boolean("strict").map_err(within)?;
+    let schema = fields.take("schema").unwrap_or_else(|| json!({"type": "object"}));
+    fields.finish().map_err(within)?;
+    let Value::Object(mut schema) = schema else {
         return Err(ApiError::parameter(
-            "messages",
-            "'messages' must hold at least one message",
+            "response_format.json_schema.schema",
+            "the schema must be a JSON object",
         ));
-    }
-    values
-        .into_iter()
-        .enumerate()
-        .map(|(at, value)| message(at, value))
-        .collect()
-}
-
-fn message(at: usize, value: Value) -> Result<ChatMessage, ApiError> {
-    let param = |name: &str| format!("messages[{at}].{name}");
-    let mut fields = Fields::of(&format!("messages[{at}]"), value)?;
-    let role = match fields
-        .string("role")
-        .map_err(|error| error.with_param(param("role")))?
-        .as_deref()
-    {
-        Some("system" | "developer") => ChatRole::System,
-        Some("user") => ChatRole::User,
-        Some("assistant") => ChatRole::Assistant,
-        Some("tool" | "function") => return Err(unsupported(&param("role"), "tools are not supported")),
-        _ => {
-            let message = "the role of a message must be 'system', 'developer', 'user' or 'assistant'";
-            return Err(ApiError::parameter(param("role"), message).with_code("invalid_value"));
-        }
     };
-    let content = match fields.take("content") {
-        Some(Value::String(text)) => text,
-        Some(Value::Array(parts)) => parts
-            .into_iter()
-            .map(|part| {
-                text_of(part).ok_or_else(|| unsupported(&param("content"), "only parts of type 'text' are read"))
-            })
-            .collect::<Result<Vec<_>, _>>()?
-            .join("\n"),
-        _ => {
-            let message = "the content of a message must be a string or an array of parts";
-            return Err(ApiError::parameter(param("content"), message).with_code("invalid_type"));
-        }
-    };
-    if ["tool_calls", "function_call", "audio"]
-        .iter()
-        .any(|name| fields.take(name).is_some())
-    {
-        return Err(unsupported(&param("tool_calls"), "tools and audio are not supported"));
+    if strict {
+        schema.shift_remove("x-guidance");
+    } else {
+        schema.insert("x-guidance".to_owned(), json!({"lenient": true}));
     }
-    // What this server added to its own answers comes back when a client sends them as history.
-    fields.ignore(&["name", "refusal", "annotations", "citations"]);
-    fields
-        .finish()
-        .map_err(|error| error.with_param(format!("messages[{at}]")))?;
-    Ok(ChatMessage { role, content })
-}
-
-fn text_of(part: Value) -> Option<String> {
-    let Value::Object(mut part) = part else { return None };
-    match (part.shift_remove("type"), part.shift_remove("text")) {
-        (Some(Value::String(kind)), Some(Value::String(text))) if kind == "text" => Some(text),
-        _ => None,
-    }
+    Ok(Constraint::JsonSchema(Value::Object(schema)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::ChatRequest;
-    use crate::inference::ChatRole;
+    use crate::inference::{ChatRole, Constraint};
     use serde_json::{Value, json};
 
     fn read(extra: &Value) -> Result<ChatRequest, (String, String)> {
@@ -332,10 +291,40 @@ mod tests {
             (ChatRole::System, "a\nb")
         );
         assert_eq!(
-            (request.stop.len(), request.max_completion_tokens, request.temperature),
+            (
+                request.parameters.stop.len(),
+                request.max_completion_tokens,
+                request.parameters.temperature
+            ),
             (1, Some(5), Some(0.0))
         );
-        assert!(request.stream_options.include_usage);
+        assert!(request.parameters.stream_options.include_usage);
+    }
+
+    #[test]
+    fn formats_and_calls_are_read() {
+        let schema = |strict: bool| {
+            let format = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": strict}});
+            read(&json!({"response_format": format})).unwrap().response_format
+        };
+        assert_eq!(schema(true), Some(Constraint::JsonSchema(json!({"type": "object"}))));
+        let lenient = json!({"type": "object", "x-guidance": {"lenient": true}});
+        assert_eq!(schema(false), Some(Constraint::JsonSchema(lenient)));
+        let object = read(&json!({"response_format": {"type": "json_object"}})).unwrap();
+        assert_eq!(object.response_format, Some(Constraint::JsonObject));
+
+        let call = json!({"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}});
+        let messages = read(&json!({"messages": [
+            {"role": "assistant", "content": null, "tool_calls": [call]},
+            {"role": "tool", "content": "done", "tool_call_id": "call_1"},
+        ]}))
+        .unwrap()
+        .messages;
+        assert_eq!(messages[0].tool_calls[0].arguments, json!({"a": 1}));
+        assert_eq!(
+            (messages[1].role, messages[1].content.as_str()),
+            (ChatRole::Tool, "done")
+        );
     }
 
     #[test]
@@ -368,16 +357,37 @@ mod tests {
                 "messages[0].content",
                 "unsupported_parameter",
             ),
-            (json!({"tools": [{}]}), "tools", "unsupported_parameter"),
+            (json!({"tools": [{}]}), "tools[0].type", "unsupported_parameter"),
+            (json!({"tool_choice": "required"}), "tool_choice", "invalid_parameter"),
             (
-                json!({"tool_choice": "required"}),
-                "tool_choice",
-                "unsupported_parameter",
+                json!({"response_format": {"type": "xml"}}),
+                "response_format",
+                "invalid_parameter",
             ),
             (
-                json!({"response_format": {"type": "json_object"}}),
+                json!({"response_format": {"type": "json_schema"}}),
                 "response_format",
-                "unsupported_parameter",
+                "missing_required_parameter",
+            ),
+            (
+                json!({"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}}),
+                "response_format.json_schema.name",
+                "invalid_parameter",
+            ),
+            (
+                json!({"messages": [{"role": "tool", "content": "x", "tool_call_id": "none"}]}),
+                "messages[0].tool_call_id",
+                "invalid_parameter",
+            ),
+            (
+                json!({"messages": [{"role": "user", "content": "x", "tool_calls": [{}]}]}),
+                "messages[0].tool_calls",
+                "invalid_parameter",
+            ),
+            (
+                json!({"messages": [{"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "[]"}}]}]}),
+                "messages[0].tool_calls[0]",
+                "invalid_parameter",
             ),
             (json!({"logit_bias": {"5": 1}}), "logit_bias", "unsupported_parameter"),
             (json!({"stop": ["a", "b", "c", "d", "e"]}), "stop", "invalid_parameter"),

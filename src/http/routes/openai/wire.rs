@@ -1,7 +1,8 @@
 //! Answers in OpenAI's forms.
 
+use super::tools::ToolCallBody;
 use crate::http::wire::{Citation, UsageBody};
-use crate::inference::{FinishReason, TokenLogprob};
+use crate::inference::{FinishReason, ModelInfo, TokenLogprob};
 use axum::response::sse::Event;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -19,12 +20,21 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub(super) fn new(model: &str, created: jiff::Timestamp, fingerprint: Option<String>, include_usage: bool) -> Self {
+    /// The head of an answer of a language model.
+    pub(super) fn new(model: &ModelInfo, created: jiff::Timestamp, include_usage: bool) -> Self {
+        Self {
+            system_fingerprint: model.sha256.get(..12).map(|short| format!("fp_{short}")),
+            ..Self::named(&model.name, created, include_usage)
+        }
+    }
+
+    /// The head of an answer under `name`.
+    pub(super) fn named(name: &str, created: jiff::Timestamp, include_usage: bool) -> Self {
         Self {
             id: format!("chatcmpl-{}", Uuid::now_v7().simple()),
             created: created.as_second(),
-            model: model.to_owned(),
-            system_fingerprint: fingerprint,
+            model: name.to_owned(),
+            system_fingerprint: None,
             include_usage,
         }
     }
@@ -44,15 +54,7 @@ impl Head {
 
     /// A chunk that says something.
     pub(super) fn chunk(&self, choice: ChunkChoice, kefu: Option<Kefu>) -> Result<Event, axum::Error> {
-        self.event(
-            vec![choice],
-            if self.include_usage {
-                ChunkUsage::ToCome
-            } else {
-                ChunkUsage::LeftOut
-            },
-            kefu,
-        )
+        self.event(vec![choice], ChunkUsage::beside_words(self.include_usage), kefu)
     }
 
     /// The chunk after the last that says something, where it was asked for.
@@ -108,8 +110,12 @@ pub(in crate::http) struct Choice {
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct MessageOut {
     pub(super) role: &'static str,
-    pub(super) content: String,
+    /// Null where the model only calls functions.
+    pub(super) content: Option<String>,
     pub(super) refusal: Option<String>,
+    /// The functions that the model asks for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) tool_calls: Vec<ToolCallBody>,
     /// What the answer rests on; for the model `kefu` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) citations: Option<Vec<Citation>>,
@@ -145,7 +151,7 @@ struct Chunk<'a> {
 /// The field `usage` of a chunk, as `stream_options.include_usage` asks for it.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum ChunkUsage {
+pub(super) enum ChunkUsage {
     /// Not asked for.
     LeftOut,
     /// `null`: the last chunk has it.
@@ -155,7 +161,12 @@ enum ChunkUsage {
 }
 
 impl ChunkUsage {
-    fn is_left_out(&self) -> bool {
+    /// What a chunk that says something has.
+    pub(super) fn beside_words(asked: bool) -> Self {
+        if asked { Self::ToCome } else { Self::LeftOut }
+    }
+
+    pub(super) fn is_left_out(&self) -> bool {
         matches!(self, Self::LeftOut)
     }
 }
@@ -174,8 +185,28 @@ struct Delta {
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCallDelta>,
     #[serde(skip_serializing_if = "Option::is_none")]
     citations: Option<Vec<Citation>>,
+}
+
+/// A part of a call: the first has its id and name, the second its arguments.
+#[derive(Debug, Default, Serialize)]
+struct ToolCallDelta {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'static str>,
+    function: FunctionDelta,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct FunctionDelta {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    arguments: String,
 }
 
 impl ChunkChoice {
@@ -184,7 +215,7 @@ impl ChunkChoice {
         let delta = Delta {
             role: Some("assistant"),
             content: Some(String::new()),
-            citations: None,
+            ..Delta::default()
         };
         Self {
             delta,
@@ -202,6 +233,34 @@ impl ChunkChoice {
             logprobs,
             ..Self::default()
         }
+    }
+
+    /// Call number `index`, in two parts.
+    pub(super) fn call(index: usize, call: ToolCallBody) -> [Self; 2] {
+        let head = ToolCallDelta {
+            index,
+            id: Some(call.id),
+            r#type: Some(call.r#type),
+            function: FunctionDelta {
+                name: Some(call.function.name),
+                arguments: String::new(),
+            },
+        };
+        let arguments = ToolCallDelta {
+            index,
+            function: FunctionDelta {
+                name: None,
+                arguments: call.function.arguments,
+            },
+            ..ToolCallDelta::default()
+        };
+        [head, arguments].map(|part| Self {
+            delta: Delta {
+                tool_calls: vec![part],
+                ..Delta::default()
+            },
+            ..Self::default()
+        })
     }
 
     /// The last chunk.
@@ -242,7 +301,7 @@ pub(in crate::http) struct TopLogprob {
 }
 
 /// JSON has no infinity: a token that cannot be drawn is reported as OpenAI reports it.
-fn finite(logprob: f32) -> f32 {
+pub(super) fn finite(logprob: f32) -> f32 {
     if logprob.is_finite() { logprob } else { -9999.0 }
 }
 
