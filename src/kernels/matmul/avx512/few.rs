@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 
 /// How far ahead quants are fetched, in bytes: more than what arrives while memory answers once, as its answers are not
 /// regular. At the end of a thread's panels that reaches into what another takes, for which it is nearer then, too.
-const AHEAD: usize = 8192;
+const AHEAD: usize = 7168;
 
 /// Computes the numbers of some panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
