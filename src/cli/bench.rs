@@ -24,6 +24,10 @@ pub struct Bench {
     /// Repetitions; the median is reported
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// Let the engine guess what follows; without it, so that random prompts, whose answers repeat themselves, do not
+    /// look faster than real ones
+    #[arg(long)]
+    speculation: bool,
     #[command(flatten)]
     lengths: speed::Lengths,
 }
@@ -55,7 +59,9 @@ impl Bench {
         } else {
             Need::Search
         };
-        let app = App::open(common.settings(None)?, &common.data, &common.models, need).await?;
+        let mut settings = common.settings(None)?;
+        settings.inference.speculation = self.speculation;
+        let app = App::open(settings, &common.data, &common.models, need).await?;
         let runs = self.runs.max(1);
         let mut rows = Vec::new();
         if wants(What::Engine) {
