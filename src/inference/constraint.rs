@@ -63,7 +63,8 @@ impl Constraints {
         }
     }
 
-    /// A constraint for one answer. Cost: some milliseconds, for the first answer of a model some tenths of a second.
+    /// A constraint for one answer. Cost: some milliseconds, for the first answer of a model some tenths of a second; it
+    /// blocks.
     ///
     /// # Errors
     /// [`InferenceError::BadParameter`] for a form that is wrong, not supported or too large, under the name that the API
@@ -80,20 +81,26 @@ impl Constraints {
         let parser = factory
             .create_parser(grammar)
             .map_err(|error| refuse(first_line(&format!("{error:#}"))))?;
-        Ok(Constrained {
+        let mut constrained = Constrained {
             matcher: Matcher::new(Ok(parser)),
+            first: None,
             name,
             // What is looked for in a text is there, so nothing at all is no piece of it.
             not_empty: matches!(constraint, Constraint::Substring(_)),
             end: self.tokenizer.end_tokens().to_vec(),
             logits: Vec::new(),
-        })
+        };
+        // The first tokens cost the most to find, and a form that none fits is told from one that works.
+        constrained.first = Some(constrained.allowed()?);
+        Ok(constrained)
     }
 }
 
 /// Where an answer stands within its form.
 pub struct Constrained {
     matcher: Matcher,
+    /// The tokens that an answer may begin with, until they are asked for.
+    first: Option<SimpleVob>,
     name: &'static str,
     not_empty: bool,
     end: Vec<u32>,
@@ -116,10 +123,10 @@ impl Constrained {
     /// # Errors
     /// [`InferenceError::BadParameter`] if no token is left, or the form turns out to be too complex.
     pub fn mask(&mut self, logits: &[f32]) -> Result<&[f32], InferenceError> {
-        let mut allowed = self
-            .matcher
-            .compute_mask_or_eos()
-            .map_err(|error| self.refusal(&error))?;
+        let mut allowed = match self.first.take() {
+            Some(first) => first,
+            None => self.allowed()?,
+        };
         if self.not_empty {
             for &end in &self.end {
                 allowed.disallow_token(end);
@@ -131,12 +138,18 @@ impl Constrained {
         Ok(&self.logits)
     }
 
+    fn allowed(&mut self) -> Result<SimpleVob, InferenceError> {
+        let allowed = self.matcher.compute_mask_or_eos();
+        allowed.map_err(|error| self.refusal(&error))
+    }
+
     /// Takes the token that was chosen, which must not be one that ends the answer.
     ///
     /// # Errors
     /// [`InferenceError::BadParameter`] for a token that leads out of the form.
     pub fn accept(&mut self, token: u32) -> Result<(), InferenceError> {
         self.not_empty = false;
+        self.first = None;
         self.matcher.consume_token(token).map_err(|error| self.refusal(&error))
     }
 

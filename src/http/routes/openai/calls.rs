@@ -26,6 +26,8 @@ pub(super) enum Part {
 #[derive(Debug, Default)]
 pub(super) struct CallReader {
     names: Vec<String>,
+    /// How many calls there may be; more are passed over.
+    most: usize,
     held: String,
     /// Whether `held` begins with [`OPEN`].
     within: bool,
@@ -41,10 +43,11 @@ struct Call {
 }
 
 impl CallReader {
-    /// A reader for calls of the functions `names`. Without names all is text.
-    pub(super) fn new(names: Vec<String>) -> Self {
+    /// A reader for at most `most` calls of the functions `names`. Without names all is text.
+    pub(super) fn new(names: Vec<String>, most: usize) -> Self {
         Self {
             names,
+            most,
             ..Self::default()
         }
     }
@@ -66,8 +69,7 @@ impl CallReader {
                 let Some((call, end)) = self.complete() else { break };
                 self.held.drain(..end);
                 self.within = false;
-                self.calls += 1;
-                parts.push(call);
+                parts.extend(self.counted(call));
             } else if let Some(start) = self.held.find(OPEN) {
                 let rest = self.held.split_off(start);
                 let before = std::mem::replace(&mut self.held, rest);
@@ -89,12 +91,19 @@ impl CallReader {
         if self.within {
             self.within = false;
             if let Some(call) = self.parsed(&rest[OPEN.len()..]) {
-                self.calls += 1;
-                return vec![call];
+                return self.counted(call).into_iter().collect();
             }
             return words(rest);
         }
         words(self.trimmed(&rest))
+    }
+
+    /// The call, unless there were enough before it.
+    fn counted(&mut self, call: Part) -> Option<Part> {
+        (self.calls < self.most).then(|| {
+            self.calls += 1;
+            call
+        })
     }
 
     /// The first call in `held` with the byte where it ends. What stands between marks but is no call is no end: the mark
@@ -172,7 +181,7 @@ mod tests {
                           \"note\": \"</tool_call> 好\"}}\n</tool_call>\n<tool_call>\n{\"name\": \"bye\"}\n</tool_call>";
 
     fn reader() -> CallReader {
-        CallReader::new(vec!["order".to_owned(), "bye".to_owned()])
+        CallReader::new(vec!["order".to_owned(), "bye".to_owned()], 2)
     }
 
     /// What comes out for `pieces`, texts joined.
@@ -227,12 +236,19 @@ mod tests {
     }
 
     #[test]
+    fn calls_beyond_the_most_are_passed_over() {
+        let call = "<tool_call>{\"name\": \"bye\"}</tool_call>\n";
+        let (text, calls) = run(&[&call.repeat(3)]);
+        assert_eq!((text.as_str(), calls.len()), ("", 2));
+    }
+
+    #[test]
     fn words_come_out_as_soon_as_they_cannot_begin_a_call() {
         let mut reader = reader();
         assert_eq!(reader.push("你好 <to"), [Part::Text("你好".to_owned())]);
         assert_eq!(reader.push("ols>"), [Part::Text(" <tools>".to_owned())]);
         assert_eq!(
-            CallReader::new(Vec::new()).push("<tool_call>"),
+            CallReader::new(Vec::new(), 1).push("<tool_call>"),
             [Part::Text("<tool_call>".to_owned())]
         );
     }

@@ -34,7 +34,7 @@ pub(crate) async fn complete(
         return knowledge::complete(&state, &assistant, request).await;
     }
     match assistant.model().filter(|model| model.info().name == request.model) {
-        Some(model) => generation::complete(&state, model.as_ref(), request).await,
+        Some(model) => generation::complete(&state, model, request).await,
         None => Err(model_not_found(&request.model)),
     }
 }

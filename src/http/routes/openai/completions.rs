@@ -109,7 +109,7 @@ pub(crate) async fn complete(
     generation::check_length(request.max_tokens, info, "max_tokens")?;
     let answer = Answer::new(info, &state, &request);
     let streaming = request.parameters.stream;
-    let generation = generation::start(&state, model.as_ref(), request.into_generate(), "prompt").await?;
+    let generation = generation::start(&state, model, request.into_generate(), "prompt").await?;
     if streaming {
         Ok(sse::stream(chunks(answer, generation)))
     } else {

@@ -30,7 +30,7 @@ pub(in crate::http) struct ChatBody {
     /// `none`, `auto`, `required`, or `{"type": "function", "function": {"name": ...}}`.
     #[schema(value_type = Option<Object>)]
     tool_choice: Option<Value>,
-    /// Whether an answer may have several calls where it must have one; yes where it is left out.
+    /// Whether an answer may have several calls; yes where it is left out.
     parallel_tool_calls: Option<bool>,
     #[serde(flatten)]
     parameters: Parameters,

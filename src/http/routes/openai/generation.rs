@@ -18,6 +18,7 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The longest a generation may take, waiting included.
@@ -36,7 +37,7 @@ struct Turn {
 
 pub(super) async fn complete(
     state: &AppState,
-    model: &dyn LanguageModel,
+    model: &Arc<dyn LanguageModel>,
     request: ChatRequest,
 ) -> Result<Response, ApiError> {
     let info = model.info();
@@ -45,7 +46,10 @@ pub(super) async fn complete(
     let head = Head::new(info, state.now(), include_usage);
     let streaming = request.parameters.stream;
     let turn = Turn {
-        reader: CallReader::new(request.tools.list.iter().map(|tool| tool.name.clone()).collect()),
+        reader: CallReader::new(
+            request.tools.list.iter().map(|tool| tool.name.clone()).collect(),
+            request.tools.most,
+        ),
         named: matches!(request.tools.choice, ToolChoice::Named(_)),
     };
     let generation = start(state, model, to_generate(request, info.context_tokens)?, "messages").await?;
@@ -105,13 +109,20 @@ fn constraint(request: &ChatRequest) -> Result<Option<Constraint>, ApiError> {
 /// Begins to generate. `prompt` is what the API calls the field with the prompt.
 pub(super) async fn start(
     state: &AppState,
-    model: &dyn LanguageModel,
+    model: &Arc<dyn LanguageModel>,
     request: GenerateRequest,
     prompt: &'static str,
 ) -> Result<Generation, ApiError> {
-    let generation = model
-        .generate(request)
-        .map_err(|error| in_openai_terms(error, prompt))?;
+    let generation = if request.constraint.is_some() {
+        // A form takes some time to be understood.
+        let model = Arc::clone(model);
+        tokio::task::spawn_blocking(move || model.generate(request))
+            .await
+            .map_err(ApiError::internal)?
+    } else {
+        model.generate(request)
+    };
+    let generation = generation.map_err(|error| in_openai_terms(error, prompt))?;
     begun(watched(state.clone(), generation, prompt)).await
 }
 

@@ -64,7 +64,7 @@ pub(super) struct Tools {
     /// The functions that the model is shown.
     pub(super) list: Vec<Tool>,
     pub(super) choice: ToolChoice,
-    /// Calls in one answer at most, where it must call.
+    /// Calls in one answer at most.
     pub(super) most: usize,
 }
 
