@@ -445,11 +445,13 @@ impl Assistant {
     ) -> Result<Result<Written, DialogueError>, Gone> {
         let pairs = evidence.iter().map(|e| (e.title.as_str(), e.text.as_str()));
         let budget = self.config.passage_budget_tokens;
-        let (messages, count) = match prompt::messages(question, pairs.clone(), budget, language, model) {
+        let (messages, passages) = match prompt::messages(question, pairs.clone(), budget, language, model) {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(error.into())),
         };
+        let count = passages.len();
         let request = GenerateRequest {
+            passages,
             deadline: Some(Instant::now() + Duration::from_millis(self.config.answer_timeout_ms)),
             ..GenerateRequest::chat(messages, self.config.answer_tokens)
         };

@@ -4,8 +4,8 @@ use crate::domain::Language;
 use crate::inference::{ChatMessage, ChatRole, InferenceError, LanguageModel};
 use std::fmt::Write;
 
-/// The messages for an answer to `question` from `passages` (title, text), best first, and how many of them fit into
-/// `budget` tokens: always at least one.
+/// The messages for an answer to `question` from `passages` (title, text), best first, and those of them that fit into
+/// `budget` tokens, as they stand in the messages: always at least one.
 ///
 /// The form is the one that small models follow best: passages first, the question last, and no clause that invites a
 /// refusal, because such a clause makes a 0.5B model refuse everything. Refusing is decided before, checking after.
@@ -18,20 +18,20 @@ pub fn messages<'a>(
     budget: usize,
     language: Language,
     model: &dyn LanguageModel,
-) -> Result<(Vec<ChatMessage>, usize), InferenceError> {
+) -> Result<(Vec<ChatMessage>, Vec<String>), InferenceError> {
     let mut material = String::new();
-    let (mut used, mut count) = (0, 0);
+    let (mut used, mut entries) = (0, Vec::new());
     for (title, text) in passages {
         let entry = match language {
             Language::Zh => format!("【{title}】\n{}\n\n", text.trim()),
             Language::En => format!("[{title}]\n{}\n\n", text.trim()),
         };
         used += model.count_tokens(&entry)?;
-        if count > 0 && used > budget {
+        if !entries.is_empty() && used > budget {
             break;
         }
         material.push_str(&entry);
-        count += 1;
+        entries.push(entry);
     }
     let system = match language {
         Language::Zh => {
@@ -56,6 +56,6 @@ pub fn messages<'a>(
             ChatMessage::new(ChatRole::System, system),
             ChatMessage::new(ChatRole::User, user),
         ],
-        count,
+        entries,
     ))
 }
