@@ -29,6 +29,7 @@ impl Chat {
                 history: history.clone(),
                 past_routes: past_routes.clone(),
                 top_k: None,
+                visitor: None,
             };
             let mut events = match app.assistant.reply(ask) {
                 Ok(events) => events,

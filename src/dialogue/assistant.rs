@@ -411,13 +411,16 @@ impl Assistant {
         language: Language,
         sink: &mut Sink,
     ) -> Result<Written, Gone> {
-        let question = standalone(&ask.question, &ask.history);
+        let ask = &Ask {
+            question: standalone(&ask.question, &ask.history),
+            ..ask.clone()
+        };
         let top_k = ask.top_k.unwrap_or(self.config.top_k);
         let evidence: Vec<Evidence> = found.hits.iter().take(top_k).map(Evidence::of).collect();
         let mut written = Written::default();
         if let Some(model) = &self.model {
             match self
-                .write(&question, &evidence, language, model.as_ref(), found.kb_version, sink)
+                .write(ask, &evidence, language, model.as_ref(), found.kb_version, sink)
                 .await?
             {
                 Ok(by) => written = by,
@@ -436,7 +439,7 @@ impl Assistant {
 
     async fn write(
         &self,
-        question: &str,
+        ask: &Ask,
         evidence: &[Evidence],
         language: Language,
         model: &dyn LanguageModel,
@@ -445,12 +448,13 @@ impl Assistant {
     ) -> Result<Result<Written, DialogueError>, Gone> {
         let pairs = evidence.iter().map(|e| (e.title.as_str(), e.text.as_str()));
         let budget = self.config.passage_budget_tokens;
-        let (messages, passages) = match prompt::messages(question, pairs.clone(), budget, language, model) {
+        let (messages, passages) = match prompt::messages(&ask.question, pairs.clone(), budget, language, model) {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(error.into())),
         };
         let count = passages.len();
         let request = GenerateRequest {
+            visitor: ask.visitor.clone(),
             passages,
             deadline: Some(Instant::now() + Duration::from_millis(self.config.answer_timeout_ms)),
             ..GenerateRequest::chat(messages, self.config.answer_tokens)
@@ -459,7 +463,7 @@ impl Assistant {
             Ok(stream) => stream,
             Err(error) => return Ok(Err(error.into())),
         };
-        let grounding = Grounding::new(pairs.take(count), question);
+        let grounding = Grounding::new(pairs.take(count), &ask.question);
         let mut speaker = Speaker::new(evidence, grounding, kb_version);
         let usage = speaker.speak(stream, sink).await?;
         let info = model.info();

@@ -124,6 +124,7 @@ impl Conversations {
             .await?;
         let ask = Ask {
             question: text.to_owned(),
+            visitor: Some(conversation.id.to_string()),
             past_routes: earlier.iter().filter_map(|message| message.route).collect(),
             history: earlier
                 .into_iter()

@@ -72,6 +72,8 @@ pub struct Ask {
     pub history: Vec<Turn>,
     /// Passages to answer from; `None` for the setting.
     pub top_k: Option<usize>,
+    /// Whose question it is, where that is known: the questions of one do not hold up those of others.
+    pub visitor: Option<String>,
     /// How the replies before this one came to be, oldest first: what is unresolved again and again goes to a person.
     pub past_routes: Vec<Route>,
 }

@@ -271,6 +271,8 @@ pub struct GenerateRequest {
     pub stop: Vec<String>,
     /// Alternatives with their log-probabilities to report for each token (0: none; `None`: no log-probabilities).
     pub top_logprobs: Option<usize>,
+    /// Whose request it is: where requests wait, those of one do not hold up those of others.
+    pub visitor: Option<String>,
     /// Texts within the prompt that come again in other prompts, elsewhere: a model may take what it computed for them
     /// from there, if its settings allow.
     pub passages: Vec<String>,
@@ -292,6 +294,7 @@ impl GenerateRequest {
             max_tokens,
             stop: Vec::new(),
             top_logprobs: None,
+            visitor: None,
             passages: Vec::new(),
             deadline: None,
             tools: Vec::new(),

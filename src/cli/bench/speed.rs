@@ -222,6 +222,7 @@ async fn generate(
     began: Instant,
 ) -> anyhow::Result<Timing> {
     let mut stream = model.generate(GenerateRequest {
+        visitor: None,
         passages: Vec::new(),
         tools: Vec::new(),
         constraint: None,

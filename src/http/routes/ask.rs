@@ -128,6 +128,7 @@ impl AskBody {
             question: self.question,
             history: self.history.into_iter().map(Turn::from).collect(),
             top_k: self.top_k.map(|top_k| top_k as usize),
+            visitor: None,
             past_routes: Vec::new(),
         })
     }

@@ -329,6 +329,7 @@ impl LanguageModel for Engine {
             prompt,
             pages: most.div_ceil(PAGE),
             deadline: request.deadline,
+            visitor: request.visitor,
             work: Work::Answer(Answer {
                 max_tokens: request.max_tokens,
                 sampler,
@@ -385,6 +386,7 @@ impl LanguageModel for Engine {
             prompt,
             pages,
             deadline: request.deadline,
+            visitor: None,
             work: Work::Score(ScoreWork { continuations, reply }),
             announced: None,
         })?;

@@ -5,7 +5,7 @@ use crate::inference::constraint::Constrained;
 use crate::inference::sampler::Sampler;
 use crate::inference::stop::StopMatcher;
 use crate::inference::{GenerationEvent, InferenceError, Score};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ pub(super) struct Job {
     /// Pages of keys and values it may come to need.
     pub(super) pages: usize,
     pub(super) deadline: Option<Instant>,
+    /// Whose it is.
+    pub(super) visitor: Option<String>,
     pub(super) work: Work,
     /// The position the client was told last.
     pub(super) announced: Option<usize>,
@@ -116,6 +118,8 @@ pub(super) enum Idle {
 struct State {
     waiting: VecDeque<Job>,
     active: usize,
+    /// How many of those are each visitor's.
+    visitors: HashMap<String, usize>,
     service: Service,
     mean_seconds: f64,
 }
@@ -134,6 +138,7 @@ impl Queue {
         let state = State {
             waiting: VecDeque::new(),
             active: 0,
+            visitors: HashMap::new(),
             service: Service::Open,
             mean_seconds,
         };
@@ -195,11 +200,17 @@ impl Queue {
         state.service
     }
 
-    /// Takes the next requests for all free places, in order, as long as their pages are within `pages`; those that
-    /// nobody waits for any more are dropped, and those whose deadline has passed are told.
+    /// Takes the next requests for all free places, as long as their pages are within `pages`: in order, but those of
+    /// visitors of whom fewer are served go first. Those that nobody waits for any more are dropped, and those whose
+    /// deadline has passed are told.
     pub(super) fn take(&self, now: Instant, mut pages: usize) -> Vec<Job> {
         let mut state = self.lock();
-        let State { waiting, active, .. } = &mut *state;
+        let State {
+            waiting,
+            active,
+            visitors,
+            ..
+        } = &mut *state;
         for job in std::mem::take(waiting) {
             if job.deadline.is_some_and(|deadline| deadline <= now) {
                 job.fail(InferenceError::Deadline);
@@ -208,11 +219,20 @@ impl Queue {
             }
         }
         let mut taken = Vec::new();
-        while *active < self.parallel
-            && let Some(job) = waiting.pop_front_if(|job| job.pages <= pages)
-        {
+        while *active < self.parallel {
+            let served = |job: &Job| job.visitor.as_ref().and_then(|visitor| visitors.get(visitor)).copied();
+            let next = (0..waiting.len()).min_by_key(|&place| served(&waiting[place]));
+            let Some(job) = next
+                .filter(|&place| waiting[place].pages <= pages)
+                .and_then(|place| waiting.remove(place))
+            else {
+                break;
+            };
             pages -= job.pages;
             *active += 1;
+            if let Some(visitor) = &job.visitor {
+                *visitors.entry(visitor.clone()).or_default() += 1;
+            }
             taken.push(job);
         }
         for (place, job) in waiting.iter_mut().enumerate() {
@@ -221,9 +241,17 @@ impl Queue {
         taken
     }
 
-    /// Frees the place of a request that was served for `time`.
-    pub(super) fn finished(&self, time: Duration) {
+    /// Frees the place of a request of `visitor` that was served for `time`.
+    pub(super) fn finished(&self, visitor: Option<&str>, time: Duration) {
         let mut state = self.lock();
+        if let Some(visitor) = visitor
+            && let Some(count) = state.visitors.get_mut(visitor)
+        {
+            *count -= 1;
+            if *count == 0 {
+                state.visitors.remove(visitor);
+            }
+        }
         state.active = state.active.saturating_sub(1);
         state.mean_seconds += NEWEST * (time.as_secs_f64() - state.mean_seconds);
     }

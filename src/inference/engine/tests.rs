@@ -298,6 +298,38 @@ fn waiting_requests_learn_their_place_and_too_many_are_refused() {
 }
 
 #[test]
+fn requests_of_one_visitor_do_not_hold_up_those_of_others() {
+    let (engine, gate) = gated(&EngineSettings {
+        parallel_requests: 2,
+        queue_length: 8,
+        ..settings()
+    });
+    let of = |visitor: &str, prompt: &str| {
+        let request = GenerateRequest {
+            visitor: Some(visitor.to_owned()),
+            ..request(prompt)
+        };
+        engine.generate(request).unwrap()
+    };
+    let first = of("a", "aaaaaaaaaaaaaaaaaa>");
+    gate.wait();
+    let more = ["p>", "q>", "r>"].map(|prompt| of("a", prompt));
+    let other = of("b", "x>");
+    let calls = gate.open();
+    assert_eq!(text_of(&events(other)), "x");
+    for stream in more {
+        assert_eq!(text_of(&events(stream)).len(), 1);
+    }
+    drop(first);
+    drop(engine);
+    let order: Vec<u32> = (calls.iter().flatten())
+        .filter(|part| part.before == 0)
+        .map(|part| part.tokens[0])
+        .collect();
+    assert_eq!(order[..3], [u32::from(b'x'), u32::from(b'p'), u32::from(b'q')]);
+}
+
+#[test]
 fn a_place_in_the_queue_is_free_when_its_client_leaves() {
     let (engine, gate) = gated(&settings());
     let first = engine.generate(request("a>")).unwrap();

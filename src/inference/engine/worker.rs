@@ -45,6 +45,7 @@ pub(super) struct Worker {
 pub(super) struct Served {
     what: What,
     pages: usize,
+    visitor: Option<String>,
 }
 
 #[derive(Debug)]
@@ -198,8 +199,11 @@ impl Worker {
             }
             Work::Score(work) => What::Score(Box::new(Scoring::new(job.prompt, job.deadline, work, cache, now))),
         };
-        let pages = job.pages;
-        self.served.push(Served { what, pages });
+        self.served.push(Served {
+            what,
+            pages: job.pages,
+            visitor: job.visitor,
+        });
     }
 
     /// Puts the passages behind what `cache` holds of `prompt` into it, but for their first tokens; returns where.
@@ -337,7 +341,8 @@ impl Worker {
             What::Answer(sequence) => sequence.began,
             What::Score(scoring) => scoring.began,
         };
-        self.queue.finished(now.saturating_duration_since(began));
+        self.queue
+            .finished(served.visitor.as_deref(), now.saturating_duration_since(began));
         let What::Answer(sequence) = served.what else {
             return;
         };

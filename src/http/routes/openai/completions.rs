@@ -151,6 +151,7 @@ impl CompletionRequest {
 
     fn into_generate(self) -> GenerateRequest {
         GenerateRequest {
+            visitor: self.parameters.user.clone(),
             passages: Vec::new(),
             sampling: self.parameters.sampling(),
             prompt: Prompt::Text(self.prompt),

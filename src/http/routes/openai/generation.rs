@@ -79,6 +79,7 @@ fn to_generate(request: ChatRequest, context_tokens: usize) -> Result<GenerateRe
     let top_logprobs = request.logprobs.then_some(request.top_logprobs.unwrap_or(0));
     Ok(GenerateRequest {
         prompt: Prompt::Chat(request.messages),
+        visitor: request.parameters.user.clone(),
         passages: Vec::new(),
         sampling: request.parameters.sampling(),
         max_tokens: request.max_completion_tokens.unwrap_or(context_tokens),

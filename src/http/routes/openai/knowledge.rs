@@ -95,6 +95,7 @@ fn question(request: ChatRequest) -> Result<Ask, ApiError> {
         question: last.content,
         history: history.collect(),
         top_k: None,
+        visitor: request.parameters.user,
         past_routes: Vec::new(),
     })
 }

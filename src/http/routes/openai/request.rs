@@ -26,8 +26,7 @@ const MAX_STOP_CHARS: usize = 256;
 const MAX_TOP_LOGPROBS: i64 = 20;
 
 /// Fields that concern OpenAI's service alone: they change nothing about an answer there either.
-pub(super) const WITHOUT_MEANING: [&str; 7] = [
-    "user",
+pub(super) const WITHOUT_MEANING: [&str; 6] = [
     "metadata",
     "store",
     "service_tier",
@@ -52,6 +51,8 @@ pub(super) struct ChatRequest {
 /// What chats and completions have in common.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct Parameters {
+    /// Whose request it is: where requests wait, those of one user do not hold up those of others.
+    pub(super) user: Option<String>,
     /// 0 to 2; 1 where it is left out. `kefu` takes it and answers the same way always.
     pub(super) temperature: Option<f32>,
     /// 0 to 1.
@@ -140,6 +141,7 @@ impl Parameters {
             min_p: fields.number("min_p", 0.0..=1.0)?,
             seed: fields.integer("seed", i64::MIN..=i64::MAX)?,
             stop: stops(fields)?,
+            user: fields.string("user")?,
             presence_penalty: fields.number("presence_penalty", -2.0..=2.0)?,
             frequency_penalty: fields.number("frequency_penalty", -2.0..=2.0)?,
             stream_options: stream_options(fields, stream)?,
