@@ -51,7 +51,7 @@ const TEXT: &str = "持卡人应在账单日后的到期还款日前全额还款
 impl Bench {
     pub async fn run(self, common: &Common) -> anyhow::Result<()> {
         if self.lengths.any() && self.what != [What::Engine] {
-            bail!("--prefill, --depth and --parallel belong to `kefu bench engine`");
+            bail!("--prefill, --depth, --parallel and --rag belong to `kefu bench engine`");
         }
         let wants = |what: What| self.what.is_empty() || self.what.contains(&what);
         let need = if wants(What::Engine) || wants(What::Ask) {

@@ -16,6 +16,12 @@ use std::time::Instant;
 const GENERATED: usize = 64;
 /// Tokens of each prompt where several requests run at once.
 const PARALLEL_PROMPT: usize = 512;
+/// A prompt that answers from passages: instructions, passages, question; and what it needs with its answer.
+const RAG_INSTRUCTIONS: usize = 40;
+const RAG_PASSAGES: usize = 4;
+const RAG_PASSAGE: usize = 220;
+const RAG_QUESTION: usize = 30;
+const RAG_CONTEXT: usize = 1000;
 /// A model may end its answer before [`GENERATED`] tokens; below this many another prompt is tried.
 const FEWEST: usize = GENERATED / 2;
 /// Prompts that are tried for an answer that is long enough.
@@ -38,12 +44,16 @@ pub struct Lengths {
     /// Measure the engine with this many requests at once (512 tokens in, 64 out), separated by commas
     #[arg(long, value_delimiter = ',', value_name = "REQUESTS")]
     parallel: Vec<usize>,
+    /// Measure the time to the first word of an answer from four passages, about 950 tokens in all: new ones, the same with
+    /// another question, and the same in another order (`inference.passage_cache_mb` says whether that helps)
+    #[arg(long)]
+    rag: bool,
 }
 
 impl Lengths {
     /// Whether any row was asked for.
     pub fn any(&self) -> bool {
-        !(self.prefill.is_empty() && self.depth.is_empty() && self.parallel.is_empty())
+        self.rag || !(self.prefill.is_empty() && self.depth.is_empty() && self.parallel.is_empty())
     }
 }
 
@@ -56,6 +66,8 @@ struct Timing {
     read: f64,
     /// The first words came.
     first: f64,
+    /// The longest wait for more words once some had come.
+    pause: f64,
     end: f64,
 }
 
@@ -74,6 +86,7 @@ pub async fn measure(
         lengths.prefill.iter().max().map(|n| n + 1),
         lengths.depth.iter().max().map(|n| n + GENERATED),
         lengths.parallel.iter().max().map(|_| PARALLEL_PROMPT + GENERATED),
+        lengths.rag.then_some(RAG_CONTEXT),
     ];
     if let Some(longest) = longest.into_iter().flatten().max() {
         ensure!(
@@ -96,6 +109,48 @@ pub async fn measure(
     }
     for &requests in &lengths.parallel {
         parallel(model, &mut prompts, requests, runs, rows).await?;
+    }
+    if lengths.rag {
+        rag(model, &mut prompts, runs, rows).await?;
+    }
+    Ok(())
+}
+
+/// The time to the first word of an answer from passages.
+async fn rag(
+    model: &dyn LanguageModel,
+    prompts: &mut Prompts<'_>,
+    runs: usize,
+    rows: &mut Vec<Value>,
+) -> anyhow::Result<()> {
+    const CASES: [&str; 3] = [
+        "new passages",
+        "the same, another question",
+        "the same in another order",
+    ];
+    let mut times = [const { Vec::new() }; CASES.len()];
+    let mut tokens = [(0, 0); CASES.len()];
+    let instructions = prompts.next(RAG_INSTRUCTIONS)?;
+    for _ in 0..runs {
+        let passages = (0..RAG_PASSAGES)
+            .map(|_| prompts.next(RAG_PASSAGE))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let orders: [Vec<usize>; CASES.len()] = [vec![0, 1, 2, 3], vec![0, 1, 2, 3], vec![2, 0, 3, 1]];
+        for ((order, times), tokens) in orders.iter().zip(&mut times).zip(&mut tokens) {
+            let mut text = instructions.clone();
+            for &index in order {
+                text.push_str(&passages[index]);
+            }
+            text.push_str(&prompts.next(RAG_QUESTION)?);
+            let timing = generate_from(model, text, passages.clone(), 8, Instant::now()).await?;
+            times.push(timing.read * 1e3);
+            *tokens = (timing.prompt_tokens, timing.cached_tokens);
+        }
+    }
+    for ((case, times), (read, cached)) in CASES.iter().zip(times).zip(tokens) {
+        let name = format!("{}: first token from passages, {case}", model.info().name);
+        let facts = json!({"kind": "rag", "case": case, "prompt_tokens": read, "cached_tokens": cached});
+        rows.push(row(&name, times, "ms", facts));
     }
     Ok(())
 }
@@ -158,6 +213,7 @@ async fn parallel(
     rows: &mut Vec<Value>,
 ) -> anyhow::Result<()> {
     let (mut generated, mut all, mut firsts, mut tokens) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let mut pauses = Vec::new();
     for _ in 0..runs {
         let texts = (0..requests)
             .map(|_| prompts.next(PARALLEL_PROMPT))
@@ -172,6 +228,7 @@ async fn parallel(
         all.push((read + out) as f64 / seconds);
         let mut times: Vec<f64> = timings.iter().map(|timing| timing.first * 1e3).collect();
         firsts.push(output::percentile(&mut times, 0.5));
+        pauses.push(timings.iter().map(|timing| timing.pause * 1e3).fold(0.0, f64::max));
     }
     let name = format!(
         "{}: {requests} at once, {PARALLEL_PROMPT} tokens in, {GENERATED} out",
@@ -195,6 +252,12 @@ async fn parallel(
         firsts,
         "ms",
         facts("parallel_first"),
+    ));
+    rows.push(row(
+        &format!("{name}: longest pause of any"),
+        pauses,
+        "ms",
+        facts("parallel_pause"),
     ));
     Ok(())
 }
@@ -221,9 +284,19 @@ async fn generate(
     max_tokens: usize,
     began: Instant,
 ) -> anyhow::Result<Timing> {
+    generate_from(model, text, Vec::new(), max_tokens, began).await
+}
+
+async fn generate_from(
+    model: &dyn LanguageModel,
+    text: String,
+    passages: Vec<String>,
+    max_tokens: usize,
+    began: Instant,
+) -> anyhow::Result<Timing> {
     let mut stream = model.generate(GenerateRequest {
         visitor: None,
-        passages: Vec::new(),
+        passages,
         tools: Vec::new(),
         constraint: None,
         prompt: Prompt::Text(text),
@@ -233,14 +306,18 @@ async fn generate(
         top_logprobs: None,
         deadline: None,
     })?;
-    let (mut read, mut first) = (None, None);
+    let (mut read, mut first, mut last, mut pause) = (None, None, None, 0f64);
     while let Some(event) = stream.next().await {
         let event = event?;
         let now = began.elapsed().as_secs_f64();
         match event {
             GenerationEvent::Queued { .. } => {}
             GenerationEvent::Started { .. } => read = Some(now),
-            GenerationEvent::Text { .. } => first = first.or(Some(now)),
+            GenerationEvent::Text { .. } => {
+                first = first.or(Some(now));
+                pause = last.map_or(pause, |last: f64| pause.max(now - last));
+                last = Some(now);
+            }
             GenerationEvent::Done { usage, .. } => {
                 return Ok(Timing {
                     prompt_tokens: usage.prompt_tokens,
@@ -248,6 +325,7 @@ async fn generate(
                     completion_tokens: usage.completion_tokens,
                     read: read.context("the model did not say when it had read the prompt")?,
                     first: first.unwrap_or(now),
+                    pause,
                     end: now,
                 });
             }
@@ -400,19 +478,21 @@ mod tests {
             prefill: vec![128, 512],
             depth: vec![0, 1024],
             parallel: vec![1, 4],
+            rag: true,
         };
         let mut rows: Vec<Value> = Vec::new();
         measure(&model, &lengths, 2, &mut rows).await.unwrap();
         let kinds: Vec<&str> = rows.iter().map(|row| row["kind"].as_str().unwrap()).collect();
-        let parallel = ["parallel_generated", "parallel_all", "parallel_first"];
+        let parallel = ["parallel_generated", "parallel_all", "parallel_first", "parallel_pause"];
         let mut expected = vec!["prefill", "prefill", "decode", "decode"];
         expected.extend(parallel);
         expected.extend(parallel);
+        expected.extend(["rag"; 3]);
         assert_eq!(kinds, expected);
         assert_eq!((&rows[1]["prompt_tokens"], &rows[1]["runs"]), (&512.into(), &2.into()));
-        assert_eq!(rows[7]["tokens_generated"], 4 * 64);
-        // One to warm up, two runs of two prefills and two decodes, two runs of one and of four.
-        assert_eq!(model.seen.lock().unwrap().len(), 1 + 8 + 2 + 8);
+        assert_eq!(rows[8]["tokens_generated"], 4 * 64);
+        // One to warm up, two runs of two prefills and two decodes, two runs of one and of four, and of three from passages.
+        assert_eq!(model.seen.lock().unwrap().len(), 1 + 8 + 2 + 8 + 6);
     }
 
     #[tokio::test]

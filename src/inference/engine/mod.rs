@@ -330,7 +330,7 @@ impl LanguageModel for Engine {
             pages: most.div_ceil(PAGE),
             deadline: request.deadline,
             visitor: request.visitor,
-            work: Work::Answer(Answer {
+            work: Work::Answer(Box::new(Answer {
                 max_tokens: request.max_tokens,
                 sampler,
                 constraint,
@@ -338,7 +338,7 @@ impl LanguageModel for Engine {
                 top_logprobs: request.top_logprobs,
                 passages,
                 events,
-            }),
+            })),
             announced: None,
         })?;
         Ok(GenerationStream::new(receiver))

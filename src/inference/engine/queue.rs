@@ -38,7 +38,7 @@ pub(super) struct Job {
 /// What is wanted of the prompt.
 #[derive(Debug)]
 pub(super) enum Work {
-    Answer(Answer),
+    Answer(Box<Answer>),
     Score(ScoreWork),
 }
 
@@ -67,7 +67,8 @@ impl Job {
     fn announce(&mut self, position: usize) {
         // A client that does not read will learn its place later or not at all; nothing waits for it, and one place in
         // the channel stays free for the end.
-        if let Work::Answer(Answer { events, .. }) = &self.work
+        if let Work::Answer(answer) = &self.work
+            && let events = &answer.events
             && self.announced != Some(position)
             && events.capacity() > 1
         {

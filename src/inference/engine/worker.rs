@@ -194,7 +194,7 @@ impl Worker {
         let what = match job.work {
             Work::Answer(answer) => {
                 let begun = self.put_passages(&job.prompt, &answer.passages, cache);
-                let sequence = Sequence::new(job.prompt, job.deadline, answer, begun, self.context_tokens, now);
+                let sequence = Sequence::new(job.prompt, job.deadline, *answer, begun, self.context_tokens, now);
                 What::Answer(Box::new(sequence))
             }
             Work::Score(work) => What::Score(Box::new(Scoring::new(job.prompt, job.deadline, work, cache, now))),

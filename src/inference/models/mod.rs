@@ -69,13 +69,11 @@ impl Span<'_> {
     /// The position of each token, and how many tokens the cache counts after the pass.
     #[must_use]
     pub fn places(&self) -> (Vec<usize>, usize) {
-        match self.places {
-            Some(Places { positions, end }) => (positions.to_vec(), end),
-            None => {
-                let end = self.cache.len() + self.tokens.len();
-                ((self.cache.len()..end).collect(), end)
-            }
+        if let Some(Places { positions, end }) = self.places {
+            return (positions.to_vec(), end);
         }
+        let end = self.cache.len() + self.tokens.len();
+        ((self.cache.len()..end).collect(), end)
     }
 }
 
