@@ -118,7 +118,7 @@ fn rounding(c: &mut Criterion) {
         let mut rounded = Quantised::default();
         group.throughput(Throughput::Elements(x.len() as u64));
         group.bench_function(format!("{tokens}x{columns}"), |b| {
-            b.iter(|| rounded.fill(level, &x, columns))
+            b.iter(|| rounded.fill(level, &x, columns));
         });
     }
 }
