@@ -1,5 +1,7 @@
 //! `kefu bench`: speed on this machine, with the machine named. For figures to compare, see `benches/`.
 
+mod speed;
+
 use super::{Common, output};
 use crate::app::{App, Need};
 use crate::dialogue::{Ask, ReplyEvent};
@@ -22,6 +24,8 @@ pub struct Bench {
     /// Repetitions; the median is reported
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    #[command(flatten)]
+    lengths: speed::Lengths,
 }
 
 /// The subjects.
@@ -42,6 +46,9 @@ const TEXT: &str = "持卡人应在账单日后的到期还款日前全额还款
 
 impl Bench {
     pub async fn run(self, common: &Common) -> anyhow::Result<()> {
+        if self.lengths.any() && self.what != [What::Engine] {
+            bail!("--prefill, --depth and --parallel belong to `kefu bench engine`");
+        }
         let wants = |what: What| self.what.is_empty() || self.what.contains(&what);
         let need = if wants(What::Engine) || wants(What::Ask) {
             Need::Answers
@@ -53,7 +60,11 @@ impl Bench {
         let mut rows = Vec::new();
         if wants(What::Engine) {
             let model = app.assistant.model().context("no language model is loaded")?;
-            engine(model.as_ref(), runs, &mut rows).await?;
+            if self.lengths.any() {
+                speed::measure(model.as_ref(), &self.lengths, runs, &mut rows).await?;
+            } else {
+                engine(model.as_ref(), runs, &mut rows).await?;
+            }
         }
         if wants(What::Embed) {
             embed(app.embedder.as_ref(), runs, &mut rows).await?;
