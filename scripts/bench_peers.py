@@ -242,7 +242,8 @@ def main():
 
 if __name__ == "__main__":
     # A termination is an interruption: servers are ended and what was measured is printed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(main())
     except Stop as error:

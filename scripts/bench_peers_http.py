@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 
 # Characters of the passages of one prompt; about 950 tokens with the instructions.
-PASSAGE_CHARS = 340
+PASSAGE_CHARS = 300
 PASSAGES = 4
 CLIENTS = 8
 RUNNING = 2
