@@ -1,10 +1,12 @@
 //! The composition root: the only file that names concrete adapters.
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::dialogue::{Assistant, Conversations};
 use crate::domain::{Clock, SystemClock};
 use crate::http::{self, AppState, Part, PartState, Services};
-use crate::inference::{CrossReader, E5Embedder, Embedder, LanguageModel, Reader, load_language_model, manifest};
+use crate::inference::{
+    CrossReader, E5Embedder, Embedder, LanguageModel, Reader, RemoteModel, load_language_model, manifest,
+};
 use crate::retrieval::{Ingester, Retriever};
 use crate::storage::{SqliteStore, Store};
 use anyhow::{Context, bail};
@@ -122,11 +124,20 @@ async fn load_reader(config: &Config, embedder: Arc<E5Embedder>) -> anyhow::Resu
     Ok(Arc::new(reader.await??))
 }
 
-/// Loads the language model.
+/// Loads the language model, or takes the one of the server that the settings name.
 ///
 /// # Errors
-/// A missing or damaged file, with what to type.
+/// A missing or damaged file, with what to type; settings of a server that cannot work.
 pub async fn load_model(config: &Config, models: &Path) -> anyhow::Result<Arc<dyn LanguageModel>> {
+    let server = &config.inference.server;
+    if server.is_set() {
+        let key = config::server_key(server)?;
+        let model = RemoteModel::new(&config.inference, key.as_ref())?;
+        if let Err(error) = model.check().await {
+            tracing::warn!("{error}; answers quote passages until it answers");
+        }
+        return Ok(Arc::new(model));
+    }
     let name = language_model_name(config, models)?;
     let (path, sha256) = model_file(&name, models)?;
     let settings = config.inference.clone();

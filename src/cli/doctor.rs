@@ -81,6 +81,9 @@ impl Doctor {
             Ok(config) => {
                 findings.push(Finding::well("settings", "配置有效", "the settings are valid"));
                 models(&config, &common.models, &mut findings);
+                if config.inference.server.is_set() {
+                    findings.push(server(&config, &common.models, self.airgap).await);
+                }
                 findings.push(address(&config));
             }
             Err(error) => findings.push(Finding::bad(
@@ -139,11 +142,12 @@ fn models(config: &Config, directory: &Path, findings: &mut Vec<Finding>) {
             return;
         }
     };
-    let language = app::language_model_name(config, directory).unwrap_or_default();
-    for (name, state) in [
-        (config.inference.embedding_model.clone(), State::Wrong),
-        (language, State::Warning),
-    ] {
+    let mut needed = vec![(config.inference.embedding_model.clone(), State::Wrong)];
+    if !config.inference.server.is_set() {
+        let language = app::language_model_name(config, directory).unwrap_or_default();
+        needed.push((language, State::Warning));
+    }
+    for (name, state) in needed {
         let pull = format!("kefu models pull {name}");
         match manifest.get(&name) {
             Err(error) => {
@@ -185,6 +189,35 @@ fn models(config: &Config, directory: &Path, findings: &mut Vec<Finding>) {
                 ),
             }),
         }
+    }
+}
+
+/// The model server: whether it answers, and that it is a way out of this process.
+async fn server(config: &Config, models: &Path, airgap: bool) -> Finding {
+    let url = &config.inference.server.url;
+    let checked = async { anyhow::Ok(app::load_model(config, models).await?.check().await?) };
+    match checked.await {
+        Ok(()) if airgap => Finding::bad(
+            "server",
+            State::Warning,
+            format!("回答由模型服务器 {url} 撰写：这一处需要内网连接，没有连接时引用原文作答"),
+            format!(
+                "answers are written by the model server {url}: that needs a connection; without it they are quotations"
+            ),
+            "[inference.server] url = \"\"",
+        ),
+        Ok(()) => Finding::well(
+            "server",
+            format!("模型服务器 {url} 可用"),
+            format!("the model server {url} answers"),
+        ),
+        Err(error) => Finding::bad(
+            "server",
+            State::Warning,
+            format!("模型服务器不可用，只能引用原文作答：{error:#}"),
+            format!("answers are quotations only: {error:#}"),
+            &format!("curl {url}/models"),
+        ),
     }
 }
 

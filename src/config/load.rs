@@ -1,6 +1,6 @@
 //! Defaults, then the file, then the environment, then flags. The only place that reads the environment.
 
-use super::{Config, DEFAULT_TOML};
+use super::{Config, DEFAULT_TOML, Secret, ServerConfig};
 use std::path::{Path, PathBuf};
 
 /// What is wrong with the settings.
@@ -53,6 +53,27 @@ pub fn proxied() -> bool {
     ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
         .iter()
         .any(|name| std::env::var_os(name).is_some())
+}
+
+/// The key of the model server, where the settings name one.
+///
+/// # Errors
+/// A variable that is not set, a file that cannot be read, an empty key.
+pub fn server_key(server: &ServerConfig) -> Result<Option<Secret>, ConfigError> {
+    let invalid = |text: String| ConfigError::Invalid(vec![text]);
+    let key = if !server.api_key_env.is_empty() {
+        let name = &server.api_key_env;
+        std::env::var(name).map_err(|_| invalid(format!("inference.server.api_key_env: {name} is not set")))?
+    } else if !server.api_key_file.is_empty() {
+        let path = PathBuf::from(&server.api_key_file);
+        std::fs::read_to_string(&path).map_err(|source| ConfigError::Io { path, source })?
+    } else {
+        return Ok(None);
+    };
+    match key.trim() {
+        "" => Err(invalid("the key of inference.server is empty".to_owned())),
+        key => Ok(Some(Secret::new(key.to_owned()))),
+    }
 }
 
 fn load_from(
@@ -117,7 +138,20 @@ fn merge(table: &mut toml::Table, file: toml::Table, path: &Path) -> Result<(), 
             if !known.contains_key(&key) {
                 return Err(unknown(format!("unknown key {key} in [{room}]")));
             }
-            known.insert(key, value);
+            // A section within the section is laid over key by key, as the section is.
+            match (known.get_mut(&key), value) {
+                (Some(toml::Value::Table(inner)), toml::Value::Table(values)) => {
+                    for (name, value) in values {
+                        if !inner.contains_key(&name) {
+                            return Err(unknown(format!("unknown key {name} in [{room}.{key}]")));
+                        }
+                        inner.insert(name, value);
+                    }
+                }
+                (_, value) => {
+                    known.insert(key, value);
+                }
+            }
         }
     }
     Ok(())
@@ -132,6 +166,9 @@ fn set(table: &mut toml::Table, room: &str, key: &str, text: &str, name: &str) -
     let Some(toml::Value::Table(known)) = table.get_mut(room) else {
         return Err(fault("there is no such section"));
     };
+    if let Some((section, key)) = key.split_once("__") {
+        return set(known, section, key, text, name);
+    }
     let Some(present) = known.get(key) else {
         return Err(fault("there is no such key"));
     };
@@ -197,6 +234,59 @@ mod tests {
             panic!()
         };
         assert_eq!(faults.len(), 2, "{faults:?}");
+    }
+
+    #[test]
+    fn sections_within_sections_are_laid_over_key_by_key() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "[inference]\nserver = { url = \"http://10.0.0.7\", timeout_ms = 7 }\n";
+        std::fs::write(file.path(), text).unwrap();
+        let overrides = Overrides {
+            file: Some(file.path().to_owned()),
+            ..Overrides::default()
+        };
+        let config = load_from(&overrides, environment(&[("KEFU_INFERENCE__SERVER__MODEL", "m")])).unwrap();
+        let server = &config.inference.server;
+        assert_eq!(
+            (server.url.as_str(), server.model.as_str(), server.timeout_ms),
+            ("http://10.0.0.7", "m", 7)
+        );
+        assert_eq!(
+            server.connect_timeout_ms,
+            super::ServerConfig::default().connect_timeout_ms
+        );
+
+        std::fs::write(file.path(), "[inference.server]\nulr = \"x\"\n").unwrap();
+        let error = load_from(&overrides, environment(&[])).unwrap_err().to_string();
+        assert!(error.contains("ulr") && error.contains("inference.server"), "{error}");
+        let without_model = environment(&[("KEFU_INFERENCE__SERVER__URL", "http://10.0.0.7")]);
+        let error = load_from(&Overrides::default(), without_model).unwrap_err().to_string();
+        assert!(error.contains("inference.server.model"), "{error}");
+    }
+
+    #[test]
+    fn the_defaults_of_the_server_stand_in_one_place_and_in_the_file() {
+        let config = load_from(&Overrides::default(), environment(&[])).unwrap();
+        assert_eq!(config.inference.server, super::ServerConfig::default());
+    }
+
+    #[test]
+    fn the_key_comes_from_where_the_settings_say() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "sk-1\n").unwrap();
+        let mut server = super::ServerConfig::default();
+        assert_eq!(super::server_key(&server).unwrap(), None);
+        server.api_key_file = file.path().display().to_string();
+        assert_eq!(super::server_key(&server).unwrap().unwrap().reveal(), "sk-1");
+        std::fs::write(file.path(), " \n").unwrap();
+        assert!(super::server_key(&server).is_err());
+        server.api_key_env = "KEFU_TEST_NO_SUCH_VARIABLE".to_owned();
+        assert!(
+            super::server_key(&server)
+                .unwrap_err()
+                .to_string()
+                .contains("KEFU_TEST_NO_SUCH_VARIABLE")
+        );
     }
 
     #[test]

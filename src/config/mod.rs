@@ -2,11 +2,13 @@
 //! an unknown key or a wrong value refuses the start, with every fault named at once.
 
 mod load;
+mod secret;
 mod validate;
 
 use serde::{Deserialize, Serialize};
 
-pub use load::{ConfigError, Overrides, load, proxied};
+pub use load::{ConfigError, Overrides, load, proxied, server_key};
+pub use secret::Secret;
 
 /// The documented defaults, as `kefu doctor --print-config` shows them.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
@@ -95,6 +97,60 @@ pub struct InferenceConfig {
     pub embed_queue_length: usize,
     /// Tokens embedded in one pass.
     pub embed_batch_tokens: usize,
+    /// A model server that answers in place of the engine in this process.
+    pub server: ServerConfig,
+}
+
+/// `[inference.server]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Its address, with or without `/v1`; empty for the engine in this process.
+    pub url: String,
+    /// The model's name there.
+    pub model: String,
+    /// Environment variable that holds the key; empty for none.
+    pub api_key_env: String,
+    /// File that holds the key; empty for none.
+    pub api_key_file: String,
+    /// File (PEM) of the authorities that sign its certificate; empty for the system's.
+    pub ca_file: String,
+    /// Whether it may stand outside private networks.
+    pub allow_public: bool,
+    /// For a connection.
+    pub connect_timeout_ms: u64,
+    /// The longest silence: before the answer begins, and within it.
+    pub timeout_ms: u64,
+    /// Failures in a row after which it is left alone.
+    pub breaker_failures: u32,
+    /// How long it is left alone; chance adds up to half.
+    pub breaker_pause_ms: u64,
+}
+
+impl ServerConfig {
+    /// Whether a model server is used.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        !self.url.is_empty()
+    }
+}
+
+/// The defaults of `default.toml`.
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            model: String::new(),
+            api_key_env: String::new(),
+            api_key_file: String::new(),
+            ca_file: String::new(),
+            allow_public: false,
+            connect_timeout_ms: 2000,
+            timeout_ms: 60_000,
+            breaker_failures: 5,
+            breaker_pause_ms: 10_000,
+        }
+    }
 }
 
 /// `[retrieval]`

@@ -72,6 +72,23 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         inference.embed_batch_tokens >= 512,
         "inference.embed_batch_tokens must be at least 512",
     );
+    let server = &inference.server;
+    need(
+        !server.is_set() || !server.model.is_empty(),
+        "inference.server.model must name the model that inference.server.url serves",
+    );
+    need(
+        server.connect_timeout_ms > 0 && server.timeout_ms > 0,
+        "inference.server.connect_timeout_ms and timeout_ms must be at least 1",
+    );
+    need(
+        server.breaker_failures > 0,
+        "inference.server.breaker_failures must be at least 1",
+    );
+    need(
+        server.api_key_env.is_empty() || server.api_key_file.is_empty(),
+        "inference.server.api_key_env and api_key_file: give one of them",
+    );
     let retrieval = &config.retrieval;
     need(
         (32..=retrieval.max_passage_tokens).contains(&retrieval.passage_tokens),

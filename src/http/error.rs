@@ -355,6 +355,10 @@ impl From<InferenceError> for ApiError {
             InferenceError::Deadline => Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline", error.to_string()),
             InferenceError::Stopped => Self::failure(StatusCode::SERVICE_UNAVAILABLE, "engine_stopped", error)
                 .with_retry_after(RETRY_AFTER_DEFAULT),
+            InferenceError::Remote { retry_after, .. } => {
+                Self::failure(StatusCode::SERVICE_UNAVAILABLE, "model_unavailable", error)
+                    .with_retry_after(retry_after.unwrap_or(RETRY_AFTER_DEFAULT))
+            }
             InferenceError::Io { .. }
             | InferenceError::BadModel { .. }
             | InferenceError::Template(_)

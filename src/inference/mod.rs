@@ -12,6 +12,7 @@ mod mapped;
 pub mod models;
 mod packed;
 pub mod prompt;
+pub mod remote;
 pub mod sampler;
 pub mod stop;
 pub mod tokenizer;
@@ -19,9 +20,11 @@ mod weights;
 
 pub use encoder::{CrossReader, E5Embedder};
 pub use engine::load_language_model;
+pub use remote::RemoteModel;
 
 use async_trait::async_trait;
 use futures::Stream;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -89,6 +92,14 @@ pub enum InferenceError {
     /// The tokenizer failed.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
+    /// A model server that is not in this process failed, refuses, or cannot be reached.
+    #[error("{detail}")]
+    Remote {
+        /// What happened and what to look at.
+        detail: String,
+        /// When to try again, where that is known.
+        retry_after: Option<Duration>,
+    },
     /// The tensor library failed.
     #[error("computing: {0}")]
     Compute(#[from] candle_core::Error),
@@ -372,7 +383,7 @@ pub enum GenerationEvent {
     },
     /// The prompt was read.
     Started {
-        /// Tokens of the prompt.
+        /// Tokens of the prompt; 0 where an adapter learns that at the end only.
         prompt_tokens: usize,
         /// Of these, not computed again.
         cached_tokens: usize,
@@ -441,6 +452,14 @@ pub trait LanguageModel: Send + Sync {
     async fn score(&self, request: ScoreRequest) -> Result<Vec<Score>, InferenceError> {
         drop(request);
         Err(InferenceError::Unsupported("scoring of continuations"))
+    }
+
+    /// Whether it could answer now. The engine in this process always can; an adapter of a server asks that.
+    ///
+    /// # Errors
+    /// [`InferenceError::Remote`], with what to look at.
+    fn check(&self) -> BoxFuture<'_, Result<(), InferenceError>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 

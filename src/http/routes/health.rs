@@ -69,6 +69,16 @@ pub(crate) async fn readyz(State(state): State<AppState>, request: Request) -> R
             Err(_elapsed) => PartState::Failed(format!("no answer within {} s", PING_TIMEOUT.as_secs())),
         };
     }
+    if readiness.model == PartState::Ok
+        && let Ok(services) = state.services()
+        && let Some(model) = services.assistant.model()
+    {
+        readiness.model = match tokio::time::timeout(PING_TIMEOUT, model.check()).await {
+            Ok(Ok(())) => PartState::Ok,
+            Ok(Err(error)) => PartState::Failed(error.to_string()),
+            Err(_elapsed) => PartState::Failed(format!("no answer within {} s", PING_TIMEOUT.as_secs())),
+        };
+    }
     let local = is_local(request.extensions(), state.config());
     let ready = readiness.all_ok();
     let Readiness { model, database, index } = readiness;
