@@ -230,7 +230,7 @@ impl KvCache {
         )
     }
 
-    /// Pages that [`KvCache::make_room`] will take from the pool for `tokens` more.
+    /// Pages that making room for `tokens` more will take from the pool.
     #[must_use]
     pub fn pages_for(&self, tokens: usize) -> usize {
         let more = (self.len + tokens).div_ceil(PAGE).saturating_sub(self.pages.len());

@@ -142,8 +142,8 @@ impl Layer {
         })
     }
 
-    /// Changes the states `x`, `[tokens, width]`, to what they are after this layer.
-    fn forward(
+    /// Adds to the states `x`, `[tokens, width]`, what attention finds.
+    fn attend(
         &self,
         x: &mut [f32],
         (index, caches): (usize, &mut [&mut KvCache]),
@@ -154,10 +154,15 @@ impl Layer {
         self.attention_norm.forward(x, normed);
         self.attention.forward(normed, (index, caches), step, scratch, added)?;
         add(x, added, self.post_attention_norm.as_ref(), normed);
+        Ok(())
+    }
+
+    /// Adds what the feed-forward part makes of them.
+    fn feed(&self, x: &mut [f32], Buffers { normed, added, scratch }: &mut Buffers) {
+        let (normed, added) = (room(normed, x.len()), room(added, x.len()));
         self.mlp_norm.forward(x, normed);
         self.mlp.forward(normed, scratch, added);
         add(x, added, self.post_mlp_norm.as_ref(), normed);
-        Ok(())
     }
 }
 
@@ -292,44 +297,51 @@ impl Decoder {
                 .take(counts.len())
                 .map(|span| &mut *span.cache)
                 .collect();
-            let states = self.states(&tokens, positions, &mut caches)?;
+            let states = self.states(&tokens, positions, &mut caches, &wanted)?;
             for (cache, end) in caches.into_iter().zip(ends) {
                 cache.advance_to(end);
             }
-            logits.extend(self.logits(&states, &wanted));
+            logits.extend(self.logits(&states));
             (first, done) = next;
         }
         Ok(logits)
     }
 
-    /// The states of the tokens after the last layer.
+    /// The states of the tokens at `wanted` after the last layer.
     fn states(
         &mut self,
         tokens: &[u32],
         positions: Vec<Vec<usize>>,
         caches: &mut [&mut KvCache],
+        wanted: &[usize],
     ) -> candle_core::Result<Vec<f32>> {
+        let width = self.width;
         let step = Step::new(positions, &self.ropes);
         let mut x = self.embedding.forward(tokens)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            layer.forward(&mut x, (index, caches), &step, &mut self.buffers)?;
+            layer.attend(&mut x, (index, caches), &step, &mut self.buffers)?;
+            if index + 1 == self.layers.len() {
+                // No token attends to what comes after this: only what is asked for is computed.
+                let chosen = wanted.iter().flat_map(|&token| &x[token * width..(token + 1) * width]);
+                x = chosen.copied().collect();
+                if x.is_empty() {
+                    break;
+                }
+            }
+            layer.feed(&mut x, &mut self.buffers);
         }
         Ok(x)
     }
 
-    /// The logits of the tokens at `wanted`.
-    fn logits(&mut self, states: &[f32], wanted: &[usize]) -> Vec<f32> {
-        if wanted.is_empty() {
+    /// The logits of these states.
+    fn logits(&mut self, states: &[f32]) -> Vec<f32> {
+        if states.is_empty() {
             return Vec::new();
         }
         let width = self.width;
-        let chosen: Vec<f32> = (wanted.iter())
-            .flat_map(|&token| &states[token * width..(token + 1) * width])
-            .copied()
-            .collect();
-        let normed = room(&mut self.buffers.normed, chosen.len());
-        self.output_norm.forward(&chosen, normed);
-        let mut logits = vec![0f32; wanted.len() * self.embedding.vocabulary()];
+        let normed = room(&mut self.buffers.normed, states.len());
+        self.output_norm.forward(states, normed);
+        let mut logits = vec![0f32; states.len() / width * self.embedding.vocabulary()];
         let quantised = self.buffers.scratch.quantised();
         products(quantised, normed, width, vec![(&self.head, &mut logits[..])]);
         if let Some(cap) = self.logit_softcap {
