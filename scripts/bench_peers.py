@@ -108,11 +108,12 @@ def engine_kefu(options, name, parallel, figures):
 
 
 def add_parallel(figures, subject, kind, n, value):
-    unit = "ms" if kind == "parallel_first" else "tokens/s"
+    unit = "ms" if kind in ("parallel_first", "parallel_pause") else "tokens/s"
     what = {
         "parallel_generated": "tokens generated / whole time",
         "parallel_all": "tokens read and generated / whole time",
         "parallel_first": "first token p50",
+        "parallel_pause": "longest pause of any",
     }[kind]
     figures.add(f"{n} at once, 512 in, 64 out: {what}", unit, subject, value)
 
