@@ -2,9 +2,9 @@
 //! file an instruction set beside it, chosen at run time. The only room besides memory mapping where `unsafe` is allowed.
 
 pub mod attention;
+pub mod bidirectional;
 pub mod level;
 pub mod matmul;
-pub mod panel;
 pub mod pool;
 pub mod vector;
 

@@ -265,6 +265,10 @@ pub fn with_threads<T>(threads: usize, work: impl FnOnce() -> T) -> T {
 
 /// [`Pool::run`] on this thread's pool, or on one that threads without one have in common.
 pub fn run(pieces: usize, work: Work<'_>) {
+    if IN_POOL.with(|within| *within.borrow()) {
+        // Threads of a pool have none of their own, and need none.
+        return (0..pieces).for_each(work);
+    }
     match CURRENT.with(|current| current.borrow().clone()) {
         Some(pool) => pool.run(pieces, work),
         None => common().run(pieces, work),
@@ -285,9 +289,12 @@ pub fn run_chunks<T: Send>(data: &mut [T], len: usize, work: &(dyn Fn(usize, &mu
     });
 }
 
-/// Threads that [`run`] uses from this thread.
+/// Threads that [`run`] uses from this thread: one within a piece of work.
 #[must_use]
 pub fn threads() -> usize {
+    if IN_POOL.with(|within| *within.borrow()) {
+        return 1;
+    }
     match CURRENT.with(|current| current.borrow().clone()) {
         Some(pool) => pool.threads(),
         None => common().threads(),
@@ -400,5 +407,6 @@ mod tests {
     fn a_thread_has_the_pool_it_asked_for() {
         let inner = with_threads(3, || (threads(), with_threads(1, threads), threads()));
         assert_eq!(inner, (3, 1, 3));
+        with_threads(3, || run(9, &|_| assert_eq!(threads(), 1)));
     }
 }

@@ -175,7 +175,7 @@ fn changed_bytes_never_panic() {
             changed[at] = (state >> 24) as u8;
         }
         if let Ok(file) = Container::parse(&changed) {
-            let _ = crate::inference::encoder::model::Encoder::read(&file, crate::kernels::panel::Kernels::scalar());
+            let _ = crate::inference::encoder::model::Encoder::read(&file, crate::kernels::level::Level::scalar());
         }
     }
 }

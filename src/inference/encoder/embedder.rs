@@ -7,7 +7,7 @@ use super::tokenizer::PieceTokenizer;
 use super::{all_finite, start};
 use crate::config::InferenceConfig;
 use crate::inference::{Embedder, EmbedderInfo, Embeddings, InferenceError, TextKind};
-use crate::kernels::panel::Kernels;
+use crate::kernels::level::Level;
 use async_trait::async_trait;
 use std::path::Path;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl E5Embedder {
         }
         let bytes = std::fs::read(path).map_err(io)?;
         let file = Container::parse(&bytes).map_err(bad)?;
-        let encoder = Encoder::read(&file, Kernels::detect()).map_err(bad)?;
+        let encoder = Encoder::read(&file, Level::detect()).map_err(bad)?;
         let info = EmbedderInfo {
             name: name.to_owned(),
             dim: encoder.shape.hidden,

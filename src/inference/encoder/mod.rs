@@ -15,6 +15,7 @@ pub use embedder::E5Embedder;
 pub use reader::CrossReader;
 
 use super::InferenceError;
+use crate::kernels::pool;
 use queue::Queue;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,23 +27,10 @@ fn start<T: AsRef<[u32]> + Send + Sync + 'static>(
     threads: usize,
     compute: impl Fn(&[T]) -> Result<Vec<f32>, InferenceError> + Send + Sync + 'static,
 ) -> Result<(), InferenceError> {
-    let threads = if threads == 0 {
-        std::thread::available_parallelism().map_or(1, usize::from)
-    } else {
-        threads
-    };
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(move |i| format!("kefu-{name}-{i}"))
-        .build()
-        .map_err(|error| InferenceError::BadParameter {
-            name: "threads",
-            detail: error.to_string(),
-        })?;
     let queue = Arc::clone(queue);
     std::thread::Builder::new()
         .name(format!("kefu-{name}"))
-        .spawn(move || pool.install(|| queue.serve(compute)))
+        .spawn(move || pool::with_threads(threads, || queue.serve(compute)))
         .map_err(|source| InferenceError::Io {
             path: PathBuf::from(format!("thread kefu-{name}")),
             source,

@@ -1,21 +1,23 @@
-//! The encoder: BERT (Devlin et al., arXiv:1810.04805) over packed texts. Matrices are in panels of 32 columns, see
-//! [`crate::kernels::panel`]; a head is one panel wide, so a head's queries, keys and values are used where they lie.
+//! The encoder: BERT (Devlin et al., arXiv:1810.04805) over packed texts, tokens one after another without padding.
 //!
-//! Weights stay in 4 (or 8) bits and are unpacked panel by panel into the processor's first cache, just before they are
-//! used: a query of 14 tokens is bound by reading weights, and 13 MB of them come seven times faster than the same in
-//! f32. Sums are f32 throughout; nothing is quantised again.
+//! Weights stay in 4 (or 8) bits. What they are multiplied with is rounded to 8 bits, a scale for each 32 numbers (see
+//! [`crate::kernels::matmul`]); all else is in `f32`.
 
 use super::container::{BLOCK, BLOCK_BYTES, Container, Shape, unpack_block};
-use super::linear::{Activation, Linear, Spread};
+use super::linear::Linear;
 use super::weights::{Fault, Weights};
-use crate::kernels::panel::{Kernels, LayerNorm, Left, WIDTH};
-use rayon::prelude::*;
+use crate::kernels::bidirectional::{self, DIM};
+use crate::kernels::level::Level;
+use crate::kernels::matmul::Quantised;
+use crate::kernels::pool;
+use crate::kernels::vector::{self, LayerNorm};
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Tokens that one thread takes through the layers together. More would not fit the second-level cache (with a
-/// feed-forward width of 1536 it is 1.5 MB), fewer would unpack the weights more often.
-const PASS_TOKENS: usize = 256;
+/// Tokens that one thread takes through the layers together, or one text. More would not fit the second-level cache
+/// (with a feed-forward width of 1536 a token has 12 KB), fewer would unpack the weights more often.
+const PASS_TOKENS: usize = 192;
 
 struct Norm {
     gain: Vec<f32>,
@@ -41,7 +43,7 @@ pub(super) struct Embeddings {
 
 /// The encoder's weights.
 pub(super) struct Encoder {
-    kernels: Kernels,
+    level: Level,
     pub(super) shape: Shape,
     embeddings: Arc<Embeddings>,
     embedding_norm: Norm,
@@ -51,7 +53,7 @@ pub(super) struct Encoder {
 /// One text's part of the last layer's output.
 pub(super) struct Encoded<'a> {
     hidden: &'a [f32],
-    rows: usize,
+    width: usize,
     text: Range<usize>,
 }
 
@@ -71,24 +73,23 @@ struct Buffers {
     attended: Vec<f32>,
     added: Vec<f32>,
     wide: Vec<f32>,
+    rounded: Quantised,
 }
 
-/// What one head's attention needs beside its input.
-#[derive(Default)]
-struct HeadBuffers {
-    keys: Vec<f32>,
-    weights: Vec<f32>,
+thread_local! {
+    /// Those of this thread's last pass.
+    static BUFFERS: Cell<Buffers> = Cell::default();
 }
 
 impl Encoder {
     /// Takes the weights out of `file`.
-    pub(super) fn read(file: &Container<'_>, kernels: Kernels) -> Result<Self, Fault> {
+    pub(super) fn read(file: &Container<'_>, level: Level) -> Result<Self, Fault> {
         let shape = file.shape;
         let hidden = shape.hidden;
-        if shape.heads * WIDTH != hidden || !shape.feed_forward.is_multiple_of(WIDTH) {
+        if shape.heads * DIM != hidden || !shape.feed_forward.is_multiple_of(BLOCK) {
             return Err(format!(
                 "{} heads over a width of {hidden} and a feed-forward width of {} are not supported: heads must be \
-                 {WIDTH} wide and the feed-forward width a multiple of {WIDTH}",
+                 {DIM} wide and the feed-forward width a multiple of {BLOCK}",
                 shape.heads, shape.feed_forward
             ));
         }
@@ -98,15 +99,15 @@ impl Encoder {
         for row in positions.chunks_exact_mut(hidden) {
             row.iter_mut().zip(&types).for_each(|(x, t)| *x += t);
         }
-        Self::over(Arc::new(Embeddings { words, positions }), shape, file, kernels)
+        Self::over(Arc::new(Embeddings { words, positions }), shape, file, level)
     }
 
     /// Another encoder of the same shape over the same vocabulary, its layers from `file`.
     pub(super) fn sibling(&self, file: &impl Weights) -> Result<Self, Fault> {
-        Self::over(Arc::clone(&self.embeddings), self.shape, file, self.kernels)
+        Self::over(Arc::clone(&self.embeddings), self.shape, file, self.level)
     }
 
-    fn over(embeddings: Arc<Embeddings>, shape: Shape, file: &impl Weights, kernels: Kernels) -> Result<Self, Fault> {
+    fn over(embeddings: Arc<Embeddings>, shape: Shape, file: &impl Weights, level: Level) -> Result<Self, Fault> {
         let hidden = shape.hidden;
         let layers = (0..shape.layers)
             .map(|layer| {
@@ -124,7 +125,7 @@ impl Encoder {
             })
             .collect::<Result<Vec<_>, Fault>>()?;
         Ok(Self {
-            kernels,
+            level,
             shape,
             embeddings,
             embedding_norm: Norm::read(file, "emb.ln", hidden)?,
@@ -139,7 +140,7 @@ impl Encoder {
 
     /// `width` numbers for each of `texts`, made by `finish` from the text and its part of the last layer's output.
     ///
-    /// Works on the rayon pool it is called in: texts are dealt out to the threads where there are enough of them, else
+    /// Works on the pool of the thread that calls: passes are dealt out to the threads where there are enough texts, else
     /// the threads share each product. What a text gives does not depend on the texts beside it.
     pub(super) fn run<T: AsRef<[u32]> + Sync>(
         &self,
@@ -147,96 +148,91 @@ impl Encoder {
         width: usize,
         finish: impl Fn(&T, Encoded<'_>) -> Vec<f32> + Sync,
     ) -> Vec<f32> {
-        let threads = rayon::current_num_threads();
-        let groups = deal(texts, threads);
-        let tokens = |group: &[usize]| group.iter().map(|&text| texts[text].as_ref().len()).sum::<usize>();
-        let total: usize = texts.iter().map(|text| text.as_ref().len()).sum();
-        let longest = groups.iter().map(|group| tokens(group)).max().unwrap_or(0);
-        let mut out = vec![0.0; texts.len() * width];
-        let results: Vec<(usize, Vec<f32>)> = if threads == 1 || longest * threads * 4 > total * 5 {
-            // One thread would have 5/4 of its share or more.
-            let all: Vec<usize> = (0..texts.len()).collect();
-            self.run_group(texts, &all, Spread::Panels, &finish)
-        } else {
-            let parts = groups.par_iter().with_max_len(1);
-            parts
-                .flat_map_iter(|group| self.run_group(texts, group, Spread::Nothing, &finish))
-                .collect()
+        let passes = deal(texts, pool::threads());
+        let mut results = vec![Vec::new(); passes.texts.len()];
+        let compute = |pass: usize, results: &mut [Vec<Vec<f32>>]| {
+            results[0] = self.pass(texts, &passes.texts[pass], &finish);
         };
-        for (text, row) in results {
-            out[text * width..(text + 1) * width].copy_from_slice(&row);
+        if passes.apart {
+            pool::run_chunks(&mut results, 1, &compute);
+        } else {
+            results
+                .chunks_mut(1)
+                .enumerate()
+                .for_each(|(pass, out)| compute(pass, out));
+        }
+        let mut out = vec![0.0; texts.len() * width];
+        for (&text, row) in passes.texts.iter().flatten().zip(results.iter().flatten()) {
+            out[text * width..(text + 1) * width].copy_from_slice(row);
         }
         out
     }
 
-    /// Computes the texts of `group` in passes of about [`PASS_TOKENS`].
-    fn run_group<T: AsRef<[u32]>>(
+    /// Takes some texts through the layers together.
+    fn pass<T: AsRef<[u32]>>(
         &self,
         texts: &[T],
-        group: &[usize],
-        spread: Spread,
+        pass: &[usize],
         finish: &impl Fn(&T, Encoded<'_>) -> Vec<f32>,
-    ) -> Vec<(usize, Vec<f32>)> {
-        let mut results = Vec::with_capacity(group.len());
-        let mut buffers = Buffers::default();
-        let mut rest = group;
-        while !rest.is_empty() {
-            let mut tokens = 0;
-            let fit = rest.iter().take_while(|&&text| {
-                tokens += texts[text].as_ref().len();
-                tokens <= PASS_TOKENS
-            });
-            let (pass, later) = rest.split_at(fit.count().max(1));
-            rest = later;
-            let ids: Vec<&[u32]> = pass.iter().map(|&text| texts[text].as_ref()).collect();
-            self.forward(&ids, &mut buffers, spread);
-            let rows = ids.iter().map(|ids| ids.len()).sum();
-            let mut first = 0;
-            for (&text, ids) in pass.iter().zip(&ids) {
-                let encoded = Encoded {
-                    hidden: &buffers.hidden,
-                    rows,
-                    text: first..first + ids.len(),
-                };
-                results.push((text, finish(&texts[text], encoded)));
-                first += ids.len();
-            }
-        }
+    ) -> Vec<Vec<f32>> {
+        let ids: Vec<&[u32]> = pass.iter().map(|&text| texts[text].as_ref()).collect();
+        let mut buffers = BUFFERS.take();
+        self.forward(&ids, &mut buffers);
+        let mut first = 0;
+        let finish = |(&text, ids): (&usize, &&[u32])| {
+            let tokens = first..first + ids.len();
+            first = tokens.end;
+            let encoded = Encoded {
+                hidden: &buffers.hidden,
+                width: self.shape.hidden,
+                text: tokens,
+            };
+            finish(&texts[text], encoded)
+        };
+        let results = pass.iter().zip(&ids).map(finish).collect();
+        BUFFERS.set(buffers);
         results
     }
 
     /// Leaves the last layer's output in `buffers.hidden`: the texts' tokens one after another.
-    fn forward(&self, texts: &[&[u32]], buffers: &mut Buffers, spread: Spread) {
-        let rows = texts.iter().map(|ids| ids.len()).sum();
-        let kernels = self.kernels;
+    fn forward(&self, texts: &[&[u32]], buffers: &mut Buffers) {
+        let (level, width, inner) = (self.level, self.shape.hidden, self.shape.feed_forward);
+        let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
+        let rows = lengths.iter().sum();
         let Buffers {
             hidden,
             attended,
             added,
             wide,
+            rounded,
         } = buffers;
         for buffer in [&mut *hidden, attended, added] {
-            buffer.resize(rows * self.shape.hidden, 0.0);
+            buffer.resize(rows * width, 0.0);
         }
-        wide.resize(rows * self.shape.feed_forward.max(3 * self.shape.hidden), 0.0);
-        self.look_up(texts, rows, hidden, added);
-        kernels.add_layer_norm(hidden, added, rows, self.norm(&self.embedding_norm));
+        wide.resize(rows * inner.max(3 * width), 0.0);
+        self.look_up(texts, hidden, added);
+        vector::add_layer_norm(level, hidden, added, self.norm(&self.embedding_norm));
         for layer in &self.layers {
-            let combined = &mut wide[..rows * layer.queries_keys_values.columns()];
-            layer
-                .queries_keys_values
-                .apply(kernels, (hidden, rows), combined, Activation::None, spread);
-            self.attend(texts, rows, combined, attended, spread);
-            layer
-                .attention_out
-                .apply(kernels, (attended, rows), added, Activation::None, spread);
-            kernels.add_layer_norm(hidden, added, rows, self.norm(&layer.attention_norm));
-            let inner = &mut wide[..rows * self.shape.feed_forward];
-            layer.up.apply(kernels, (hidden, rows), inner, Activation::Gelu, spread);
-            layer
-                .down
-                .apply(kernels, (inner, rows), added, Activation::None, spread);
-            kernels.add_layer_norm(hidden, added, rows, self.norm(&layer.out_norm));
+            let combined = &mut wide[..rows * 3 * width];
+            rounded.fill(level, hidden, width);
+            layer.queries_keys_values.apply(level, rounded, combined);
+            let attention = bidirectional::Texts {
+                numbers: combined,
+                heads: self.shape.heads,
+                lengths: &lengths,
+            };
+            bidirectional::attend(level, attention, attended);
+            rounded.fill(level, attended, width);
+            layer.attention_out.apply(level, rounded, added);
+            vector::add_layer_norm(level, hidden, added, self.norm(&layer.attention_norm));
+            let wide = &mut wide[..rows * inner];
+            rounded.fill(level, hidden, width);
+            layer.up.apply(level, rounded, wide);
+            rounded.fill_with(level, (rows, inner), &|row, out| {
+                vector::gelu(level, &wide[row * inner..(row + 1) * inner], out);
+            });
+            layer.down.apply(level, rounded, added);
+            vector::add_layer_norm(level, hidden, added, self.norm(&layer.out_norm));
         }
     }
 
@@ -249,54 +245,17 @@ impl Encoder {
     }
 
     /// Word vectors into `words`, those of position and token type into `places`.
-    fn look_up(&self, texts: &[&[u32]], rows: usize, words: &mut [f32], places: &mut [f32]) {
-        let panels = self.shape.hidden / WIDTH;
+    fn look_up(&self, texts: &[&[u32]], words: &mut [f32], places: &mut [f32]) {
+        let width = self.shape.hidden;
+        let blocks = width / BLOCK;
+        let rows = words.chunks_exact_mut(width).zip(places.chunks_exact_mut(width));
         let ids = texts.iter().flat_map(|ids| ids.iter().enumerate());
-        for (row, (position, &id)) in ids.enumerate() {
-            let blocks = &self.embeddings.words[id as usize * panels..(id as usize + 1) * panels];
-            for (panel, block) in blocks.iter().enumerate() {
-                let at = (panel * rows + row) * WIDTH;
-                let mut numbers = [0.0; BLOCK];
-                unpack_block(block, &mut numbers);
-                words[at..at + WIDTH].copy_from_slice(&numbers);
-                let place = position * self.shape.hidden + panel * WIDTH;
-                places[at..at + WIDTH].copy_from_slice(&self.embeddings.positions[place..place + WIDTH]);
+        for ((words, places), (position, &id)) in rows.zip(ids) {
+            let word = &self.embeddings.words[id as usize * blocks..(id as usize + 1) * blocks];
+            for (block, numbers) in word.iter().zip(words.as_chunks_mut::<BLOCK>().0) {
+                unpack_block(block, numbers);
             }
-        }
-    }
-
-    /// Attention of every token to its own text, head by head.
-    ///
-    /// Source: Vaswani et al., arXiv:1706.03762, section 3.2.
-    fn attend(&self, texts: &[&[u32]], rows: usize, combined: &[f32], out: &mut [f32], spread: Spread) {
-        let size = rows * WIDTH;
-        let head = |buffers: &mut HeadBuffers, (head, out): (usize, &mut [f32])| {
-            let part = |kind: usize| {
-                &combined[(kind * self.shape.heads + head) * size..(kind * self.shape.heads + head + 1) * size]
-            };
-            let mut first = 0;
-            for ids in texts {
-                let range = first * WIDTH..(first + ids.len()) * WIDTH;
-                let (queries, keys, values) = (
-                    &part(0)[range.clone()],
-                    &part(1)[range.clone()],
-                    &part(2)[range.clone()],
-                );
-                attend_text(self.kernels, (queries, keys, values), &mut out[range], buffers);
-                first += ids.len();
-            }
-        };
-        match spread {
-            Spread::Panels => out
-                .par_chunks_mut(size)
-                .enumerate()
-                .for_each_init(HeadBuffers::default, head),
-            Spread::Nothing => {
-                let mut buffers = HeadBuffers::default();
-                out.chunks_mut(size)
-                    .enumerate()
-                    .for_each(|chunk| head(&mut buffers, chunk));
-            }
+            places.copy_from_slice(&self.embeddings.positions[position * width..(position + 1) * width]);
         }
     }
 }
@@ -307,26 +266,19 @@ impl Encoded<'_> {
         self.text.len()
     }
 
-    /// The output of one token, panel after panel.
-    pub(super) fn token(&self, token: usize) -> impl Iterator<Item = f32> {
-        let row = (self.text.start + token) * WIDTH;
-        self.hidden
-            .chunks_exact(self.rows * WIDTH)
-            .flat_map(move |panel| panel[row..row + WIDTH].iter().copied())
+    /// The output of one token.
+    pub(super) fn token(&self, token: usize) -> &[f32] {
+        &self.hidden[(self.text.start + token) * self.width..][..self.width]
     }
 
     /// The mean of the tokens.
     pub(super) fn mean(&self) -> Vec<f32> {
-        let mut mean = Vec::new();
-        for panel in self.hidden.chunks_exact(self.rows * WIDTH) {
-            let mut sums = [0.0_f32; WIDTH];
-            for row in panel[self.text.start * WIDTH..self.text.end * WIDTH]
-                .as_chunks::<WIDTH>()
-                .0
-            {
-                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-            }
-            mean.extend(sums.map(|sum| sum / self.text.len() as f32));
+        let mut mean = vec![0.0; self.width];
+        for token in 0..self.tokens() {
+            mean.iter_mut().zip(self.token(token)).for_each(|(sum, x)| *sum += x);
+        }
+        for sum in &mut mean {
+            *sum /= self.tokens() as f32;
         }
         mean
     }
@@ -342,51 +294,33 @@ impl Encoded<'_> {
     }
 }
 
-/// One head's attention within one text: `[n, WIDTH]` each.
-fn attend_text(
-    kernels: Kernels,
-    (queries, keys, values): (&[f32], &[f32], &[f32]),
-    out: &mut [f32],
-    buffers: &mut HeadBuffers,
-) {
-    let n = queries.len() / WIDTH;
-    let panels = n.div_ceil(WIDTH);
-    buffers.weights.clear();
-    buffers.weights.resize(panels * n * WIDTH, 0.0);
-    buffers.keys.resize(WIDTH * WIDTH, 0.0);
-    let left = Left {
-        data: queries,
-        rows: n,
-        stride: n * WIDTH,
+/// How a batch is cut.
+struct Passes {
+    /// The texts of each pass.
+    texts: Vec<Vec<usize>>,
+    /// Whether each thread takes passes of its own; else all threads take one pass after another.
+    apart: bool,
+}
+
+/// Cuts a batch for so many threads.
+fn deal<T: AsRef<[u32]>>(texts: &[T], threads: usize) -> Passes {
+    let length = |text: usize| texts[text].as_ref().len();
+    let total: usize = (0..texts.len()).map(length).sum();
+    let rounds = total.div_ceil(threads * PASS_TOKENS);
+    let dealt = deal_evenly(texts, rounds * threads);
+    let longest = dealt.iter().map(|pass| pass.iter().copied().map(length).sum()).max();
+    // If one thread had 5/4 of its share or more, the threads had better share the work otherwise.
+    let apart = threads > 1 && longest.unwrap_or(0) * rounds * threads * 4 <= total * 5;
+    let texts = if apart {
+        dealt
+    } else {
+        deal_evenly(texts, total.div_ceil(threads * PASS_TOKENS))
     };
-    for (keys, weights) in keys
-        .chunks(WIDTH * WIDTH)
-        .zip(buffers.weights.chunks_exact_mut(n * WIDTH))
-    {
-        buffers.keys.fill(0.0);
-        for (j, key) in keys.as_chunks::<WIDTH>().0.iter().enumerate() {
-            for (d, x) in key.iter().enumerate() {
-                buffers.keys[d * WIDTH + j] = *x;
-            }
-        }
-        kernels.add_product(left, WIDTH, &buffers.keys, weights);
-    }
-    kernels.softmax(&mut buffers.weights, n, n, 1.0 / (WIDTH as f32).sqrt());
-    out.fill(0.0);
-    kernels.add_product(
-        Left {
-            data: &buffers.weights,
-            rows: n,
-            stride: n * WIDTH,
-        },
-        n,
-        values,
-        out,
-    );
+    Passes { texts, apart }
 }
 
 /// Deals texts out to `hands` groups of nearly equal token counts: the longest first, each to the group with least.
-fn deal<T: AsRef<[u32]>>(texts: &[T], hands: usize) -> Vec<Vec<usize>> {
+fn deal_evenly<T: AsRef<[u32]>>(texts: &[T], hands: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..texts.len()).collect();
     order.sort_by_key(|&text| std::cmp::Reverse(texts[text].as_ref().len()));
     let mut groups = vec![(0_usize, Vec::new()); hands.max(1)];
@@ -410,7 +344,7 @@ mod tests {
     #[test]
     fn texts_are_dealt_out_evenly_and_completely() {
         let texts: Vec<Vec<u32>> = [5, 1, 9, 3, 3, 7, 2].iter().map(|n| vec![0; *n]).collect();
-        let groups = deal(&texts, 2);
+        let groups = deal_evenly(&texts, 2);
         let mut all: Vec<usize> = groups.iter().flatten().copied().collect();
         all.sort_unstable();
         assert_eq!(all, (0..7).collect::<Vec<_>>());

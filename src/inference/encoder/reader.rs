@@ -218,7 +218,7 @@ impl Heads {
 
     fn of(&self, input: &Input, encoded: &Encoded<'_>) -> Vec<f32> {
         let (first, mean) = self.answers.split_at(self.answers.len() / 2);
-        let log_odds = self.answers_bias + dot(encoded.token(0), first) + dot(encoded.mean().into_iter(), mean);
+        let log_odds = self.answers_bias + dot(encoded.token(0), first) + dot(&encoded.mean(), mean);
         let (begin, end) = self.span.split_at(self.span.len() / 2);
         let tokens = input.text..encoded.tokens() - 1;
         let begins: Vec<f32> = tokens.clone().map(|t| dot(encoded.token(t), begin)).collect();
@@ -237,8 +237,8 @@ fn clipped(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 
-fn dot(a: impl Iterator<Item = f32>, b: &[f32]) -> f32 {
-    a.zip(b).map(|(x, y)| x * y).sum()
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
 /// First and last token of the span with the highest sum of scores, at most [`MAX_ANSWER_TOKENS`] long.

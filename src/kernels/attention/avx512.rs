@@ -3,7 +3,7 @@
 #![allow(clippy::needless_range_loop)] // The loops run over registers; an iterator hides that from the reader.
 
 use super::{BLOCK, LANES, LOWEST, Row, Task};
-use crate::kernels::panel::exp_negative;
+use crate::kernels::vector::exp_negative;
 use half::f16;
 use std::arch::x86_64::{
     __m512, _mm256_loadu_si256, _mm512_add_ps, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_mov_ps,

@@ -3,7 +3,7 @@
 #![allow(clippy::inline_always)] // Inlining is what gives each instruction set its own copy.
 
 use super::{BLOCK, LANES, LOWEST, Row, Task};
-use crate::kernels::panel::exp_negative;
+use crate::kernels::vector::exp_negative;
 use half::slice::HalfFloatSliceExt;
 
 /// What a row has summed so far.

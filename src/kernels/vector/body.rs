@@ -2,8 +2,8 @@
 
 #![allow(clippy::inline_always)] // Inlining is what gives each instruction set its own copy.
 
-use super::Activation;
-use crate::kernels::panel::exp_negative;
+use super::functions::{self, exp_negative};
+use super::{Activation, LayerNorm};
 
 const LANES: usize = 16;
 
@@ -55,6 +55,60 @@ pub(super) fn gate(activation: Activation, gate: &mut [f32], up: &[f32]) {
             for (gate, up) in gate.iter_mut().zip(up) {
                 *gate = gelu_tanh(*gate) * up;
             }
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) fn gelu(x: &[f32], out: &mut [f32]) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out = functions::gelu::<false>(*x);
+    }
+}
+
+/// As [`gelu`], where a product and a sum are one instruction.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) fn gelu_fused(x: &[f32], out: &mut [f32]) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out = functions::gelu::<true>(*x);
+    }
+}
+
+/// The sum of `of` each number, in as many lanes as hide the latency of a sum.
+#[inline(always)]
+fn sum(row: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [0f32; 4 * LANES];
+    let (lanes, rest) = row.as_chunks::<{ 4 * LANES }>();
+    for lane in lanes {
+        for (sum, x) in sums.iter_mut().zip(lane) {
+            *sum += of(*x);
+        }
+    }
+    for (sum, x) in sums.iter_mut().zip(rest) {
+        *sum += of(*x);
+    }
+    let mut folded = [0f32; LANES];
+    for quarter in sums.as_chunks::<LANES>().0 {
+        for (sum, x) in folded.iter_mut().zip(quarter) {
+            *sum += x;
+        }
+    }
+    folded.iter().sum()
+}
+
+#[inline(always)]
+pub(super) fn add_layer_norm(values: &mut [f32], added: &[f32], norm: LayerNorm<'_>) {
+    let columns = norm.gain.len();
+    for (row, added) in values.chunks_exact_mut(columns).zip(added.chunks_exact(columns)) {
+        for (x, added) in row.iter_mut().zip(added) {
+            *x += added;
+        }
+        let mean = sum(row, |x| x) / columns as f32;
+        let variance = sum(row, |x| (x - mean) * (x - mean)) / columns as f32;
+        let factor = 1.0 / (variance + norm.epsilon).sqrt();
+        for ((x, gain), bias) in row.iter_mut().zip(norm.gain).zip(norm.bias) {
+            *x = (*x - mean) * factor * gain + bias;
         }
     }
 }

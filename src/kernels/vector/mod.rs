@@ -1,11 +1,13 @@
-//! What is computed number by number between the products of a decoder, row-major.
+//! What is computed number by number between products, row-major.
 
 mod body;
+mod functions;
 #[cfg(test)]
 mod tests;
 
 use super::level::{Level, Set};
 use super::pool;
+pub(super) use functions::exp_negative;
 
 /// Numbers a thread takes at a time.
 const BATCH: usize = 16_384;
@@ -17,6 +19,17 @@ pub enum Activation {
     Silu,
     /// The Gaussian error linear unit in its tanh form (arXiv:1606.08415): `GeGLU`.
     GeluTanh,
+}
+
+/// The parameters of a layer norm.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerNorm<'a> {
+    /// One factor a column.
+    pub gain: &'a [f32],
+    /// One summand a column.
+    pub bias: &'a [f32],
+    /// Added to the variance.
+    pub epsilon: f32,
 }
 
 macro_rules! dispatch {
@@ -40,7 +53,7 @@ macro_rules! dispatch {
 macro_rules! compiled_for {
     ($module:ident, $features:literal) => {
         mod $module {
-            use super::{Activation, body};
+            use super::{Activation, LayerNorm, body};
 
             #[target_feature(enable = $features)]
             pub(super) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
@@ -50,6 +63,16 @@ macro_rules! compiled_for {
             #[target_feature(enable = $features)]
             pub(super) fn gate(activation: Activation, gate: &mut [f32], up: &[f32]) {
                 body::gate(activation, gate, up);
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) fn gelu(x: &[f32], out: &mut [f32]) {
+                body::gelu_fused(x, out);
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) fn add_layer_norm(values: &mut [f32], added: &[f32], norm: LayerNorm<'_>) {
+                body::add_layer_norm(values, added, norm);
             }
         }
     };
@@ -88,5 +111,37 @@ pub fn gate(level: Level, activation: Activation, gate: &mut [f32], up: &[f32]) 
     pool::run_chunks(gate, BATCH, &|piece, gate| {
         let up = &up[piece * BATCH..piece * BATCH + gate.len()];
         dispatch!(level, gate(activation, gate, up));
+    });
+}
+
+/// The Gaussian error linear unit with the exact error function, on this thread. Absolute error below
+/// 1e-6 · max(1, |x|).
+///
+/// Source: Hendrycks & Gimpel, arXiv:1606.08415.
+///
+/// # Panics
+/// If the lengths do not agree.
+pub fn gelu(level: Level, x: &[f32], out: &mut [f32]) {
+    assert_eq!(x.len(), out.len(), "as many results as numbers");
+    dispatch!(level, gelu(x, out));
+}
+
+/// `values = layer_norm(values + added)` for each row of as many numbers as the norm has; any number of rows.
+///
+/// Source: Ba et al., arXiv:1607.06450.
+///
+/// # Panics
+/// If the lengths do not agree.
+pub fn add_layer_norm(level: Level, values: &mut [f32], added: &[f32], norm: LayerNorm<'_>) {
+    let columns = norm.gain.len();
+    assert!(
+        columns > 0 && columns == norm.bias.len() && values.len().is_multiple_of(columns),
+        "rows of another size"
+    );
+    assert_eq!(values.len(), added.len(), "the added rows have another size");
+    let batch = (BATCH / columns).max(1) * columns;
+    pool::run_chunks(values, batch, &|piece, values| {
+        let added = &added[piece * batch..piece * batch + values.len()];
+        dispatch!(level, add_layer_norm(values, added, norm));
     });
 }
