@@ -27,23 +27,20 @@ async fn readings_agree_with_the_model_that_was_trained() {
     let reader = reader();
     let pairs: Vec<Pair> = serde_json::from_str(&fixture("reader.json")).unwrap();
     assert!(pairs.len() >= 12);
+    let mut worst = 0f32;
     for pair in &pairs {
         let passage = ReadPassage {
             title: pair.title.clone(),
             text: pair.text.clone(),
         };
         let reading = reader.read(&pair.question, &[passage]).await.unwrap().remove(0);
-        let off = (reading.log_odds - pair.log_odds).abs();
-        // Sums of a few hundred products in another order, through twelve layers.
-        assert!(
-            off < 0.02,
-            "{}: {} for {}",
-            pair.question,
-            reading.log_odds,
-            pair.log_odds
-        );
+        worst = worst.max((reading.log_odds - pair.log_odds).abs());
         assert_eq!(&pair.text[reading.span], pair.answer, "{}", pair.question);
     }
+    println!("log-odds within {worst:.3}");
+    // Activations are rounded to 8 bits in each of twelve layers, which the reference does not do. A tenth is 0.025 in a
+    // probability at most.
+    assert!(worst < 0.1, "{worst}");
 }
 
 #[tokio::test]

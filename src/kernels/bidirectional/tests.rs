@@ -62,7 +62,9 @@ fn attention_agrees_with_double_precision_at_every_length() {
             for heads in [1, 3] {
                 let mut x = numbers(3 * tokens * heads * DIM, tokens as u64);
                 // Scores up to 8 * 32 / sqrt(32) = 45: some weights vanish.
-                x.iter_mut().for_each(|x| *x *= 2.8);
+                for x in &mut *x {
+                    *x *= 2.8;
+                }
                 let out = attended(level, &x, heads, &[tokens]);
                 for (got, exact) in out.iter().zip(exact(&x, heads)) {
                     // A score is off by 34 roundings of at most 45, and so is the logarithm of its weight; values are
