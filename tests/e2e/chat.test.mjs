@@ -224,12 +224,20 @@ test("a reload brings the conversation back; a new conversation clears it", asyn
 test("the stop button ends a streaming answer and keeps what was there", { skip: LONG_QUESTION === "" }, async () => {
   await onPage({}, async (page) => {
     await page.fill(id("input"), LONG_QUESTION);
+    // The route is known before the model has read the passages. A whole answer may take only some tenths of a second:
+    // the page itself presses the button as soon as both are there.
+    await page.evaluate(() => {
+      const find = (selector) => document.querySelector(selector);
+      new MutationObserver((_, observer) => {
+        const stop = find('[data-testid="stop"]');
+        if (stop === null || find('[data-testid="reply"][data-route="passages"]') === null) return;
+        observer.disconnect();
+        stop.click();
+      }).observe(document.body, { subtree: true, childList: true, attributes: true });
+    });
     await page.press(id("input"), "Enter");
-    // The route is known before the model has read the passages; its words come some seconds later.
-    await page.waitForSelector(`${id("reply")}[data-route="passages"]`, { timeout: WAIT });
     const reply = page.locator(id("reply"));
-    await page.click(id("stop"));
-    await page.waitForSelector(`${id("reply")}[data-phase="stopped"]`);
+    await page.waitForSelector(`${id("reply")}[data-phase="stopped"]`, { timeout: WAIT });
     // What was there by then: nothing, where the stop came before the first words.
     const said = () => reply.locator(id("answer-text")).allInnerTexts();
     const kept = await said();

@@ -52,6 +52,8 @@ use worker::Worker;
 
 /// Continuations scored in one request.
 const MAX_CONTINUATIONS: usize = 256;
+/// Tokens of a continuation: each has a row of logits, as long as the vocabulary.
+const MAX_CONTINUATION_TOKENS: usize = 256;
 
 /// What goes to a client.
 type Reply = Result<GenerationEvent, InferenceError>;
@@ -366,6 +368,12 @@ impl LanguageModel for Engine {
             let (whole, limit) = (prompt.len() + tokens.len(), self.info.context_tokens);
             if whole > limit {
                 return Err(InferenceError::TooLong { tokens: whole, limit });
+            }
+            if tokens.len() > MAX_CONTINUATION_TOKENS {
+                return Err(InferenceError::BadParameter {
+                    name: "continuations",
+                    detail: format!("none may have more than {MAX_CONTINUATION_TOKENS} tokens"),
+                });
             }
             if tokens.len() > 1 {
                 pages += 1 + (tokens.len() - 1).div_ceil(PAGE);

@@ -620,6 +620,19 @@ fn continuations_are_scored_after_one_prompt() {
     }
     let long = "y".repeat(CONTEXT * 4);
     assert!(matches!(ask("abc>", &[&long]), Err(InferenceError::TooLong { .. })));
+    let large = Engine::start(Box::new(FakeModel::free(1000)), small(), info(), &settings()).unwrap();
+    let refused = block_on(large.score(ScoreRequest {
+        prompt: Prompt::Text("abc>".to_owned()),
+        continuations: vec!["y".repeat(300)],
+        deadline: None,
+    }));
+    assert!(matches!(
+        refused,
+        Err(InferenceError::BadParameter {
+            name: "continuations",
+            ..
+        })
+    ));
     assert!(matches!(
         ask(&format!("{FAIL}>"), &["a"]),
         Err(InferenceError::Compute(_))
