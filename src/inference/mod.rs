@@ -404,7 +404,8 @@ pub enum GenerationEvent {
     },
 }
 
-/// A generation under way. Dropping it cancels the work within one token.
+/// A generation under way. Dropping it cancels the work within one step of the engine: a
+/// token of an answer, a part of a prompt.
 #[derive(Debug)]
 pub struct GenerationStream {
     receiver: mpsc::Receiver<Result<GenerationEvent, InferenceError>>,

@@ -209,7 +209,7 @@ impl Engine {
         &self.tokenizer
     }
 
-    /// Ends the engine and waits until its thread is gone: within one token where it is cancelled, after the last
+    /// Ends the engine and waits until its thread is gone: within one step where it is cancelled, after the last
     /// answer where it is drained. Later requests are refused with [`InferenceError::Stopped`].
     pub fn shutdown(&self, how: Shutdown) {
         self.queue.restrict(match how {

@@ -3,7 +3,7 @@
 
 use super::queue::ScoreWork;
 use super::scheduler::Phase;
-use super::sequence::Progress;
+use super::sequence::{Progress, check_finite};
 use crate::inference::kv_cache::KvCache;
 use crate::inference::models::{Rows, Span};
 use crate::inference::sampler::logprobs;
@@ -129,10 +129,7 @@ impl Scoring {
 
     /// Takes the rows of logits that the prepared tokens gave.
     pub(super) fn accept(&mut self, logits: &[f32], vocabulary: usize) -> Result<Progress, InferenceError> {
-        if !logits.iter().all(|logit| logit.is_finite()) {
-            let detail = "the logits are not finite; the model's weights are damaged or overflow";
-            return Err(candle_core::Error::Msg(detail.to_owned()).into());
-        }
+        check_finite(logits)?;
         let mut rows = logits.chunks_exact(vocabulary);
         if !self.input.is_empty() {
             let Some(row) = rows.next() else {

@@ -51,6 +51,18 @@ pub(super) enum Progress {
     Finished,
 }
 
+/// Refuses logits that damaged weights give.
+///
+/// # Errors
+/// `Compute` if one is not finite.
+pub(super) fn check_finite(logits: &[f32]) -> Result<(), InferenceError> {
+    if logits.iter().all(|logit| logit.is_finite()) {
+        return Ok(());
+    }
+    let detail = "the logits are not finite; the model's weights are damaged or overflow";
+    Err(candle_core::Error::Msg(detail.to_owned()).into())
+}
+
 impl Sequence {
     /// Begins to answer `prompt`. `cache` holds keys and values of a beginning of it and of what is `skipped`, but not of
     /// its last token.
@@ -171,10 +183,7 @@ impl Sequence {
         let before = self.cache.len() - rows;
         let guessed = self.input.split_off(self.input.len() - (rows - 1));
         for (right, row) in logits.chunks_exact(vocabulary).enumerate() {
-            if !row.iter().all(|logit| logit.is_finite()) {
-                let detail = "the logits are not finite; the model's weights are damaged or overflow";
-                return Err(candle_core::Error::Msg(detail.to_owned()).into());
-            }
+            check_finite(row)?;
             let (token, progress) = self.next_token(row, tokenizer)?;
             let goes_on = progress == Progress::Unfinished && guessed.get(right) == Some(&token);
             if !goes_on {
