@@ -1,9 +1,10 @@
 //! What rounding costs: the log-probability of each token of a text, and the token the model holds likeliest, as one JSON
 //! document. `scripts/bench-loss.py` compares them with llama.cpp's on the same file and with those of single precision.
 //!
-//! `cargo bench --bench loss -- MODEL.gguf TEXT...` (files); every text is cut into windows of 256 tokens that are
+//! `cargo bench --bench loss -- MODEL.gguf TEXT... [--four-bits]` (files); every text is cut into windows of 256 tokens that are
 //! computed alone.
 
+use kefu::inference::Precision;
 use kefu::inference::gguf::Gguf;
 use kefu::inference::models::{self, Rows, Span};
 use kefu::inference::sampler::logprobs;
@@ -22,7 +23,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let gguf = Gguf::open(model)?;
     let tokenizer = Tokenizer::new(Vocabulary::from_gguf(&gguf)?)?;
-    let mut model = models::load(&gguf, WINDOW)?;
+    let four_bits = std::env::args().any(|arg| arg == "--four-bits");
+    let precision = if four_bits {
+        Precision::FourBits
+    } else {
+        Precision::AsStored
+    };
+    let mut model = models::load(&gguf, WINDOW, precision)?;
     let vocabulary = model.vocabulary();
     let mut windows = Vec::new();
     for text in texts {

@@ -2,7 +2,7 @@
 """What rounding costs, beside llama.cpp: the share of positions where a program holds the same token likeliest as single
 precision does, and perplexity.
 
-    scripts/bench-loss.py MODEL.gguf MODEL-F32.gguf TEXT... [--first N]   (absolute paths: cargo runs the bench elsewhere)
+    scripts/bench-loss.py MODEL.gguf MODEL-F32.gguf TEXT... [--first N] [--tuned Q4_0.gguf]   (absolute paths: cargo runs the bench elsewhere)
 
 MODEL-F32.gguf holds the same weights without rounding (llama-quantize --allow-requantize MODEL.gguf MODEL-F32.gguf F32);
 llama.cpp computes it with keys and values in single precision too: that is the reference. Needs the Python package
@@ -20,8 +20,8 @@ import numpy as np
 SKIP = 16
 
 
-def kefu(model, texts):
-    command = ["cargo", "bench", "--locked", "--bench", "loss", "--", model, *texts]
+def kefu(model, texts, *flags):
+    command = ["cargo", "bench", "--locked", "--bench", "loss", "--", model, *texts, *flags]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(out.splitlines()[-1])
 
@@ -61,24 +61,34 @@ def agreement(windows, reference):
     return share, 1.96 * math.sqrt(share * (1 - share) / len(same)), len(same)
 
 
+def first(windows, count):
+    """The first windows of each text."""
+    taken, out = {}, []
+    for window in windows:
+        taken[window["text"]] = taken.get(window["text"], 0) + 1
+        if taken[window["text"]] <= count:
+            out.append(window)
+    return out
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("exact")
     parser.add_argument("texts", nargs="+")
+    parser.add_argument("--tuned", help="the same weights in Q4_0 (llama-quantize --pure MODEL.gguf TUNED.gguf Q4_0)")
     parser.add_argument("--first", type=int, default=5, help="windows of each text that are taken (default 5)")
     arguments = parser.parse_args()
-    taken, windows = {}, []
-    for window in kefu(arguments.model, arguments.texts):
-        taken[window["text"]] = taken.get(window["text"], 0) + 1
-        if taken[window["text"]] <= arguments.first:
-            windows.append(window)
+    windows = first(kefu(arguments.model, arguments.texts), arguments.first)
     reference = llama(arguments.exact, windows, True)
     rows = [
         ("single precision", reference),
         ("kefu", windows),
         ("llama.cpp", llama(arguments.model, windows, False)),
+        ("kefu, four_bit_weights", first(kefu(arguments.model, arguments.texts, "--four-bits"), arguments.first)),
     ]
+    if arguments.tuned:
+        rows.append(("llama.cpp, Q4_0", llama(arguments.tuned, windows, False)))
     print("| | same likeliest token | perplexity |\n| --- | --- | --- |")
     for name, found in rows:
         share, interval, count = agreement(found, reference)

@@ -14,6 +14,7 @@
 #
 # Rivals: `default` is the same file with llama.cpp's own settings; `tuned` is the file requantised to Q4_0
 # (`llama-quantize --pure`), without flash attention where decoding is measured, which is faster on processors.
+# kefu is measured on the same file, and with `four_bit_weights` (the engine's rows only).
 # Everything lies in target/peers (PEERS names another directory).
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -30,7 +31,7 @@ while [ $# -gt 0 ]; do
     --fetch) FETCH=1 ;;
     --quick) rest+=(--quick) ;;
     --only | --threads | --out) rest+=("$1" "${2:?$1 needs a value}"); shift ;;
-    -h | --help) sed -n '2,19s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,20s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "unknown option $1; see scripts/bench-peers.sh --help" >&2; exit 2 ;;
   esac
   shift

@@ -19,7 +19,7 @@ PREFILL = (128, 512, 1024, 2048)
 DEPTH = (0, 1024)
 PARALLEL = (1, 4, 8, 16)
 # The order within a block: each subject has the same mean place, so that a machine that grows warmer or busier is even.
-BLOCK = ("kefu", "default", "tuned", "tuned", "default", "kefu")
+BLOCK = ("kefu", "kefu, 4 bits", "default", "tuned", "tuned", "default", "kefu, 4 bits", "kefu")
 
 
 class Stop(Exception):
@@ -79,7 +79,7 @@ class Figures:
         ]
 
 
-def engine_kefu(options, name, parallel, figures):
+def engine_kefu(options, subject, name, parallel, figures):
     lengths = []
     if "prefill" in options.only:
         lengths += ["--prefill", ",".join(map(str, PREFILL))]
@@ -93,6 +93,7 @@ def engine_kefu(options, name, parallel, figures):
         os.environ,
         KEFU_INFERENCE__THREADS=str(options.threads),
         KEFU_INFERENCE__PARALLEL_REQUESTS=str(max(parallel)),
+        KEFU_INFERENCE__FOUR_BIT_WEIGHTS=str(subject != "kefu").lower(),
     )
     with tempfile.TemporaryDirectory() as data:
         arguments = [options.kefu, "bench", "engine", "--runs", 1, "--json", "--model", name, "--data", data, *lengths]
@@ -100,11 +101,11 @@ def engine_kefu(options, name, parallel, figures):
     for row in rows:
         kind, value = row["kind"], row["value"]
         if kind == "prefill":
-            figures.add(f"prefill {row['tokens']} tokens", "tokens/s", "kefu", value)
+            figures.add(f"prefill {row['tokens']} tokens", "tokens/s", subject, value)
         elif kind == "decode":
-            figures.add(f"decode 64 tokens at depth {row['depth']}", "tokens/s", "kefu", value)
+            figures.add(f"decode 64 tokens at depth {row['depth']}", "tokens/s", subject, value)
         else:
-            add_parallel(figures, "kefu", kind, row["parallel"], value)
+            add_parallel(figures, subject, kind, row["parallel"], value)
 
 
 def add_parallel(figures, subject, kind, n, value):
@@ -199,7 +200,7 @@ def report(options, figures, facts):
     print(f"{facts['model']}, {facts['threads']} threads, {facts['machine']['processor']} "
           f"({' '.join(facts['machine']['extensions'])}), kefu {facts['commit']}, llama.cpp of {facts['llama']}; "
           f"load before {facts['load_before']:.1f}; median (min..max)\n")
-    print(figures.markdown(("kefu", "default", "tuned")))
+    print(figures.markdown(("kefu", "kefu, 4 bits", "default", "tuned")))
     print(f"\nPrompts in tokens: {facts['prompt_tokens']}. JSON: {options.out}", flush=True)
 
 
@@ -225,8 +226,10 @@ def main():
     try:
         for place, subject in enumerate(blocks):
             print(f"[{place + 1}/{len(blocks)}] {subject}", file=sys.stderr, flush=True)
-            if subject == "kefu":
-                engine_kefu(options, name, parallel, figures)
+            if subject.startswith("kefu"):
+                engine_kefu(options, subject, name, parallel, figures)
+                if subject != "kefu":
+                    continue
                 program: Program = kefu_program(options, name)
             else:
                 engine_llama(options, subject, files[subject], parallel, figures)

@@ -93,6 +93,8 @@ pub struct InferenceConfig {
     pub passage_seam_tokens: usize,
     /// Whether to guess what follows from what stood before; answers are the same.
     pub speculation: bool,
+    /// Whether matrices of more than four bits are rounded to four when the model is loaded.
+    pub four_bit_weights: bool,
     /// Texts that wait for the embedder.
     pub embed_queue_length: usize,
     /// Tokens embedded in one pass.

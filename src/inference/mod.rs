@@ -13,6 +13,7 @@ pub mod models;
 mod packed;
 pub mod prompt;
 pub mod remote;
+mod requantise;
 pub mod sampler;
 pub mod stop;
 pub mod tokenizer;
@@ -21,6 +22,7 @@ mod weights;
 pub use encoder::{CrossReader, E5Embedder};
 pub use engine::load_language_model;
 pub use remote::RemoteModel;
+pub use requantise::Precision;
 
 use async_trait::async_trait;
 use futures::Stream;

@@ -2,15 +2,17 @@
 
 use super::gguf::{TensorType, TensorView};
 use super::mapped::SharedBytes;
+use super::requantise::{Precision, to_four_bits};
 use crate::kernels::matmul::{self, ALIGNMENT, dense};
 use memmap2::{Mmap, MmapMut};
+use rayon::prelude::*;
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// How a matrix is packed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Packing {
     Quantised(matmul::Format),
     Dense(dense::Format),
@@ -54,16 +56,20 @@ impl Packing {
 #[derive(Debug)]
 pub(super) struct Arena {
     map: Arc<Mmap>,
-    matrices: HashMap<String, Range<usize>>,
+    matrices: HashMap<String, (Packing, Range<usize>)>,
 }
 
+/// Rows that are rounded to fewer bits at a time: whole panels of the packed matrix, which few numbers come from.
+const ROWS_AT_ONCE: usize = 64;
+
 impl Arena {
-    /// Packs those of the tensors that have a format for it, on all threads of the pool.
-    pub(super) fn build(views: &[TensorView<'_>]) -> io::Result<Self> {
+    /// Packs those of the tensors that are matrices, on all threads of the pool.
+    pub(super) fn build(views: &[TensorView<'_>], precision: Precision) -> io::Result<Self> {
         let packed = || {
-            views
-                .iter()
-                .filter_map(|view| Some((view, Packing::of(view.dtype), shape(view)?)))
+            views.iter().filter_map(|view| {
+                let shape = shape(view)?;
+                Some((view, Packing::of(precision.kept(view.dtype, shape.1)), shape))
+            })
         };
         let total: usize = packed().map(|(_, packing, shape)| packing.packed_bytes(shape)).sum();
         let mut map = MmapMut::map_anon(total.max(1))?;
@@ -78,8 +84,12 @@ impl Arena {
             let len = packing.packed_bytes(shape);
             debug_assert!(len.is_multiple_of(ALIGNMENT));
             let (own, rest) = left.split_at_mut(len);
-            packing.pack(shape, view.bytes, own);
-            matrices.insert(view.name.to_owned(), start..start + len);
+            if Packing::of(view.dtype) == packing {
+                packing.pack(shape, view.bytes, own);
+            } else {
+                pack_rounded(packing, view, shape, own).map_err(io::Error::other)?;
+            }
+            matrices.insert(view.name.to_owned(), (packing, start..start + len));
             start += len;
             left = rest;
         }
@@ -91,12 +101,30 @@ impl Arena {
 
     /// A matrix of the arena, if it is there.
     pub(super) fn matrix(&self, view: &TensorView<'_>) -> Option<PackedMatrix> {
+        let (packing, range) = self.matrices.get(view.name)?;
         Some(PackedMatrix {
-            packing: Packing::of(view.dtype),
+            packing: *packing,
             shape: shape(view)?,
-            bytes: SharedBytes::new(&self.map, self.matrices.get(view.name)?.clone()),
+            bytes: SharedBytes::new(&self.map, range.clone()),
         })
     }
+}
+
+/// Packs a matrix of which each number is rounded to four bits before.
+fn pack_rounded(
+    packing: Packing,
+    view: &TensorView<'_>,
+    (rows, columns): (usize, usize),
+    out: &mut [u8],
+) -> candle_core::Result<()> {
+    let file = view.bytes.par_chunks(view.bytes.len() / rows * ROWS_AT_ONCE);
+    let own = out.par_chunks_mut(packing.packed_bytes((ROWS_AT_ONCE, columns)));
+    file.zip(own).enumerate().try_for_each(|(index, (file, own))| {
+        let rows = ROWS_AT_ONCE.min(rows - index * ROWS_AT_ONCE);
+        let rounded = to_four_bits(view.dtype, file, rows * columns)?;
+        packing.pack((rows, columns), &rounded, own);
+        Ok(())
+    })
 }
 
 /// `(rows, columns)` of a matrix.

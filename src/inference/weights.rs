@@ -4,6 +4,7 @@ use super::InferenceError;
 use super::gguf::{Fault, Gguf, TensorView};
 use super::layers::{Embedding, Linear, RmsNorm};
 use super::packed::Arena;
+use super::requantise::Precision;
 use candle_core::CpuStorage;
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -18,9 +19,9 @@ pub(super) struct Weights<'a> {
 }
 
 impl<'a> Weights<'a> {
-    /// The tensors of `gguf`. Matrices are packed for the kernels now; `lookup_only` names one that is never
-    /// multiplied.
-    pub(super) fn new(gguf: &'a Gguf, lookup_only: Option<&str>) -> Result<Self, InferenceError> {
+    /// The tensors of `gguf`. Matrices are packed for the kernels now, to `precision`; `lookup_only` names one that is
+    /// never multiplied.
+    pub(super) fn new(gguf: &'a Gguf, lookup_only: Option<&str>, precision: Precision) -> Result<Self, InferenceError> {
         let mut views: Vec<_> = gguf
             .tensor_names()
             .filter(|name| Some(*name) != lookup_only)
@@ -28,7 +29,7 @@ impl<'a> Weights<'a> {
             .filter(|view| view.shape.len() == 2)
             .collect();
         views.sort_by_key(|view| view.bytes.as_ptr());
-        let arena = Arena::build(&views).map_err(|source| InferenceError::Io {
+        let arena = Arena::build(&views, precision).map_err(|source| InferenceError::Io {
             path: gguf.path().to_owned(),
             source,
         })?;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use kefu::inference::Precision;
 use kefu::inference::gguf::Gguf;
 use kefu::inference::kv_cache::KvCache;
 use kefu::inference::models::{self, CausalModel, Rows, Span};
@@ -129,7 +130,7 @@ fn compare_greedy(model: &mut dyn CausalModel, prompt: &str, golden: &Golden) {
 
 fn compare(file: &str, name: &str) {
     let gguf = Gguf::open(model_file(file)).unwrap();
-    let mut model = models::load(&gguf, 512).unwrap();
+    let mut model = models::load(&gguf, 512, Precision::AsStored).unwrap();
     for (prompt, golden) in golden(name) {
         compare_prompt(model.as_mut(), &prompt, &golden);
         compare_greedy(model.as_mut(), &prompt, &golden);

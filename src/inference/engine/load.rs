@@ -4,7 +4,7 @@ use super::{Engine, EngineSettings};
 use crate::config::InferenceConfig;
 use crate::inference::gguf::Gguf;
 use crate::inference::tokenizer::{Tokenizer, Vocabulary};
-use crate::inference::{InferenceError, ModelInfo, models};
+use crate::inference::{InferenceError, ModelInfo, Precision, models};
 use crate::kernels::pool;
 use std::path::Path;
 
@@ -21,7 +21,12 @@ pub fn load_language_model(
 ) -> Result<Engine, InferenceError> {
     let gguf = Gguf::open(path)?;
     let tokenizer = Tokenizer::new(Vocabulary::from_gguf(&gguf)?)?;
-    let model = pool::with_threads(config.threads, || models::load(&gguf, config.context_tokens))?;
+    let precision = if config.four_bit_weights {
+        Precision::FourBits
+    } else {
+        Precision::AsStored
+    };
+    let model = pool::with_threads(config.threads, || models::load(&gguf, config.context_tokens, precision))?;
     let info = ModelInfo {
         name: name.to_owned(),
         architecture: gguf.metadata().str("general.architecture")?.to_owned(),

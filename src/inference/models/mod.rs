@@ -12,6 +12,7 @@ mod tests;
 use super::InferenceError;
 use super::gguf::{Fault, Gguf};
 use super::kv_cache::{KvCache, KvPiece, KvPool, KvShape, PAGE};
+use super::requantise::Precision;
 use super::weights::Weights;
 use decoder::{Blueprint, Decoder};
 use hyperparameters::Hyperparameters;
@@ -127,12 +128,12 @@ const ARCHITECTURES: [(&str, MakeBlueprint); 4] = [
 
 /// Loads the model of a file for sequences of at most `context_tokens` (0: as long as it was trained on). Matrices are
 /// packed for the kernels into memory of their own, about their size in the file; the embedding table stays in the
-/// mapped file. Cost: about a second for 0.5 GB.
+/// mapped file. Cost: about a second for 0.5 GB, some more to round them to four bits.
 ///
 /// # Errors
 /// `BadModel` for an architecture that is not built in (the message names those that are), and for metadata or tensors
 /// that are missing, of the wrong shape, or not used by the architecture.
-pub fn load(gguf: &Gguf, context_tokens: usize) -> Result<Box<dyn CausalModel>, InferenceError> {
+pub fn load(gguf: &Gguf, context_tokens: usize, precision: Precision) -> Result<Box<dyn CausalModel>, InferenceError> {
     let name = gguf.metadata().str("general.architecture")?;
     let Some((_, make)) = ARCHITECTURES.iter().find(|(known, _)| *known == name) else {
         let fault = Fault::Architecture {
@@ -144,7 +145,7 @@ pub fn load(gguf: &Gguf, context_tokens: usize) -> Result<Box<dyn CausalModel>, 
     let sizes = Hyperparameters::read(gguf, name)?;
     // With a head of its own the embedding table is only looked up.
     let headed = gguf.optional_tensor(decoder::HEAD).is_some();
-    let weights = Weights::new(gguf, headed.then_some(decoder::EMBEDDING))?;
+    let weights = Weights::new(gguf, headed.then_some(decoder::EMBEDDING), precision)?;
     let blueprint = make(&Source {
         gguf,
         weights: &weights,

@@ -36,7 +36,7 @@ fn golden(architecture: &str) -> Golden {
 
 fn tiny(architecture: &str) -> Box<dyn CausalModel> {
     let gguf = Gguf::open(fixture(&format!("tiny_{architecture}.gguf"))).unwrap();
-    load(&gguf, 0).unwrap()
+    load(&gguf, 0, Precision::AsStored).unwrap()
 }
 
 fn pass(
@@ -224,11 +224,30 @@ fn bad_calls_are_refused_and_leave_the_cache() {
 }
 
 #[test]
+fn four_bits_are_another_model_that_says_nearly_the_same() {
+    let tokens = [3, 14, 15, 92, 65];
+    for architecture in NAMES {
+        let gguf = Gguf::open(fixture(&format!("tiny_{architecture}.gguf"))).unwrap();
+        let say = |precision| {
+            let mut model = load(&gguf, 0, precision).unwrap();
+            let mut cache = model.new_cache(16);
+            pass(model.as_mut(), &tokens, &mut cache, Rows::Last).unwrap()
+        };
+        let (stored, four) = (say(Precision::AsStored), say(Precision::FourBits));
+        assert_ne!(stored, four, "{architecture}");
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        let cosine = dot(&stored, &four) / (dot(&stored, &stored) * dot(&four, &four)).sqrt();
+        // Weights of normal distribution are off by a tenth in four bits; some layers add to that.
+        assert!(cosine > 0.9, "{architecture}: {cosine}");
+    }
+}
+
+#[test]
 fn the_context_bounds_caches() {
     let gguf = Gguf::open(fixture("tiny_llama.gguf")).unwrap();
-    assert_eq!(load(&gguf, 0).unwrap().context_tokens(), 256);
-    assert_eq!(load(&gguf, 10_000).unwrap().context_tokens(), 256);
-    let model = load(&gguf, 100).unwrap();
+    assert_eq!(load(&gguf, 0, Precision::AsStored).unwrap().context_tokens(), 256);
+    assert_eq!(load(&gguf, 10_000, Precision::AsStored).unwrap().context_tokens(), 256);
+    let model = load(&gguf, 100, Precision::AsStored).unwrap();
     assert_eq!(model.context_tokens(), 100);
     assert_eq!(model.new_cache(usize::MAX).max_tokens(), 100);
 }
@@ -248,7 +267,7 @@ fn patched(architecture: &str, from: &str, to: &str) -> Gguf {
 }
 
 fn refusal(gguf: &Gguf) -> String {
-    match load(gguf, 0) {
+    match load(gguf, 0, Precision::AsStored) {
         Err(error @ InferenceError::BadModel { .. }) => error.to_string(),
         Err(error) => panic!("{error:?}"),
         Ok(_) => panic!("loaded"),
@@ -287,7 +306,7 @@ fn flipped_metadata_never_panics() {
         let Ok(gguf) = Gguf::from_bytes("flipped.gguf", &bytes) else {
             continue;
         };
-        if let Ok(mut model) = load(&gguf, 0) {
+        if let Ok(mut model) = load(&gguf, 0, Precision::AsStored) {
             loaded += 1;
             let mut cache = model.new_cache(8);
             let _ = pass(model.as_mut(), &[5, 6, 7], &mut cache, Rows::Last);
