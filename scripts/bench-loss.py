@@ -43,7 +43,7 @@ def llama(model, windows, exact):
         said = logits[np.arange(size - 1), window["tokens"][1:]] - total[:-1]
         order = np.argsort(logits[:-1], axis=1)
         second = logits[np.arange(size - 1), order[:, -2]]
-        found.append({"logprobs": said, "best": order[:, -1], "gap": top[:-1] - second})
+        found.append({"logprobs": said, "best": order[:, -1].copy(), "gap": top[:-1] - second})
     return found
 
 

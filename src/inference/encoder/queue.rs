@@ -27,7 +27,7 @@ pub(super) enum Lane {
 
 type Reply = oneshot::Sender<Result<Vec<f32>, InferenceError>>;
 
-/// A request: its texts in order, computed over one slice or several.
+/// A request: its texts in order, computed over one slice or several, in turn with other requests.
 struct Job<T> {
     texts: VecDeque<T>,
     /// Texts that are in the slice under way.
@@ -256,18 +256,24 @@ impl<T: AsRef<[u32]>> Line<T> {
         slice
     }
 
-    /// Deals the vectors of the slice out to its jobs, which are still at the front in the same order.
+    /// Deals the vectors of the slice out to its jobs, which are still at the front in the same order. One that is not
+    /// done goes behind the others: a long request does not keep short ones waiting for more than a slice.
     fn give(&mut self, vectors: &[f32], dim: usize) {
         let mut rest = vectors;
+        let mut unfinished = false;
         for job in &mut self.jobs {
             let (own, others) = rest.split_at((job.taken * dim).min(rest.len()));
             job.vectors.extend_from_slice(own);
+            unfinished |= job.taken > 0 && !job.texts.is_empty();
             job.taken = 0;
             rest = others;
         }
         while let Some(job) = self.jobs.pop_front_if(|job| job.texts.is_empty()) {
             // The caller may have gone meanwhile.
             let _ = job.reply.send(Ok(job.vectors));
+        }
+        if unfinished && let Some(job) = self.jobs.pop_front() {
+            self.jobs.push_back(job);
         }
     }
 

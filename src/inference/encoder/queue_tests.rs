@@ -57,6 +57,21 @@ fn a_large_request_is_cut_and_a_question_goes_between() {
 }
 
 #[test]
+fn a_long_request_takes_turns_with_those_behind_it() {
+    let queue = Queue::new(100, 4096);
+    let long = queue.push(Lane::Express, texts(&[400; 6])).unwrap();
+    let second = queue.push(Lane::Express, texts(&[300, 301])).unwrap();
+    let third = queue.push(Lane::Express, texts(&[20])).unwrap();
+    // A slice has 512 tokens: one text of the long request; then one of the second; then the third with another of the
+    // long one, which is next.
+    let sizes: Vec<usize> = serve_all(&queue).into_iter().map(|(_, texts)| texts).collect();
+    assert_eq!(sizes, [1, 1, 2, 1, 1, 1, 1, 1]);
+    assert_eq!(answer(third).unwrap(), [20.0, 20.0]);
+    assert_eq!(answer(second).unwrap(), [300.0, 300.0, 301.0, 301.0]);
+    assert_eq!(answer(long).unwrap(), [400.0; 12]);
+}
+
+#[test]
 fn slices_follow_the_speed_and_keep_the_limit() {
     let queue = Queue::new(1000, 1000);
     let _import = queue.push(Lane::Bulk, texts(&[100; 400])).unwrap();
