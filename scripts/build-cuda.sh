@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds kefu for NVIDIA graphics cards: target/cuda/<target>/<profile>/kefu. Needs no card and no driver. Takes the CUDA
+# Builds kefu for NVIDIA graphics cards: target/cuda/<profile>/kefu. Needs no card and no driver. Takes the CUDA
 # toolkit of this machine (nvcc in PATH, or CUDA_HOME); where there is none, fetches NVIDIA's compiler and libraries as
 # Python packages into target/cuda-toolkit (1.2 GB). Further arguments go to cargo: `scripts/build-cuda.sh test --lib`,
 # without any it is `build --release`.
@@ -10,8 +10,8 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 case "$(uname -s)-$(uname -m)" in
-  Linux-x86_64) triple=x86_64-unknown-linux-gnu libs=x86_64-linux ;;
-  Linux-aarch64) triple=aarch64-unknown-linux-gnu libs=sbsa-linux ;;
+  Linux-x86_64) libs=x86_64-linux ;;
+  Linux-aarch64) libs=sbsa-linux ;;
   *) die "CUDA is built on Linux only / 仅支持在 Linux 上构建" ;;
 esac
 [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
@@ -37,9 +37,9 @@ version=$("$nvcc" --version | sed -n 's/.*release \([0-9]*\)\.\([0-9]*\),.*/\1 \
 [ -n "$version" ] || die "$nvcc does not say its version / 无法获得 $nvcc 的版本"
 
 # The program must start where there is no driver, so NVIDIA's libraries are opened when a card is asked for (what cudarc
-# calls dynamic loading), and none is linked but the static runtime. The tensor library asks cudarc for linking in its
-# manifest; the flag below makes cudarc's code load all the same, and what its build script still names for the linker is
-# found as empty archives. The flag reaches cudarc's code and, because a target is named, no build script.
+# calls dynamic loading), and none is linked but the static runtime. The tensor library's manifest asks cudarc for linking
+# instead, and features only add up: so the compiler is told about loading where it compiles cudarc, and what cudarc's build
+# script still names for the linker is found as empty archives.
 lib=$toolkit/home/lib
 mkdir -p "$lib"
 for name in cuda nvrtc curand cublas cublasLt; do
@@ -57,9 +57,17 @@ export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-80}
 # shellcheck disable=SC2086
 export CUDARC_CUDA_VERSION=$(printf '%d0%d0' $version)
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target/cuda}
-export RUSTFLAGS="${RUSTFLAGS:-} --cfg feature=\"dynamic-loading\" -L native=$lib"
+export RUSTC_WRAPPER=$toolkit/rustc
+cat > "$RUSTC_WRAPPER" <<'WRAPPER'
+#!/bin/sh
+case " $* " in
+  *" --crate-name cudarc "*) exec "$@" --cfg 'feature="dynamic-loading"' ;;
+  *) exec "$@" ;;
+esac
+WRAPPER
+chmod +x "$RUSTC_WRAPPER"
 [ $# -gt 0 ] || set -- build --release
 command=$1
 shift
 say "CUDA ${version/ /.} ($nvcc), compute capability $CUDA_COMPUTE_CAP"
-exec cargo "$command" --locked --features cuda --target "$triple" "$@"
+exec cargo "$command" --locked --features cuda "$@"

@@ -70,10 +70,9 @@ fn cuda(number: usize) -> Result<Handle, String> {
 
 #[cfg(feature = "cuda")]
 fn describe_cuda(card: &candle_core::CudaDevice) -> String {
-    use candle_core::cuda_backend::cudarc::driver::result::mem_get_info;
-    let name = card.cuda_stream().context().name();
-    let name = name.unwrap_or_else(|_| "a graphics card".to_owned());
-    match mem_get_info() {
+    let stream = card.cuda_stream();
+    let name = stream.context().name().unwrap_or_else(|_| "a graphics card".to_owned());
+    match stream.context().mem_get_info() {
         Ok((free, total)) => format!("{name}, {} of {} MB free", free >> 20, total >> 20),
         Err(_) => name,
     }
