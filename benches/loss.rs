@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let tokens = tokenizer.encode_text(&std::fs::read_to_string(text)?)?;
         // What is left over at the end is too short to compare.
         for tokens in tokens.chunks_exact(WINDOW) {
-            let mut cache = model.new_cache(WINDOW);
+            let mut cache = model.new_cache(WINDOW)?;
             let logits = model.forward(&mut [Span {
                 tokens,
                 cache: &mut cache,

@@ -5,7 +5,8 @@ use crate::dialogue::{Assistant, Conversations};
 use crate::domain::{Clock, SystemClock};
 use crate::http::{self, AppState, Part, PartState, Services};
 use crate::inference::{
-    CrossReader, E5Embedder, Embedder, LanguageModel, Reader, RemoteModel, load_language_model, manifest,
+    CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, Reader, RemoteModel, load_language_model,
+    manifest,
 };
 use crate::retrieval::{Ingester, Retriever};
 use crate::storage::{SqliteStore, Store};
@@ -206,6 +207,10 @@ impl App {
         let (embedder, reader, retriever) = searching?;
         let (model, missing) = match writing {
             Some(Ok(model)) => (Some(model), None),
+            // Who names a graphics card does not want to learn later that nothing computes there.
+            Some(Err(error)) if matches!(error.downcast_ref(), Some(InferenceError::Device { .. })) => {
+                return Err(error);
+            }
             Some(Err(error)) => {
                 tracing::warn!("answers will quote passages, because no language model is loaded: {error:#}");
                 (None, Some(error))

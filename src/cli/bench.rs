@@ -1,9 +1,11 @@
 //! `kefu bench`: speed on this machine, with the machine named. For figures to compare, see `benches/`.
 
+mod compare;
 mod speed;
 
 use super::{Common, output};
-use crate::app::{App, Need};
+use crate::app::{self, App, Need};
+use crate::config::{self, Config, InferenceConfig};
 use crate::dialogue::{Ask, ReplyEvent};
 use crate::inference::{
     ChatMessage, ChatRole, Embedder, GenerateRequest, GenerationEvent, LanguageModel, Prompt, TextKind,
@@ -28,6 +30,12 @@ pub struct Bench {
     /// look faster than real ones
     #[arg(long)]
     speculation: bool,
+    /// Let the language model compute here instead of where the settings say: cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<config::Device>,
+    /// Measure how far the language model's log-probabilities on its device are from those on the processor
+    #[arg(long)]
+    compare: bool,
     #[command(flatten)]
     lengths: speed::Lengths,
 }
@@ -50,8 +58,8 @@ const TEXT: &str = "持卡人应在账单日后的到期还款日前全额还款
 
 impl Bench {
     pub async fn run(self, common: &Common) -> anyhow::Result<()> {
-        if self.lengths.any() && self.what != [What::Engine] {
-            bail!("--prefill, --depth, --parallel and --rag belong to `kefu bench engine`");
+        if (self.lengths.any() || self.compare) && self.what != [What::Engine] {
+            bail!("--prefill, --depth, --parallel, --rag and --compare belong to `kefu bench engine`");
         }
         let wants = |what: What| self.what.is_empty() || self.what.contains(&what);
         let need = if wants(What::Engine) || wants(What::Ask) {
@@ -61,6 +69,16 @@ impl Bench {
         };
         let mut settings = common.settings(None)?;
         settings.inference.speculation = self.speculation;
+        if let Some(device) = self.device {
+            settings.inference.device = device.to_string();
+        }
+        let on_processor = Config {
+            inference: InferenceConfig {
+                device: config::Device::Cpu.to_string(),
+                ..settings.inference.clone()
+            },
+            ..settings.clone()
+        };
         let app = App::open(settings, &common.data, &common.models, need).await?;
         let runs = self.runs.max(1);
         let mut rows = Vec::new();
@@ -68,7 +86,12 @@ impl Bench {
             let model = app.assistant.model().context("no language model is loaded")?;
             if self.lengths.any() {
                 speed::measure(model.as_ref(), &self.lengths, runs, &mut rows).await?;
-            } else {
+            }
+            if self.compare {
+                let reference = app::load_model(&on_processor, &common.models).await?;
+                compare::measure(model.as_ref(), reference.as_ref(), &mut rows).await?;
+            }
+            if !self.lengths.any() && !self.compare {
                 engine(model.as_ref(), runs, &mut rows).await?;
             }
         }

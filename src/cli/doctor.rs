@@ -4,6 +4,7 @@ use super::{Common, output};
 use crate::app;
 use crate::config::{Config, DEFAULT_TOML};
 use crate::http;
+use crate::inference::device;
 use crate::inference::manifest::Manifest;
 use clap::Args;
 use serde_json::{Value, json};
@@ -84,6 +85,7 @@ impl Doctor {
                 if config.inference.server.is_set() {
                     findings.push(server(&config, &common.models, self.airgap).await);
                 }
+                findings.push(device(&config));
                 findings.push(address(&config));
             }
             Err(error) => findings.push(Finding::bad(
@@ -217,6 +219,28 @@ async fn server(config: &Config, models: &Path, airgap: bool) -> Finding {
             format!("模型服务器不可用，只能引用原文作答：{error:#}"),
             format!("answers are quotations only: {error:#}"),
             &format!("curl {url}/models"),
+        ),
+    }
+}
+
+/// Where the language model computes.
+fn device(config: &Config) -> Finding {
+    let setting = &config.inference.device;
+    match device::open(setting) {
+        Ok(opened) => {
+            let what = device::describe(opened.as_ref());
+            Finding::well(
+                "device",
+                format!("语言模型运行于 {setting}：{what}"),
+                format!("the language model computes on {setting}: {what}"),
+            )
+        }
+        Err(error) => Finding::bad(
+            "device",
+            State::Wrong,
+            format!("计算设备不可用：{error}"),
+            error.to_string(),
+            "KEFU_INFERENCE__DEVICE=cpu kefu serve",
         ),
     }
 }

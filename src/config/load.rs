@@ -290,6 +290,23 @@ mod tests {
     }
 
     #[test]
+    fn a_device_must_be_one_and_in_this_program() {
+        let faults = |device: &str| match load_from(
+            &Overrides::default(),
+            environment(&[("KEFU_INFERENCE__DEVICE", device)]),
+        ) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(faults("cpu"), "");
+        assert!(faults("gpu").contains("inference.device must be"));
+        assert_eq!(
+            faults("cuda:1").contains("scripts/build-cuda.sh"),
+            !cfg!(feature = "cuda")
+        );
+    }
+
+    #[test]
     fn an_open_address_needs_a_proxy() {
         let open = environment(&[("KEFU_HTTP__LISTEN", "0.0.0.0:80")]);
         assert!(load_from(&Overrides::default(), open).is_err());

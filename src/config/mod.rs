@@ -1,12 +1,14 @@
 //! Settings: one struct a room, documented in `default.toml`. Loaded in the order defaults, file, environment, flags;
 //! an unknown key or a wrong value refuses the start, with every fault named at once.
 
+mod device;
 mod load;
 mod secret;
 mod validate;
 
 use serde::{Deserialize, Serialize};
 
+pub use device::Device;
 pub use load::{ConfigError, Overrides, load, proxied, server_key};
 pub use secret::Secret;
 
@@ -73,6 +75,8 @@ pub struct InferenceConfig {
     pub embedding_model: String,
     /// File of the reader; empty for the one that comes with the program.
     pub reader: String,
+    /// Where the language model computes; a [`Device`] in words.
+    pub device: String,
     /// Compute threads; 0 takes the machine's cores.
     pub threads: usize,
     /// Longest prompt and answer together, in tokens.

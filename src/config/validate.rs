@@ -1,6 +1,6 @@
 //! Ranges and combinations; every fault at once.
 
-use super::Config;
+use super::{Config, Device};
 use std::net::SocketAddr;
 
 /// What is wrong with `config`, each in words that name the key; empty if nothing is.
@@ -45,6 +45,19 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
     need(
         (1..=20).contains(&config.dialogue.read_top_k),
         "dialogue.read_top_k must be 1 to 20",
+    );
+    match inference.device.parse() {
+        Ok(Device::Cpu) => {}
+        Ok(Device::Cuda(_)) => need(
+            cfg!(feature = "cuda"),
+            "inference.device names a graphics card, and this program was built for the processor alone: build it with \
+             scripts/build-cuda.sh, or set it to \"cpu\"",
+        ),
+        Err(fault) => need(false, &format!("inference.device {fault}")),
+    }
+    need(
+        !inference.four_bit_weights || inference.device.parse() == Ok(Device::Cpu),
+        "inference.four_bit_weights holds for the processor: set inference.device to \"cpu\", or it to false",
     );
     need(
         inference.context_tokens >= 256,

@@ -363,6 +363,7 @@ impl From<InferenceError> for ApiError {
             | InferenceError::BadModel { .. }
             | InferenceError::Template(_)
             | InferenceError::Tokenizer(_)
+            | InferenceError::Device { .. }
             | InferenceError::Compute(_) => Self::internal(error),
         }
     }

@@ -1,8 +1,14 @@
 //! Keys and values of the tokens that sequences have seen, in pages of [`PAGE`] tokens from a common, bounded pool
-//! (Kwon et al., arXiv:2309.06180). Sequences that begin alike share pages.
+//! (Kwon et al., arXiv:2309.06180). Sequences that begin alike share pages. Who holds which page is kept here; the numbers
+//! in it are kept here too, or in the memory of a device ([`DeviceMemory`]).
+
+mod device;
+
+pub use device::DeviceMemory;
+pub(crate) use device::{Slot, Target};
 
 use crate::kernels::attention::{BLOCK, Cached, Layout};
-use candle_core::Result;
+use candle_core::{Device, Result};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use std::ops::Range;
@@ -41,13 +47,24 @@ struct Stock {
     /// Pages that may still be taken.
     left: usize,
     /// Memory of pages that were given back: taking it again costs nothing, fresh memory does.
-    spare: Vec<Vec<f16>>,
+    spare: Vec<Place>,
+}
+
+/// Where the numbers of a page are.
+#[derive(Debug)]
+enum Place {
+    /// Here, a part for each layer.
+    Host(Vec<f16>),
+    /// On the pool's device: the number of the page there.
+    Device(Slot),
 }
 
 #[derive(Debug)]
 struct Shared {
     shape: KvShape,
     pages: usize,
+    /// Where all pages are, if they are not on the host.
+    device: Option<DeviceMemory>,
     stock: Mutex<Stock>,
 }
 
@@ -67,12 +84,28 @@ impl KvPool {
     /// A pool of at most `pages` pages. Memory is taken when it is first used, and kept then.
     #[must_use]
     pub fn new(shape: KvShape, pages: usize) -> Self {
-        let stock = Mutex::new(Stock {
-            left: pages,
-            spare: Vec::new(),
-        });
+        Self::of(shape, pages, None, Vec::new())
+    }
+
+    /// The same on a device, whose memory is taken now.
+    ///
+    /// # Errors
+    /// If the device has no room.
+    pub fn on_device(shape: KvShape, pages: usize, device: &Device) -> Result<Self> {
+        let memory = DeviceMemory::new(shape, pages, device)?;
+        let places = (0..pages as Slot).rev().map(Place::Device).collect();
+        Ok(Self::of(shape, pages, Some(memory), places))
+    }
+
+    fn of(shape: KvShape, pages: usize, device: Option<DeviceMemory>, spare: Vec<Place>) -> Self {
+        let stock = Mutex::new(Stock { left: pages, spare });
         Self {
-            shared: Arc::new(Shared { shape, pages, stock }),
+            shared: Arc::new(Shared {
+                shape,
+                pages,
+                device,
+                stock,
+            }),
         }
     }
 
@@ -100,8 +133,10 @@ impl KvPool {
         let spare = stock.spare.pop();
         drop(stock);
         let shape = self.shared.shape;
+        let fresh = || Place::Host(vec![f16::ZERO; shape.layers * shape.layout().numbers()]);
         Some(Page {
-            numbers: spare.unwrap_or_else(|| vec![f16::ZERO; shape.layers * shape.layout().numbers()]),
+            // Those of a device are all spare from the beginning.
+            place: spare.unwrap_or_else(fresh),
             home: Arc::clone(&self.shared),
         })
     }
@@ -110,34 +145,49 @@ impl KvPool {
 /// The keys and values of [`PAGE`] tokens in every layer; it goes back to its pool when it is dropped.
 #[derive(Debug)]
 pub struct Page {
-    /// A part for each layer.
-    numbers: Vec<f16>,
+    place: Place,
     home: Arc<Shared>,
 }
 
 impl Page {
-    /// All of it, layer after layer.
-    #[cfg(test)]
+    /// All of it, layer after layer; nothing, if it is on a device.
     pub(super) fn numbers(&self) -> &[f16] {
-        &self.numbers
+        match &self.place {
+            Place::Host(numbers) => numbers,
+            Place::Device(_) => &[],
+        }
     }
 
     fn layer(&self, layer: usize) -> &[f16] {
         let numbers = self.home.shape.layout().numbers();
-        &self.numbers[layer * numbers..(layer + 1) * numbers]
+        &self.numbers()[layer * numbers..(layer + 1) * numbers]
     }
 
-    fn layer_mut(&mut self, layer: usize) -> &mut [f16] {
-        let numbers = self.home.shape.layout().numbers();
-        &mut self.numbers[layer * numbers..(layer + 1) * numbers]
+    /// Where its first token is on the device.
+    fn slot(&self) -> Slot {
+        match self.place {
+            Place::Host(_) => 0,
+            Place::Device(page) => page * PAGE as Slot,
+        }
+    }
+
+    /// Takes over what another page of the pool holds.
+    fn fill(&mut self, from: &Self) -> Result<()> {
+        match (&mut self.place, &from.place, &self.home.device) {
+            (Place::Host(own), Place::Host(from), _) => own.copy_from_slice(from),
+            (Place::Device(own), Place::Device(from), Some(device)) => device.copy(*from, *own)?,
+            _ => candle_core::bail!("pages of two pools"),
+        }
+        Ok(())
     }
 }
 
 impl Drop for Page {
     fn drop(&mut self) {
+        let place = std::mem::replace(&mut self.place, Place::Device(0));
         let mut stock = self.home.stock();
         stock.left += 1;
-        stock.spare.push(std::mem::take(&mut self.numbers));
+        stock.spare.push(place);
     }
 }
 
@@ -255,7 +305,7 @@ impl KvCache {
             && Arc::get_mut(next).is_none()
         {
             let mut own = self.pool.take().ok_or_else(exhausted)?;
-            own.numbers.copy_from_slice(&next.numbers);
+            own.fill(next)?;
             *next = Arc::new(own);
         }
         while self.pages.len() * PAGE < needed {
@@ -274,20 +324,53 @@ impl KvCache {
     /// # Errors
     /// If [`KvCache::make_room`] was not called for them.
     pub(super) fn write(&mut self, layer: usize, positions: &[usize], keys: &[f32], values: &[f32]) -> Result<()> {
+        if let Some(device) = self.device() {
+            let device = device.clone();
+            return device.write_from_host(layer, &self.writable(positions)?, keys, values);
+        }
         let shape = self.pool.shape();
         let row = shape.heads * shape.dim;
         let mut at = 0;
         // Tokens that follow one another in a page go there together.
         for run in positions.chunk_by(|a, b| a + 1 == *b && b % PAGE != 0) {
             let own = at * row..(at + run.len()) * row;
-            let Some(page) = self.pages.get_mut(run[0] / PAGE).and_then(Arc::get_mut) else {
-                candle_core::bail!("no room was made for token {}", run[0])
+            let numbers = shape.layout().numbers();
+            let page = self.pages.get_mut(run[0] / PAGE).and_then(Arc::get_mut);
+            let Some(Place::Host(page)) = page.map(|page| &mut page.place) else {
+                return Err(no_room(run[0]));
             };
             let rows = (&keys[own.clone()], &values[own]);
-            shape.layout().write(run[0] % PAGE, rows, page.layer_mut(layer));
+            let page = &mut page[layer * numbers..(layer + 1) * numbers];
+            shape.layout().write(run[0] % PAGE, rows, page);
             at += run.len();
         }
         Ok(())
+    }
+
+    /// The device its pages are on, if they are on one.
+    pub(super) fn device(&self) -> Option<&DeviceMemory> {
+        self.pool.shared.device.as_ref()
+    }
+
+    /// Where the tokens at `positions` are on the device.
+    ///
+    /// # Panics
+    /// If there is no page for one.
+    pub(super) fn slots(&self, positions: Range<usize>) -> impl Iterator<Item = Slot> {
+        positions.map(|at| self.pages[at / PAGE].slot() + (at % PAGE) as Slot)
+    }
+
+    /// The same for tokens that are to be written.
+    ///
+    /// # Errors
+    /// As [`KvCache::write`].
+    pub(super) fn writable(&mut self, positions: &[usize]) -> Result<Vec<Slot>> {
+        let slot = |&at: &usize| {
+            let page = self.pages.get_mut(at / PAGE).and_then(Arc::get_mut);
+            let page = page.ok_or_else(|| no_room(at))?;
+            Ok(page.slot() + (at % PAGE) as Slot)
+        };
+        positions.iter().map(slot).collect()
     }
 
     /// Writes the part of a piece that stands at the positions of `range`.
@@ -312,10 +395,20 @@ impl KvCache {
 
     /// The keys and values of the tokens in `range`, to be put elsewhere.
     ///
+    /// # Errors
+    /// If they cannot be read from a device.
+    ///
     /// # Panics
     /// If there are no such tokens.
-    pub(super) fn piece(&self, range: Range<usize>) -> KvPiece {
+    pub(super) fn piece(&self, range: Range<usize>) -> Result<KvPiece> {
         assert!(range.end <= self.len, "tokens that are not there");
+        if let Some(device) = self.device() {
+            return Ok(KvPiece {
+                begin: range.start,
+                tokens: range.len(),
+                layers: device.read(&self.slots(range).collect::<Vec<_>>())?,
+            });
+        }
         let shape = self.pool.shape();
         let (layout, row) = (shape.layout(), shape.heads * shape.dim);
         let mut layers = Vec::with_capacity(shape.layers);
@@ -332,14 +425,17 @@ impl KvCache {
             }
             layers.push((keys, values));
         }
-        KvPiece {
+        Ok(KvPiece {
             begin: range.start,
             tokens: range.len(),
             layers,
-        }
+        })
     }
 
     /// All that it holds of a layer, with what was appended and does not count yet.
+    ///
+    /// # Panics
+    /// If it is on a device.
     pub(super) fn layer(&self, layer: usize) -> Cached<'_> {
         let pages = self.pages.iter().map(|page| page.layer(layer)).collect();
         Cached::new(self.pool.shape().layout(), pages)
@@ -372,6 +468,10 @@ impl KvPiece {
         let numbers = |(keys, values): &(Vec<f16>, Vec<f16>)| keys.len() + values.len();
         self.layers.iter().map(numbers).sum::<usize>() * size_of::<f16>()
     }
+}
+
+fn no_room(token: usize) -> candle_core::Error {
+    candle_core::Error::Msg(format!("no room was made for token {token}"))
 }
 
 fn exhausted() -> candle_core::Error {
@@ -506,7 +606,7 @@ mod tests {
         }
         cache.advance_to(140);
         assert_eq!(held(&cache), counted(0..140, 0.0));
-        let piece = cache.piece(60..70);
+        let piece = cache.piece(60..70).unwrap();
         assert_eq!((piece.begin, piece.tokens, piece.bytes()), (60, 10, 2 * 2 * 60 * 2));
         for (keys, values) in &piece.layers {
             let expected: Vec<f16> = (60..70).flat_map(|at| [f16::from_f32(at as f32); 6]).collect();

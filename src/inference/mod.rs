@@ -2,6 +2,7 @@
 //! knows nothing else of this room.
 
 pub mod constraint;
+pub mod device;
 pub mod encoder;
 pub mod engine;
 pub mod gguf;
@@ -82,6 +83,14 @@ pub enum InferenceError {
     /// The request's deadline passed.
     #[error("the deadline passed before the answer was complete")]
     Deadline,
+    /// The device that the settings name cannot be had.
+    #[error("inference.device = \"{device}\": {detail}")]
+    Device {
+        /// The setting.
+        device: String,
+        /// Why, and what to do.
+        detail: String,
+    },
     /// The engine's thread is gone.
     #[error("the engine has stopped")]
     Stopped,

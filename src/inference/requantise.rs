@@ -95,6 +95,7 @@ fn nearest(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp)] // What is compared is the same number, or was copied.
     use super::*;
     use rand::{Rng, SeedableRng, rngs::StdRng};
 

@@ -9,35 +9,22 @@ use candle_core::CpuStorage;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::ops::Deref;
 
 /// The tensors of a file, which notes what was taken from it.
 #[derive(Debug)]
-pub(super) struct Weights<'a> {
+pub(super) struct Tensors<'a> {
     gguf: &'a Gguf,
-    arena: Arena,
     taken: RefCell<HashSet<String>>,
 }
 
-impl<'a> Weights<'a> {
-    /// The tensors of `gguf`. Matrices are packed for the kernels now, to `precision`; `lookup_only` names one that is
-    /// never multiplied.
-    pub(super) fn new(gguf: &'a Gguf, lookup_only: Option<&str>, precision: Precision) -> Result<Self, InferenceError> {
-        let mut views: Vec<_> = gguf
-            .tensor_names()
-            .filter(|name| Some(*name) != lookup_only)
-            .filter_map(|name| gguf.optional_tensor(name))
-            .filter(|view| view.shape.len() == 2)
-            .collect();
-        views.sort_by_key(|view| view.bytes.as_ptr());
-        let arena = Arena::build(&views, precision).map_err(|source| InferenceError::Io {
-            path: gguf.path().to_owned(),
-            source,
-        })?;
-        Ok(Self {
+impl<'a> Tensors<'a> {
+    /// The tensors of `gguf`.
+    pub(super) fn new(gguf: &'a Gguf) -> Self {
+        Self {
             gguf,
-            arena,
             taken: RefCell::default(),
-        })
+        }
     }
 
     /// Whether there is such a tensor.
@@ -47,29 +34,12 @@ impl<'a> Weights<'a> {
 
     /// A vector of `len` numbers as `f32`.
     pub(super) fn numbers(&self, name: &str, len: usize) -> Result<Vec<f32>, InferenceError> {
-        let view = self.take(name, &[len])?;
-        dequantised(&view)
+        dequantised(&self.take(name, &[len])?)
     }
 
-    /// A normalisation over `len` numbers.
-    pub(super) fn norm(&self, name: &str, len: usize, epsilon: f32) -> Result<RmsNorm, InferenceError> {
-        Ok(RmsNorm::new(self.numbers(name, len)?, epsilon))
-    }
-
-    /// A product with the matrix `name` of `rows` by `columns`, plus the vector `bias`.
-    pub(super) fn linear(
-        &self,
-        name: &str,
-        (rows, columns): (usize, usize),
-        bias: Option<&str>,
-    ) -> Result<Linear, InferenceError> {
-        let view = self.take(name, &[rows, columns])?;
-        let Some(weight) = self.arena.matrix(&view) else {
-            // The arena has every matrix but the one that was only to be looked up.
-            return Err(candle_core::Error::Msg(format!("{name} was not packed")).into());
-        };
-        let bias = bias.map(|bias| self.numbers(bias, rows)).transpose()?;
-        Ok(Linear::new(weight, bias))
+    /// The matrix `name` of `rows` by `columns`, as it is stored.
+    pub(super) fn matrix(&self, name: &str, (rows, columns): (usize, usize)) -> Result<TensorView<'a>, InferenceError> {
+        self.take(name, &[rows, columns])
     }
 
     /// The embedding table `name`, with as many rows as it has.
@@ -108,6 +78,65 @@ impl<'a> Weights<'a> {
         }
         self.taken.borrow_mut().insert(name.to_owned());
         Ok(view)
+    }
+}
+
+/// The tensors of a file, whose matrices are packed for the kernels.
+#[derive(Debug)]
+pub(super) struct Weights<'a> {
+    tensors: &'a Tensors<'a>,
+    arena: Arena,
+}
+
+impl<'a> Deref for Weights<'a> {
+    type Target = Tensors<'a>;
+
+    fn deref(&self) -> &Tensors<'a> {
+        self.tensors
+    }
+}
+
+impl<'a> Weights<'a> {
+    /// Packs the matrices of `tensors`, to `precision`; `lookup_only` names one that is never multiplied.
+    pub(super) fn new(
+        tensors: &'a Tensors<'a>,
+        lookup_only: Option<&str>,
+        precision: Precision,
+    ) -> Result<Self, InferenceError> {
+        let gguf = tensors.gguf;
+        let mut views: Vec<_> = gguf
+            .tensor_names()
+            .filter(|name| Some(*name) != lookup_only)
+            .filter_map(|name| gguf.optional_tensor(name))
+            .filter(|view| view.shape.len() == 2)
+            .collect();
+        views.sort_by_key(|view| view.bytes.as_ptr());
+        let arena = Arena::build(&views, precision).map_err(|source| InferenceError::Io {
+            path: gguf.path().to_owned(),
+            source,
+        })?;
+        Ok(Self { tensors, arena })
+    }
+
+    /// A normalisation over `len` numbers.
+    pub(super) fn norm(&self, name: &str, len: usize, epsilon: f32) -> Result<RmsNorm, InferenceError> {
+        Ok(RmsNorm::new(self.numbers(name, len)?, epsilon))
+    }
+
+    /// A product with the matrix `name` of `rows` by `columns`, plus the vector `bias`.
+    pub(super) fn linear(
+        &self,
+        name: &str,
+        shape: (usize, usize),
+        bias: Option<&str>,
+    ) -> Result<Linear, InferenceError> {
+        let view = self.matrix(name, shape)?;
+        let Some(weight) = self.arena.matrix(&view) else {
+            // The arena has every matrix but the one that was only to be looked up.
+            return Err(candle_core::Error::Msg(format!("{name} was not packed")).into());
+        };
+        let bias = bias.map(|bias| self.numbers(bias, shape.0)).transpose()?;
+        Ok(Linear::new(weight, bias))
     }
 }
 

@@ -2,9 +2,9 @@
 //! from the cache alone, as a real one does.
 
 use crate::inference::InferenceError;
-use crate::inference::kv_cache::{KvPiece, KvShape, PAGE};
+use crate::inference::kv_cache::{KvPiece, KvPool, KvShape};
 use crate::inference::models::{CausalModel, Span};
-use crate::kernels::attention::Layout;
+use candle_core::Device;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// It keeps a token's number.
@@ -66,13 +66,27 @@ impl Gate {
 
 pub(super) struct FakeModel {
     context: usize,
+    /// Whether what it keeps is in the memory of a device.
+    on_device: bool,
     gate: Option<(Sender<Call>, Receiver<()>)>,
 }
 
 impl FakeModel {
     /// A model that never waits.
     pub(super) fn free(context: usize) -> Self {
-        Self { context, gate: None }
+        Self {
+            context,
+            on_device: false,
+            gate: None,
+        }
+    }
+
+    /// The same with keys and values in the memory of a device.
+    pub(super) fn on_device(context: usize) -> Self {
+        Self {
+            on_device: true,
+            ..Self::free(context)
+        }
     }
 
     /// A model that waits before each call for its gate to let it pass.
@@ -82,6 +96,7 @@ impl FakeModel {
         (
             Box::new(Self {
                 context,
+                on_device: false,
                 gate: Some((entered, permitted)),
             }),
             Gate { calls, permits },
@@ -96,9 +111,9 @@ impl FakeModel {
         cache.make_room(end - cache.len())?;
         cache.write(0, &positions, &rows, &rows)?;
         cache.advance_to(end);
-        let layout = Layout::new(SHAPE.heads, SHAPE.dim);
-        let token = |at: usize| layout.key(cache.pages()[at / PAGE].numbers(), 0, at % PAGE).next();
-        Ok((0..cache.len()).filter_map(token).map(|token| token as u32).collect())
+        let held = cache.piece(0..cache.len())?;
+        let (keys, _) = &held.layers[0];
+        Ok(keys.iter().map(|token| token.to_f32() as u32).collect())
     }
 
     /// The logits of the last of `held`.
@@ -129,6 +144,13 @@ impl CausalModel for FakeModel {
 
     fn kv_shape(&self) -> KvShape {
         SHAPE
+    }
+
+    fn new_pool(&self, pages: usize) -> Result<KvPool, InferenceError> {
+        if self.on_device {
+            return Ok(KvPool::on_device(SHAPE, pages, &Device::Cpu)?);
+        }
+        Ok(KvPool::new(SHAPE, pages))
     }
 
     fn moved(&self, piece: &KvPiece, to: usize) -> KvPiece {

@@ -4,7 +4,7 @@ use super::{Engine, EngineSettings};
 use crate::config::InferenceConfig;
 use crate::inference::gguf::Gguf;
 use crate::inference::tokenizer::{Tokenizer, Vocabulary};
-use crate::inference::{InferenceError, ModelInfo, Precision, models};
+use crate::inference::{InferenceError, ModelInfo, Precision, device, models};
 use crate::kernels::pool;
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use std::path::Path;
 /// manifest says of the file (empty for one outside it). Cost: a second or two for 0.5 GB; it blocks.
 ///
 /// # Errors
-/// `Io` or `BadModel` naming the file, `Tokenizer`, `Template`.
+/// `Io` or `BadModel` naming the file, `Tokenizer`, `Template`; `Device` if the one that the settings name cannot be had.
 pub fn load_language_model(
     path: &Path,
     name: &str,
@@ -26,7 +26,12 @@ pub fn load_language_model(
     } else {
         Precision::AsStored
     };
-    let model = pool::with_threads(config.threads, || models::load(&gguf, config.context_tokens, precision))?;
+    let place = device::open(&config.device)?;
+    tracing::info!(device = %config.device, "the language model computes on {}", device::describe(place.as_ref()));
+    let model = match &place {
+        Some(place) => models::load_on_device(&gguf, config.context_tokens, place)?,
+        None => pool::with_threads(config.threads, || models::load(&gguf, config.context_tokens, precision))?,
+    };
     let info = ModelInfo {
         name: name.to_owned(),
         architecture: gguf.metadata().str("general.architecture")?.to_owned(),

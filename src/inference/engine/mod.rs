@@ -136,7 +136,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`InferenceError::Template`] if the model's chat template is none, [`InferenceError::Tokenizer`] if tokenizer and
-    /// model do not belong together, [`InferenceError::Io`] if no thread can be started.
+    /// model do not belong together, [`InferenceError::Io`] if no thread can be started,
+    /// [`InferenceError::Compute`] if a device has no room for keys and values.
     pub fn start(
         model: Box<dyn CausalModel>,
         tokenizer: Tokenizer,
@@ -154,7 +155,7 @@ impl Engine {
             settings.context_tokens
         };
         let shape = model.kv_shape();
-        let pool = KvPool::new(shape, (settings.kv_cache_bytes / shape.page_bytes().max(1)).max(1));
+        let pool = model.new_pool((settings.kv_cache_bytes / shape.page_bytes().max(1)).max(1))?;
         info.context_tokens = model.context_tokens().min(wanted);
         if pool.pages() * PAGE < info.context_tokens {
             info.context_tokens = pool.pages() * PAGE;
@@ -408,6 +409,8 @@ impl Drop for Engine {
     }
 }
 
+#[cfg(test)]
+mod device_tests;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]

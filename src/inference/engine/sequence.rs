@@ -250,7 +250,10 @@ impl Sequence {
             let computed = !self.skipped.iter().any(|skipped| range.contains(&skipped.start));
             let tokens = &self.tokens[range.clone()];
             if computed && !passages.contains(tokens) {
-                passages.keep(tokens, self.cache.piece(range));
+                match self.cache.piece(range) {
+                    Ok(piece) => passages.keep(tokens, piece),
+                    Err(error) => tracing::warn!(%error, "a passage is not kept"),
+                }
             }
         }
     }

@@ -30,6 +30,18 @@ pub(crate) struct Rotation {
     sin: Vec<f32>,
 }
 
+impl Rotation {
+    /// The cosines.
+    pub(crate) fn cos(&self) -> &[f32] {
+        &self.cos
+    }
+
+    /// The sines.
+    pub(crate) fn sin(&self) -> &[f32] {
+        &self.sin
+    }
+}
+
 impl Rope {
     /// Rotation of the first `dim` numbers of a head (an even number). `stretch` divides positions (linear scaling;
     /// Chen et al., arXiv:2306.15595), `factors` divides the frequency of each pair (Llama 3.1).
@@ -42,6 +54,16 @@ impl Rope {
             style,
             frequencies: (0..dim / 2).map(frequency).collect(),
         }
+    }
+
+    /// Which numbers are paired.
+    pub(crate) fn style(&self) -> RopeStyle {
+        self.style
+    }
+
+    /// Pairs of a head that are rotated.
+    pub(crate) fn pairs(&self) -> usize {
+        self.frequencies.len()
     }
 
     /// The rotation of tokens at these positions.

@@ -2,6 +2,7 @@
 //! output head. What differs between them is a [`Blueprint`].
 
 use super::hyperparameters::Hyperparameters;
+use super::pass::{self, Pass};
 use super::{CausalModel, Span};
 use crate::inference::InferenceError;
 use crate::inference::kv_cache::{KvCache, KvPiece, KvShape};
@@ -16,10 +17,6 @@ use half::vec::HalfFloatVecExt;
 pub(super) const EMBEDDING: &str = "token_embd.weight";
 /// The output head; where there is none, the table serves.
 pub(super) const HEAD: &str = "output.weight";
-
-/// Tokens that go through the network at once: bounds the memory of a pass, and is long enough to pay for what is done
-/// once a pass.
-const CHUNK: usize = 512;
 
 /// Whether a tensor is part of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,89 +234,19 @@ impl Decoder {
         Ok(decoder)
     }
 
-    /// Checks a part of a pass before any work is done.
-    fn admit(&self, span: &Span<'_>) -> Result<(), InferenceError> {
-        let bad = |name, detail| Err(InferenceError::BadParameter { name, detail });
-        if span.tokens.is_empty() {
-            return bad("tokens", "at least one is needed".to_owned());
-        }
-        let vocabulary = self.embedding.vocabulary();
-        if let Some(token) = span.tokens.iter().find(|&&token| token as usize >= vocabulary) {
-            return bad("tokens", format!("{token} is not in the vocabulary of {vocabulary}"));
-        }
-        if span.cache.shape() != self.shape {
-            return bad("cache", "it is another model's".to_owned());
-        }
-        let (positions, end) = span.places();
-        let inside = positions.is_sorted() && positions[0] >= span.cache.len() && positions[positions.len() - 1] < end;
-        if positions.len() != span.tokens.len() || !inside {
-            return bad(
-                "positions",
-                "one for each token, in order, behind the cache's".to_owned(),
-            );
-        }
-        let (tokens, limit) = (end, span.cache.max_tokens());
-        if tokens > limit {
-            return Err(InferenceError::TooLong { tokens, limit });
-        }
-        Ok(())
-    }
-
-    /// A pass over all spans, at most [`CHUNK`] tokens at a time.
-    fn run(&mut self, spans: &mut [Span<'_>]) -> Result<Vec<f32>, InferenceError> {
-        for span in spans.iter_mut() {
-            let (_, end) = span.places();
-            span.cache.make_room(end - span.cache.len())?;
-        }
-        let mut logits = Vec::new();
-        let (mut first, mut done) = (0, 0);
-        let places: Vec<_> = spans.iter().map(Span::places).collect();
-        while first < spans.len() {
-            let (counts, next) = next_pass(spans, first, done);
-            let (mut tokens, mut positions, mut ends) = (Vec::new(), Vec::new(), Vec::new());
-            let mut wanted = Vec::new();
-            for ((index, span), &count) in (first..).zip(&spans[first..]).zip(&counts) {
-                let begin = if index == first { done } else { 0 };
-                let silent = span.tokens.len() - span.rows.of(span.tokens.len());
-                let base = tokens.len();
-                wanted.extend(
-                    (begin..begin + count)
-                        .filter(|&at| at >= silent)
-                        .map(|at| base + at - begin),
-                );
-                tokens.extend_from_slice(&span.tokens[begin..begin + count]);
-                let (all, end) = &places[index];
-                positions.push(all[begin..begin + count].to_vec());
-                // What stands before the next token to compute is there then.
-                ends.push(all.get(begin + count).copied().unwrap_or(*end));
-            }
-            let mut caches: Vec<_> = (spans[first..].iter_mut())
-                .take(counts.len())
-                .map(|span| &mut *span.cache)
-                .collect();
-            let states = self.states(&tokens, positions, &mut caches, &wanted)?;
-            for (cache, end) in caches.into_iter().zip(ends) {
-                cache.advance_to(end);
-            }
-            logits.extend(self.logits(&states));
-            (first, done) = next;
-        }
-        Ok(logits)
-    }
-
     /// The states of the tokens at `wanted` after the last layer.
-    fn states(
-        &mut self,
-        tokens: &[u32],
-        positions: Vec<Vec<usize>>,
-        caches: &mut [&mut KvCache],
-        wanted: &[usize],
-    ) -> candle_core::Result<Vec<f32>> {
+    fn states(&mut self, pass: Pass<'_>) -> candle_core::Result<Vec<f32>> {
         let width = self.width;
+        let Pass {
+            tokens,
+            positions,
+            mut caches,
+            wanted,
+        } = pass;
         let step = Step::new(positions, &self.ropes);
-        let mut x = self.embedding.forward(tokens)?;
+        let mut x = self.embedding.forward(&tokens)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            layer.attend(&mut x, (index, caches), &step, &mut self.buffers)?;
+            layer.attend(&mut x, (index, &mut caches), &step, &mut self.buffers)?;
             if index + 1 == self.layers.len() {
                 // No token attends to what comes after this: only what is asked for is computed.
                 let chosen = wanted.iter().flat_map(|&token| &x[token * width..(token + 1) * width]);
@@ -353,24 +280,28 @@ impl Decoder {
     }
 }
 
-/// The tokens of each span from `first` on (of which `done` are done) that go through the network together, and where
-/// the pass after it begins.
-fn next_pass(spans: &[Span<'_>], first: usize, done: usize) -> (Vec<usize>, (usize, usize)) {
-    let mut counts = Vec::new();
-    let (mut room, mut at) = (CHUNK, done);
-    for (index, span) in (first..).zip(&spans[first..]) {
-        let left = span.tokens.len() - at;
-        counts.push(left.min(room));
-        if left > room {
-            return (counts, (index, at + room));
-        }
-        room -= left;
-        at = 0;
-        if room == 0 {
-            return (counts, (index + 1, 0));
-        }
+/// A piece with its keys turned to where they stand from position `to` on; `layers` says which of the rotations each layer
+/// uses.
+pub(super) fn moved(
+    piece: &KvPiece,
+    to: usize,
+    ropes: &[Rope],
+    layers: impl Iterator<Item = usize>,
+    shape: KvShape,
+) -> KvPiece {
+    let by = to as i64 - piece.begin as i64;
+    let turns: Vec<_> = ropes.iter().map(|rope| rope.turn(by, piece.tokens)).collect();
+    let layers = layers.zip(&piece.layers).map(|(rope, (keys, values))| {
+        let mut turned = vec![0f32; keys.len()];
+        keys.convert_to_f32_slice(&mut turned);
+        ropes[rope].apply(&mut turned, (shape.heads, shape.dim), &turns[rope]);
+        (Vec::from_f32_slice(&turned), values.clone())
+    });
+    KvPiece {
+        begin: to,
+        tokens: piece.tokens,
+        layers: layers.collect(),
     }
-    (counts, (spans.len(), 0))
 }
 
 impl CausalModel for Decoder {
@@ -387,76 +318,16 @@ impl CausalModel for Decoder {
     }
 
     fn moved(&self, piece: &KvPiece, to: usize) -> KvPiece {
-        let by = to as i64 - piece.begin as i64;
-        let turns: Vec<_> = self.ropes.iter().map(|rope| rope.turn(by, piece.tokens)).collect();
-        let layers = (self.layers.iter().zip(&piece.layers)).map(|(layer, (keys, values))| {
-            let mut turned = vec![0f32; keys.len()];
-            keys.convert_to_f32_slice(&mut turned);
-            let (rope, turn) = (&self.ropes[layer.attention.rope], &turns[layer.attention.rope]);
-            rope.apply(&mut turned, (self.shape.heads, self.shape.dim), turn);
-            (Vec::from_f32_slice(&turned), values.clone())
-        });
-        KvPiece {
-            begin: to,
-            tokens: piece.tokens,
-            layers: layers.collect(),
-        }
+        let ropes = self.layers.iter().map(|layer| layer.attention.rope);
+        moved(piece, to, &self.ropes, ropes, self.shape)
     }
 
     fn forward(&mut self, spans: &mut [Span<'_>]) -> Result<Vec<f32>, InferenceError> {
-        for span in spans.iter() {
-            self.admit(span)?;
-        }
-        let before: Vec<usize> = spans.iter().map(|span| span.cache.len()).collect();
-        let result = self.run(spans);
-        if result.is_err() {
-            for (span, before) in spans.iter_mut().zip(before) {
-                span.cache.rewind(before);
-            }
-        }
-        result
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::inference::kv_cache::KvPool;
-    use crate::inference::models::Rows;
-
-    #[test]
-    fn passes_cover_all_tokens_in_order() {
-        let cases: [(&[usize], &[&[usize]]); 4] = [
-            (&[1, 1, 1], &[&[1, 1, 1]]),
-            (&[CHUNK, 3], &[&[CHUNK], &[3]]),
-            (&[1, CHUNK, 2], &[&[1, CHUNK - 1], &[1, 2]]),
-            (&[2 * CHUNK + 5, 4], &[&[CHUNK], &[CHUNK], &[5, 4]]),
-        ];
-        let shape = KvShape {
-            layers: 1,
-            heads: 1,
-            dim: 1,
-        };
-        for (lengths, expected) in cases {
-            let tokens = vec![0; 4 * CHUNK];
-            let pool = KvPool::new(shape, 1);
-            let mut caches = vec![KvCache::new(&pool, 1); lengths.len()];
-            let spans: Vec<_> = (lengths.iter().zip(&mut caches))
-                .map(|(&length, cache)| Span {
-                    tokens: &tokens[..length],
-                    cache,
-                    places: None,
-                    rows: Rows::None,
-                })
-                .collect();
-            let (mut first, mut done) = (0, 0);
-            let mut passes = Vec::new();
-            while first < spans.len() {
-                let (counts, next) = next_pass(&spans, first, done);
-                passes.push(counts);
-                (first, done) = next;
-            }
-            assert_eq!(passes, expected);
-        }
+        let (vocabulary, shape) = (self.vocabulary(), self.shape);
+        let own = |cache: &KvCache| cache.shape() == shape && cache.device().is_none();
+        pass::forward(spans, vocabulary, own, |pass| {
+            let states = self.states(pass)?;
+            Ok(self.logits(&states))
+        })
     }
 }

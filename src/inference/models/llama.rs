@@ -11,8 +11,8 @@ pub(super) const ARCHITECTURE: &str = "llama";
 
 pub(super) fn blueprint(source: &Source<'_>) -> Result<Blueprint, InferenceError> {
     const FACTORS: &str = "rope_freqs.weight";
-    let factors = if source.weights.contains(FACTORS) {
-        Some(source.weights.numbers(FACTORS, source.sizes.rope_dim / 2)?)
+    let factors = if source.tensors.contains(FACTORS) {
+        Some(source.tensors.numbers(FACTORS, source.sizes.rope_dim / 2)?)
     } else {
         None
     };

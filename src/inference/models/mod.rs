@@ -1,9 +1,11 @@
 //! Language models: one file an architecture, over shared layers.
 
 mod decoder;
+mod device;
 mod gemma3;
 mod hyperparameters;
 mod llama;
+mod pass;
 mod qwen2;
 mod qwen3;
 #[cfg(test)]
@@ -13,7 +15,8 @@ use super::InferenceError;
 use super::gguf::{Fault, Gguf};
 use super::kv_cache::{KvCache, KvPiece, KvPool, KvShape, PAGE};
 use super::requantise::Precision;
-use super::weights::Weights;
+use super::weights::{Tensors, Weights};
+use candle_core::Device;
 use decoder::{Blueprint, Decoder};
 use hyperparameters::Hyperparameters;
 
@@ -101,19 +104,30 @@ pub trait CausalModel: Send {
     /// Keys and values as they would be if their tokens stood from position `to` on, what they attend to unchanged.
     fn moved(&self, piece: &KvPiece, to: usize) -> KvPiece;
 
+    /// Memory for the keys and values of its sequences, at most `pages` pages, where it computes.
+    ///
+    /// # Errors
+    /// `Compute` if a device has no room.
+    fn new_pool(&self, pages: usize) -> Result<KvPool, InferenceError> {
+        Ok(KvPool::new(self.kv_shape(), pages))
+    }
+
     /// An empty cache for one sequence of at most `max_tokens` tokens (and at most the context), with a pool of its own
     /// that has room for some copies.
-    fn new_cache(&self, max_tokens: usize) -> KvCache {
+    ///
+    /// # Errors
+    /// As [`CausalModel::new_pool`].
+    fn new_cache(&self, max_tokens: usize) -> Result<KvCache, InferenceError> {
         let max_tokens = max_tokens.min(self.context_tokens());
         let pages = 4 * max_tokens.div_ceil(PAGE);
-        KvCache::new(&KvPool::new(self.kv_shape(), pages), max_tokens)
+        Ok(KvCache::new(&self.new_pool(pages)?, max_tokens))
     }
 }
 
 /// What an architecture builds its blueprint from.
 struct Source<'a> {
     gguf: &'a Gguf,
-    weights: &'a Weights<'a>,
+    tensors: &'a Tensors<'a>,
     sizes: &'a Hyperparameters,
 }
 
@@ -134,6 +148,35 @@ const ARCHITECTURES: [(&str, MakeBlueprint); 4] = [
 /// `BadModel` for an architecture that is not built in (the message names those that are), and for metadata or tensors
 /// that are missing, of the wrong shape, or not used by the architecture.
 pub fn load(gguf: &Gguf, context_tokens: usize, precision: Precision) -> Result<Box<dyn CausalModel>, InferenceError> {
+    build(gguf, context_tokens, &|tensors, sizes, blueprint, context| {
+        // With a head of its own the embedding table is only looked up.
+        let headed = tensors.contains(decoder::HEAD);
+        let weights = Weights::new(tensors, headed.then_some(decoder::EMBEDDING), precision)?;
+        Ok(Box::new(Decoder::load(&weights, sizes, blueprint, context)?))
+    })
+}
+
+/// The same, to be computed on a device of the tensor library, where the weights go as they are quantised in the file. The
+/// kernels of this program are not used; on `Device::Cpu` it is slow, and there to be compared with them.
+///
+/// # Errors
+/// As [`load`]; `Compute` if the device has no room.
+pub fn load_on_device(
+    gguf: &Gguf,
+    context_tokens: usize,
+    device: &Device,
+) -> Result<Box<dyn CausalModel>, InferenceError> {
+    build(gguf, context_tokens, &|tensors, sizes, blueprint, context| {
+        Ok(Box::new(device::Decoder::load(
+            tensors, sizes, blueprint, context, device,
+        )?))
+    })
+}
+
+type Load<'a> =
+    &'a dyn Fn(&Tensors<'_>, &Hyperparameters, Blueprint, usize) -> Result<Box<dyn CausalModel>, InferenceError>;
+
+fn build(gguf: &Gguf, context_tokens: usize, load: Load<'_>) -> Result<Box<dyn CausalModel>, InferenceError> {
     let name = gguf.metadata().str("general.architecture")?;
     let Some((_, make)) = ARCHITECTURES.iter().find(|(known, _)| *known == name) else {
         let fault = Fault::Architecture {
@@ -143,17 +186,15 @@ pub fn load(gguf: &Gguf, context_tokens: usize, precision: Precision) -> Result<
         return Err(gguf.error(fault).into());
     };
     let sizes = Hyperparameters::read(gguf, name)?;
-    // With a head of its own the embedding table is only looked up.
-    let headed = gguf.optional_tensor(decoder::HEAD).is_some();
-    let weights = Weights::new(gguf, headed.then_some(decoder::EMBEDDING), precision)?;
+    let tensors = Tensors::new(gguf);
     let blueprint = make(&Source {
         gguf,
-        weights: &weights,
+        tensors: &tensors,
         sizes: &sizes,
     })?;
     let context = match context_tokens {
         0 => sizes.context,
         wanted => wanted.min(sizes.context),
     };
-    Ok(Box::new(Decoder::load(&weights, &sizes, blueprint, context)?))
+    load(&tensors, &sizes, blueprint, context)
 }

@@ -10,26 +10,26 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-const NAMES: [&str; 4] = ["qwen2", "llama", "qwen3", "gemma3"];
+pub(super) const NAMES: [&str; 4] = ["qwen2", "llama", "qwen3", "gemma3"];
 
 #[derive(Deserialize)]
-struct Golden {
-    tokens: Vec<u32>,
-    logits: BTreeMap<usize, Vec<f32>>,
+pub(super) struct Golden {
+    pub(super) tokens: Vec<u32>,
+    pub(super) logits: BTreeMap<usize, Vec<f32>>,
     argmax: Vec<usize>,
     top2_gap: Vec<f32>,
-    logits_f32: BTreeMap<usize, Vec<f32>>,
+    pub(super) logits_f32: BTreeMap<usize, Vec<f32>>,
     argmax_f32: Vec<usize>,
-    max_diff: f32,
+    pub(super) max_diff: f32,
 }
 
-fn fixture(name: &str) -> PathBuf {
+pub(super) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/models")
         .join(name)
 }
 
-fn golden(architecture: &str) -> Golden {
+pub(super) fn golden(architecture: &str) -> Golden {
     let path = fixture(&format!("golden_{architecture}.json"));
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
@@ -39,7 +39,7 @@ fn tiny(architecture: &str) -> Box<dyn CausalModel> {
     load(&gguf, 0, Precision::AsStored).unwrap()
 }
 
-fn pass(
+pub(super) fn pass(
     model: &mut dyn CausalModel,
     tokens: &[u32],
     cache: &mut KvCache,
@@ -53,11 +53,11 @@ fn pass(
     }])
 }
 
-fn argmax(row: &[f32]) -> usize {
+pub(super) fn argmax(row: &[f32]) -> usize {
     (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap()
 }
 
-fn distance(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn distance(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
@@ -67,7 +67,7 @@ fn prefill_is_as_near_to_the_reference_in_f32_as_llama_cpp() {
     for name in NAMES {
         let golden = golden(name);
         let mut model = tiny(name);
-        let mut cache = model.new_cache(64);
+        let mut cache = model.new_cache(64).unwrap();
         let logits = pass(model.as_mut(), &golden.tokens, &mut cache, Rows::All).unwrap();
         let rows: Vec<&[f32]> = logits.chunks(model.vocabulary()).collect();
         for (&position, want) in &golden.logits_f32 {
@@ -90,7 +90,7 @@ fn decoding_agrees_with_llama_cpp() {
     for name in NAMES {
         let golden = golden(name);
         let mut model = tiny(name);
-        let mut cache = model.new_cache(64);
+        let mut cache = model.new_cache(64).unwrap();
         for (position, &token) in golden.tokens.iter().enumerate() {
             let row = pass(model.as_mut(), &[token], &mut cache, Rows::Last).unwrap();
             // Both round activations to 8 bits, each in its own way: the errors may add up.
@@ -112,7 +112,7 @@ fn the_last_row_is_that_of_all_rows() {
     for name in NAMES {
         let golden = golden(name);
         let mut model = tiny(name);
-        let (mut one, mut all) = (model.new_cache(64), model.new_cache(64));
+        let (mut one, mut all) = (model.new_cache(64).unwrap(), model.new_cache(64).unwrap());
         let last = pass(model.as_mut(), &golden.tokens, &mut one, Rows::Last).unwrap();
         let rows = pass(model.as_mut(), &golden.tokens, &mut all, Rows::All).unwrap();
         assert_eq!(last, rows[rows.len() - model.vocabulary()..], "{name}");
@@ -125,9 +125,9 @@ fn chunks_give_what_the_whole_gives() {
     for name in NAMES {
         let mut model = tiny(name);
         let tokens: Vec<u32> = (0..200).map(|_| rng.random_range(4..300)).collect();
-        let mut cache = model.new_cache(256);
+        let mut cache = model.new_cache(256).unwrap();
         let whole = pass(model.as_mut(), &tokens, &mut cache, Rows::All).unwrap();
-        let mut cache = model.new_cache(256);
+        let mut cache = model.new_cache(256).unwrap();
         let mut parts = Vec::new();
         for chunk in tokens.chunks(7) {
             parts.extend(pass(model.as_mut(), chunk, &mut cache, Rows::All).unwrap());
@@ -146,7 +146,7 @@ fn sequences_computed_together_give_what_each_gives_alone() {
         let now = [90, 1, 5, 1];
         let tokens: Vec<u32> = (0..400).map(|_| rng.random_range(4..300)).collect();
         let mut caches = before.map(|count| {
-            let mut cache = model.new_cache(256);
+            let mut cache = model.new_cache(256).unwrap();
             if count > 0 {
                 pass(model.as_mut(), &tokens[..count], &mut cache, Rows::None).unwrap();
             }
@@ -178,7 +178,7 @@ fn a_truncated_cache_continues_as_a_fresh_one() {
         let golden = golden(name);
         let mut model = tiny(name);
         let (front, back) = golden.tokens.split_at(14);
-        let mut cache = model.new_cache(64);
+        let mut cache = model.new_cache(64).unwrap();
         pass(model.as_mut(), front, &mut cache, Rows::Last).unwrap();
         let fork = cache.prefix(14);
         pass(model.as_mut(), &[7, 8, 9, 10, 11], &mut cache, Rows::Last).unwrap();
@@ -186,7 +186,7 @@ fn a_truncated_cache_continues_as_a_fresh_one() {
         let continued = pass(model.as_mut(), back, &mut cache, Rows::Last).unwrap();
         let mut forked = fork.prefix(100);
         let forked = pass(model.as_mut(), back, &mut forked, Rows::Last).unwrap();
-        let mut fresh = model.new_cache(64);
+        let mut fresh = model.new_cache(64).unwrap();
         pass(model.as_mut(), front, &mut fresh, Rows::Last).unwrap();
         let fresh = pass(model.as_mut(), back, &mut fresh, Rows::Last).unwrap();
         // The same kernels on the same numbers: equal to the bit.
@@ -199,7 +199,7 @@ fn a_truncated_cache_continues_as_a_fresh_one() {
 #[test]
 fn bad_calls_are_refused_and_leave_the_cache() {
     let mut model = tiny("qwen2");
-    let mut cache = model.new_cache(4);
+    let mut cache = model.new_cache(4).unwrap();
     let vocabulary = model.vocabulary() as u32;
     assert!(matches!(
         pass(model.as_mut(), &[], &mut cache, Rows::Last),
@@ -213,7 +213,7 @@ fn bad_calls_are_refused_and_leave_the_cache() {
         pass(model.as_mut(), &[1, 2, 3, 4, 5], &mut cache, Rows::Last),
         Err(InferenceError::TooLong { tokens: 5, limit: 4 })
     ));
-    let mut others = tiny("gemma3").new_cache(4);
+    let mut others = tiny("gemma3").new_cache(4).unwrap();
     assert!(matches!(
         pass(model.as_mut(), &[1], &mut others, Rows::Last),
         Err(InferenceError::BadParameter { name: "cache", .. })
@@ -230,7 +230,7 @@ fn four_bits_are_another_model_that_says_nearly_the_same() {
         let gguf = Gguf::open(fixture(&format!("tiny_{architecture}.gguf"))).unwrap();
         let say = |precision| {
             let mut model = load(&gguf, 0, precision).unwrap();
-            let mut cache = model.new_cache(16);
+            let mut cache = model.new_cache(16).unwrap();
             pass(model.as_mut(), &tokens, &mut cache, Rows::Last).unwrap()
         };
         let (stored, four) = (say(Precision::AsStored), say(Precision::FourBits));
@@ -249,7 +249,7 @@ fn the_context_bounds_caches() {
     assert_eq!(load(&gguf, 10_000, Precision::AsStored).unwrap().context_tokens(), 256);
     let model = load(&gguf, 100, Precision::AsStored).unwrap();
     assert_eq!(model.context_tokens(), 100);
-    assert_eq!(model.new_cache(usize::MAX).max_tokens(), 100);
+    assert_eq!(model.new_cache(usize::MAX).unwrap().max_tokens(), 100);
 }
 
 /// The file of an architecture with one text in it replaced by another of the same length.
@@ -308,7 +308,7 @@ fn flipped_metadata_never_panics() {
         };
         if let Ok(mut model) = load(&gguf, 0, Precision::AsStored) {
             loaded += 1;
-            let mut cache = model.new_cache(8);
+            let mut cache = model.new_cache(8).unwrap();
             let _ = pass(model.as_mut(), &[5, 6, 7], &mut cache, Rows::Last);
         }
     }
