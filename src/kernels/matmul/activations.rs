@@ -111,12 +111,7 @@ impl Quantised {
     }
 
     /// Calls `work` with each tile and its place.
-    fn fill_tiles(
-        &mut self,
-        level: Level,
-        (rows, columns): (usize, usize),
-        work: &(dyn Fn(Tile, Blocks<'_>) + Sync),
-    ) {
+    fn fill_tiles(&mut self, level: Level, (rows, columns): (usize, usize), work: &(dyn Fn(Tile, Blocks<'_>) + Sync)) {
         assert!(
             columns > 0 && columns.is_multiple_of(BLOCK),
             "{columns} columns are not whole blocks"

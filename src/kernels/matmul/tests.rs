@@ -254,7 +254,14 @@ fn in_rows(x: &Quantised) -> Vec<(&[i8], &[i32], f32, f32)> {
     let row = |tile: Tile, row: usize| {
         (0..blocks)
             .map(move |block| tile.first * blocks + block * tile.height + row)
-            .map(|at| (&x.values[at * BLOCK..][..BLOCK], &x.sums[2 * at..][..2], x.scales[at], x.totals[at]))
+            .map(|at| {
+                (
+                    &x.values[at * BLOCK..][..BLOCK],
+                    &x.sums[2 * at..][..2],
+                    x.scales[at],
+                    x.totals[at],
+                )
+            })
     };
     x.tiles()
         .flat_map(|tile| (0..tile.height).flat_map(move |index| row(tile, index)))

@@ -258,9 +258,8 @@ unsafe fn multiply<T: Tiles, const ROWS: usize, const PARTS: usize, const MINIMU
     // what `unpack` wrote. Sums of a unit are written and read in the lines of its slot, at most 16.
     let y = unsafe {
         let quants = unpacked.quants.as_ptr().add(8 * blocks * place);
-        let mut scales = unpacked.scales.as_ptr().add(units * place);
-        let mut minima = unpacked.minima.as_ptr().add(blocks * place);
-        let (mut x_scales, mut totals) = (x.scales.as_ptr(), x.totals.as_ptr());
+        let scales = unpacked.scales.as_ptr().add(units * place);
+        let minima = unpacked.minima.as_ptr().add(blocks * place);
         let sums = sums.as_mut_ptr();
         let slot = |unit: usize| sums.add(unit % SLOTS * SUMS);
         let product = |unit: usize| {
@@ -278,28 +277,26 @@ unsafe fn multiply<T: Tiles, const ROWS: usize, const PARTS: usize, const MINIMU
             product(unit);
         }
         let mut y = [_mm512_loadu_ps(task.bias(first + place).as_ptr()); ROWS];
-        for block in 0..blocks {
-            for part in 0..PARTS {
-                let unit = block * PARTS + part;
-                if unit + LEAD < units {
-                    product(unit + LEAD);
-                }
-                let scale = _mm512_loadu_ps(scales.cast());
-                for r in 0..ROWS {
-                    let sum = _mm512_cvtepi32_ps(_mm512_loadu_si512(slot(unit).add(r).cast()));
-                    let scale = _mm512_mul_ps(scale, _mm512_set1_ps(*x_scales.add(r)));
-                    y[r] = _mm512_fmadd_ps(sum, scale, y[r]);
-                }
-                scales = scales.add(1);
+        // One loop over units: with one over parts within, sums that are used after the next product are spilled.
+        for unit in 0..units {
+            if unit + LEAD < units {
+                product(unit + LEAD);
+            }
+            let block = unit / PARTS;
+            let x_scales = x.scales.as_ptr().add(block * ROWS);
+            let scale = _mm512_loadu_ps(scales.add(unit).cast());
+            for r in 0..ROWS {
+                let sum = _mm512_cvtepi32_ps(_mm512_loadu_si512(slot(unit).add(r).cast()));
+                let scale = _mm512_mul_ps(scale, _mm512_set1_ps(*x_scales.add(r)));
+                y[r] = _mm512_fmadd_ps(sum, scale, y[r]);
             }
             if MINIMUM {
-                let least = _mm512_loadu_ps(minima.cast());
+                let least = _mm512_loadu_ps(minima.add(block).cast());
+                let totals = x.totals.as_ptr().add(block * ROWS);
                 for r in 0..ROWS {
                     y[r] = _mm512_fmadd_ps(least, _mm512_set1_ps(*totals.add(r)), y[r]);
                 }
-                minima = minima.add(1);
             }
-            (x_scales, totals) = (x_scales.add(ROWS), totals.add(ROWS));
         }
         y
     };

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
-use super::registers::{Configuration, Shape, Tiles};
 use super::super::format::{Format, LANES, Matrix, SUPER};
 use super::super::{BLOCK, Parts, Quantised, Task, scalar};
+use super::registers::{Configuration, Shape, Tiles};
 use crate::kernels::level::{Level, Set};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::cell::Cell;
@@ -91,14 +91,20 @@ fn products_of_a_model_of_the_registers_are_those_of_the_specification() {
     let mut rng = StdRng::seed_from_u64(1);
     for format in Format::ALL {
         // Fewer blocks than products are ahead, as many, more; one panel, a broken one, more than are unpacked at once.
-        let blocks = if format.file_block() == BLOCK { [1, 3, 4, 9] } else { [SUPER; 4] };
+        let blocks = if format.file_block() == BLOCK {
+            [1, 3, 4, 9]
+        } else {
+            [SUPER; 4]
+        };
         for (blocks, lanes) in blocks.into_iter().zip([16, 7, 80, 33]) {
             let columns = blocks * BLOCK;
             let mut bytes = vec![0u8; format.packed_bytes(lanes, columns)];
             rng.fill(&mut bytes[..]);
             for panel in bytes.chunks_exact_mut(format.panel_bytes(columns)) {
                 // Scales in half precision stay finite.
-                panel[blocks * format.quant_bytes()..].iter_mut().for_each(|byte| *byte &= 0xbb);
+                panel[blocks * format.quant_bytes()..]
+                    .iter_mut()
+                    .for_each(|byte| *byte &= 0xbb);
             }
             let bias: Vec<f32> = (0..lanes).map(|_| rng.random_range(-1.0..1.0)).collect();
             for rows in 17..=64 {
@@ -122,7 +128,11 @@ fn products_of_a_model_of_the_registers_are_those_of_the_specification() {
                     let mut narrow = Quantised::default();
                     narrow.fill(Level(Set::Avx512, false), &x, columns);
                     let corrections = narrow.corrections(format);
-                    let task = Task { x: &narrow, corrections: &corrections, ..task };
+                    let task = Task {
+                        x: &narrow,
+                        corrections: &corrections,
+                        ..task
+                    };
                     // SAFETY: the machine has AVX-512.
                     unsafe { super::super::avx512::compute(&task, 0, lanes.div_ceil(LANES)) };
                 }
