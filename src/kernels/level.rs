@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-/// The environment variable that holds the kernels to a level: `scalar`, `avx2` or `avx512`.
+/// The environment variable that holds the kernels to a level: `scalar`, `avx2`, `avx512` or `amx`.
 pub const SWITCH: &str = "KEFU_KERNELS";
 
 /// Instruction sets that have a file in the kernels' folders.
@@ -18,7 +18,11 @@ pub(super) enum Set {
 /// An instruction set that this machine has. The only ways to get one are the functions below, which is what makes
 /// calling its kernels sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Level(pub(super) Set);
+pub struct Level(
+    pub(super) Set,
+    /// Whether products with many rows use tile registers (AMX).
+    pub(super) bool,
+);
 
 impl Level {
     /// The best that this machine has, or what `KEFU_KERNELS` names if the machine has it. Found once.
@@ -37,7 +41,7 @@ impl Level {
 
     fn choose(wanted: Option<&str>) -> Self {
         let available = Self::available();
-        let best = available.last().copied().unwrap_or(Self::scalar());
+        let best = Self::best(&available);
         match wanted {
             None | Some("") => best,
             Some(name) => (available.iter().find(|level| level.name() == name))
@@ -53,10 +57,26 @@ impl Level {
         }
     }
 
+    /// The last, but for tile registers that do not make products faster.
+    fn best(available: &[Self]) -> Self {
+        let pays = |level: &&Self| !level.tiles() || Self::tiles_pay();
+        available.iter().rev().find(pays).copied().unwrap_or(Self::scalar())
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn tiles_pay() -> bool {
+        super::matmul::amx::pays()
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn tiles_pay() -> bool {
+        false
+    }
+
     /// The specification, which runs everywhere.
     #[must_use]
     pub fn scalar() -> Self {
-        Self(Set::Scalar)
+        Self(Set::Scalar, false)
     }
 
     /// All that this machine has, the best last.
@@ -74,13 +94,21 @@ impl Level {
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512vnni");
             if avx2 {
-                all.push(Self(Set::Avx2));
+                all.push(Self(Set::Avx2, false));
             }
             if avx2 && avx512 {
-                all.push(Self(Set::Avx512));
+                all.push(Self(Set::Avx512, false));
+                if super::matmul::amx::works() {
+                    all.push(Self(Set::Avx512, true));
+                }
             }
         }
         all
+    }
+
+    /// Whether products with many rows use tile registers.
+    pub(super) fn tiles(self) -> bool {
+        self.1
     }
 
     /// What `KEFU_KERNELS` calls it.
@@ -90,6 +118,8 @@ impl Level {
             Set::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 if self.tiles() => "amx",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => "avx512",
         }
@@ -105,8 +135,8 @@ mod tests {
         for level in Level::available() {
             assert_eq!(Level::choose(Some(level.name())), level);
         }
-        let best = Level::available().pop();
-        assert_eq!(Some(Level::choose(None)), best);
-        assert_eq!(Some(Level::choose(Some("mmx"))), best);
+        let best = Level::best(&Level::available());
+        assert_eq!(Level::choose(None), best);
+        assert_eq!(Level::choose(Some("mmx")), best);
     }
 }

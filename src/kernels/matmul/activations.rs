@@ -13,6 +13,8 @@ pub(super) const FEW: usize = 16;
 pub(super) const TALL: usize = 8;
 /// Most rows of a tile where there are more.
 pub(super) const TILE: usize = 6;
+/// As many for kernels with tile registers.
+pub(super) const SQUARE: usize = 16;
 
 /// A matrix of activations `[rows, columns]`, each block of 32 numbers of a row as whole numbers up to 127 and a scale:
 /// each number is off by at most half the scale, which is the largest of its block divided by 127.
@@ -23,6 +25,8 @@ pub(super) const TILE: usize = 6;
 pub struct Quantised {
     rows: usize,
     columns: usize,
+    /// Whether tiles are for tile registers where there are more than [`FEW`] rows.
+    square: bool,
     /// 32 numbers a block.
     pub(super) values: Vec<i8>,
     /// One a block.
@@ -48,13 +52,16 @@ pub(super) struct Tile {
 }
 
 /// How many tiles so many rows make.
-fn tiles(rows: usize) -> usize {
-    rows.div_ceil(if rows <= FEW { TALL } else { TILE })
+fn tiles(rows: usize, square: bool) -> usize {
+    rows.div_ceil(match (rows <= FEW, square) {
+        (true, _) => TALL,
+        (_, true) => SQUARE,
+        (_, false) => TILE,
+    })
 }
 
-/// Tile `index` of so many rows, all of nearly the same height.
-fn tile(rows: usize, index: usize) -> Tile {
-    let tiles = tiles(rows);
+/// Tile `index` of `tiles` that so many rows make, all of nearly the same height.
+fn tile(rows: usize, index: usize, tiles: usize) -> Tile {
     let first = rows * index / tiles;
     Tile {
         first,
@@ -74,7 +81,7 @@ impl Quantised {
             "{} numbers are not whole rows of {columns}",
             x.len()
         );
-        self.fill_tiles(x.len() / columns, columns, &|tile, out| {
+        self.fill_tiles(level, (x.len() / columns, columns), &|tile, out| {
             let x = &x[tile.first * columns..(tile.first + tile.height) * columns];
             round(level, x, tile.height, out);
         });
@@ -91,7 +98,7 @@ impl Quantised {
         (rows, columns): (usize, usize),
         write: &(dyn Fn(usize, &mut [f32]) + Sync),
     ) {
-        self.fill_tiles(rows, columns, &|tile, out| {
+        self.fill_tiles(level, (rows, columns), &|tile, out| {
             let mut x = SCRATCH.take();
             x.clear();
             x.resize(tile.height * columns, 0.0);
@@ -104,12 +111,12 @@ impl Quantised {
     }
 
     /// Calls `work` with each tile and its place.
-    fn fill_tiles(&mut self, rows: usize, columns: usize, work: &(dyn Fn(Tile, Blocks<'_>) + Sync)) {
+    fn fill_tiles(&mut self, level: Level, (rows, columns): (usize, usize), work: &(dyn Fn(Tile, Blocks<'_>) + Sync)) {
         assert!(
             columns > 0 && columns.is_multiple_of(BLOCK),
             "{columns} columns are not whole blocks"
         );
-        (self.rows, self.columns) = (rows, columns);
+        (self.rows, self.columns, self.square) = (rows, columns, level.tiles());
         let in_row = columns / BLOCK;
         let blocks = rows * in_row;
         self.values.resize(blocks * BLOCK, 0);
@@ -118,8 +125,9 @@ impl Quantised {
         self.totals.resize(blocks, 0.0);
         let (values, scales) = (Parts::new(&mut self.values), Parts::new(&mut self.scales));
         let (sums, totals) = (Parts::new(&mut self.sums), Parts::new(&mut self.totals));
-        pool::run(tiles(rows), &|index| {
-            let tile = tile(rows, index);
+        let tiles = tiles(rows, self.square);
+        pool::run(tiles, &|index| {
+            let tile = tile(rows, index, tiles);
             let (start, count) = (tile.first * in_row, tile.height * in_row);
             // SAFETY: the vectors are borrowed until `run` returns, and pieces write to tiles of their own.
             #[allow(unsafe_code)]
@@ -149,8 +157,14 @@ impl Quantised {
 
     /// The tiles that the rows make.
     pub(super) fn tiles(&self) -> impl Iterator<Item = Tile> {
-        let rows = self.rows;
-        (0..tiles(rows)).map(move |index| tile(rows, index))
+        let (rows, tiles) = (self.rows, tiles(self.rows, self.square));
+        (0..tiles).map(move |index| tile(rows, index, tiles))
+    }
+
+    /// Whether the tiles are for tile registers: the rows are many and were rounded at a level that has these.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn square(&self) -> bool {
+        self.square && self.rows > FEW
     }
 
     /// What the zero of a format adds to the sums of products (see `Task`).

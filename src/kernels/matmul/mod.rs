@@ -21,6 +21,8 @@ mod pack;
 mod scalar;
 
 #[cfg(target_arch = "x86_64")]
+pub(super) mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -166,6 +168,13 @@ pub fn multiply(level: Level, x: &Quantised, products: &mut [Product<'_>]) {
 
 /// Computes the numbers of some panels in all rows of the output.
 fn compute(level: Level, task: &Task<'_>, first: usize, panels: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if task.x.square() && level.0 != Set::Scalar {
+        // SAFETY: rows lie so only where they were rounded at a level with tile registers, which exists only where these
+        // were detected.
+        #[allow(unsafe_code)]
+        return unsafe { amx::compute(task, first, panels) };
+    }
     match level.0 {
         Set::Scalar => scalar::compute(task, first, panels),
         // SAFETY: a `Level` with this instruction set exists only where it was detected.

@@ -39,7 +39,7 @@ pub(super) fn compute(task: &Task<'_>, first: usize, panels: usize) {
 /// `quants` is readable for the bytes of a block with these bits.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn expand<const BITS: u8>(quants: *const u8) -> [__m512i; 8] {
+pub(super) unsafe fn expand<const BITS: u8>(quants: *const u8) -> [__m512i; 8] {
     let mut out = [_mm512_setzero_si512(); 8];
     // SAFETY: 4 strings of 64 bytes, 8 with 8 bits; after the 4, 8 words with 5 bits and 2 strings with 6.
     unsafe {
@@ -88,7 +88,7 @@ unsafe fn expand<const BITS: u8>(quants: *const u8) -> [__m512i; 8] {
 /// `bytes` is readable for the scales of blocks up to `block`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn scales<const SCALES: u8>(bytes: *const u8, block: usize) -> ([__m512; 2], __m512) {
+pub(super) unsafe fn scales<const SCALES: u8>(bytes: *const u8, block: usize) -> ([__m512; 2], __m512) {
     let zero = _mm512_setzero_ps();
     // SAFETY: the caller answers for the length; the layout is that of `format::Scales`.
     unsafe {
@@ -123,7 +123,7 @@ unsafe fn scales<const SCALES: u8>(bytes: *const u8, block: usize) -> ([__m512; 
 }
 
 /// The lanes of a register to store.
-fn mask(lanes: usize) -> u16 {
+pub(super) fn mask(lanes: usize) -> u16 {
     u16::MAX >> (LANES - lanes)
 }
 
