@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-/// The environment variable that holds the kernels to a level: `scalar`, `avx2` or `avx512`.
+/// The environment variable that holds the kernels to a level: `scalar`, `avx2` or `avx512`; on aarch64 `scalar`,
+/// `neon` or `neon-dotprod`.
 pub const SWITCH: &str = "KEFU_KERNELS";
 
 /// Instruction sets that have a file in the kernels' folders.
@@ -13,6 +14,11 @@ pub(super) enum Set {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// With the products of four 8-bit numbers at once.
+    #[cfg(target_arch = "aarch64")]
+    NeonDotprod,
 }
 
 /// An instruction set that this machine has. The only ways to get one are the functions below, which is what makes
@@ -80,6 +86,14 @@ impl Level {
                 all.push(Self(Set::Avx512));
             }
         }
+        // The kernels read packed bytes as whole registers, lowest byte first.
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            all.push(Self(Set::Neon));
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                all.push(Self(Set::NeonDotprod));
+            }
+        }
         all
     }
 
@@ -92,6 +106,10 @@ impl Level {
             Set::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDotprod => "neon-dotprod",
         }
     }
 }

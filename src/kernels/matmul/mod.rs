@@ -24,6 +24,8 @@ mod scalar;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 #[cfg(test)]
 mod tests;
@@ -176,5 +178,13 @@ fn compute(level: Level, task: &Task<'_>, first: usize, panels: usize) {
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         Set::Avx512 => unsafe { avx512::compute(task, first, panels) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        #[allow(unsafe_code)]
+        Set::Neon => unsafe { neon::base::compute(task, first, panels) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        #[allow(unsafe_code)]
+        Set::NeonDotprod => unsafe { neon::dotprod::compute(task, first, panels) },
     }
 }

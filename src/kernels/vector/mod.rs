@@ -45,6 +45,9 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             #[allow(unsafe_code)]
             Set::Avx512 => unsafe { avx512::$name($($arg),*) },
+            // NEON is in what the loops are compiled for.
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon | Set::NeonDotprod => body::$name($($arg),*),
         }
     };
 }
