@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 /// The environment variable that holds the kernels to a level: `scalar`, `avx2` or `avx512`; on aarch64 `scalar`,
-/// `neon` or `neon-dotprod`.
+/// `neon`, `neon-dotprod` or `neon-i8mm`.
 pub const SWITCH: &str = "KEFU_KERNELS";
 
 /// Instruction sets that have a file in the kernels' folders.
@@ -19,6 +19,9 @@ pub(super) enum Set {
     /// With the products of four 8-bit numbers at once.
     #[cfg(target_arch = "aarch64")]
     NeonDotprod,
+    /// And with those of 2 x 8 with 8 x 2.
+    #[cfg(target_arch = "aarch64")]
+    NeonI8mm,
 }
 
 /// An instruction set that this machine has. The only ways to get one are the functions below, which is what makes
@@ -92,6 +95,9 @@ impl Level {
             all.push(Self(Set::Neon));
             if std::arch::is_aarch64_feature_detected!("dotprod") {
                 all.push(Self(Set::NeonDotprod));
+                if std::arch::is_aarch64_feature_detected!("i8mm") {
+                    all.push(Self(Set::NeonI8mm));
+                }
             }
         }
         all
@@ -110,6 +116,8 @@ impl Level {
             Set::Neon => "neon",
             #[cfg(target_arch = "aarch64")]
             Set::NeonDotprod => "neon-dotprod",
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonI8mm => "neon-i8mm",
         }
     }
 }

@@ -58,3 +58,36 @@ pub(super) unsafe fn dot_four(mut sums: int32x4_t, q: [int8x16_t; 4], x: int8x16
     }
     sums
 }
+
+/// Of four rows of quants, two and two by eight numbers at a time, the products with eight numbers of two rows of `x`, for
+/// two times eight: `q` and `x` hold eight bytes of one row and eight of the next. Each result has the first row of the
+/// quants with both of `x`, then the second.
+///
+/// # Safety
+/// The processor has the matrix product instructions, and this is inlined into a function that is compiled for them.
+#[inline(always)]
+pub(super) unsafe fn matrix_four(
+    [mut first, mut second]: [int32x4_t; 2],
+    q: [int8x16_t; 4],
+    x: [int8x16_t; 2],
+) -> [int32x4_t; 2] {
+    // SAFETY: registers alone; the caller answers for the instruction.
+    unsafe {
+        asm!(
+            "smmla {first:v}.4s, {a:v}.16b, {x:v}.16b",
+            "smmla {second:v}.4s, {b:v}.16b, {x:v}.16b",
+            "smmla {first:v}.4s, {c:v}.16b, {y:v}.16b",
+            "smmla {second:v}.4s, {d:v}.16b, {y:v}.16b",
+            first = inout(vreg) first,
+            second = inout(vreg) second,
+            a = in(vreg) q[0],
+            b = in(vreg) q[1],
+            c = in(vreg) q[2],
+            d = in(vreg) q[3],
+            x = in(vreg) x[0],
+            y = in(vreg) x[1],
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    [first, second]
+}

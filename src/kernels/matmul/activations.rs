@@ -234,7 +234,7 @@ fn batch_of(level: Level, x: &[f32; BATCH * BLOCK]) -> Rounded {
         Set::Avx512 => unsafe { super::avx512::round(x) },
         // NEON is in what every function is compiled for.
         #[cfg(target_arch = "aarch64")]
-        Set::Neon | Set::NeonDotprod => scalar(x),
+        Set::Neon | Set::NeonDotprod | Set::NeonI8mm => scalar(x),
     }
 }
 

@@ -186,5 +186,9 @@ fn compute(level: Level, task: &Task<'_>, first: usize, panels: usize) {
         #[cfg(target_arch = "aarch64")]
         #[allow(unsafe_code)]
         Set::NeonDotprod => unsafe { neon::dotprod::compute(task, first, panels) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        #[allow(unsafe_code)]
+        Set::NeonI8mm => unsafe { neon::i8mm::compute(task, first, panels) },
     }
 }

@@ -243,6 +243,6 @@ fn compute(level: Level, task: &Task<'_>, panel: usize, panels: usize) {
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
         #[allow(unsafe_code)]
-        Set::Neon | Set::NeonDotprod => unsafe { neon::compute(task, panel, panels) },
+        Set::Neon | Set::NeonDotprod | Set::NeonI8mm => unsafe { neon::compute(task, panel, panels) },
     }
 }

@@ -11,17 +11,18 @@ mod dot;
 mod panel;
 
 use super::Task;
-use super::activations::{FEW, TALL, Tile};
+use super::activations::{FEW, TALL, TILE, Tile};
 use super::format::{BLOCK, HALF, HALF_MIN, LANES, SUPER_MIN, SUPER_SIXTEEN, Scales, by_format};
-use dot::{Base, Dot, Dotprod};
-use panel::{Packed, Panel};
+use dot::{Base, Dot, Dotprod, I8mm};
+use panel::{Packed, Panel, Unpacked};
 use std::arch::aarch64::{
     vcvtq_f32_s32, vdupq_n_s32, vfmaq_f32, vfmaq_n_f32, vld1q_f32, vld1q_s8, vmulq_n_f32, vst1q_f32,
 };
 
-/// The entry for an instruction set, with all that is generic compiled for it.
+/// The entry for an instruction set, with all that is generic compiled for it: the module of its products with few rows,
+/// and its products with many.
 macro_rules! compiled_for {
-    ($module:ident, $features:literal, $dot:ty) => {
+    ($module:ident, $features:literal, $few:ident, $many:ty) => {
         pub(super) mod $module {
             use super::*;
 
@@ -42,19 +43,19 @@ macro_rules! compiled_for {
                 if task.x.rows() <= FEW {
                     for tile in task.x.tiles() {
                         // SAFETY: the caller's.
-                        unsafe { by_height::<_, BITS, SCALES>(task, (panel, packed), tile) };
+                        unsafe { $few::by_height(task, (panel, packed), tile) };
                     }
                     return;
                 }
-                panel::with_unpacked(packed, |unpacked| {
+                panel::with_unpacked(packed, <$many>::PAIRS, |unpacked| {
                     for tile in task.x.tiles() {
                         // SAFETY: the caller's. Unpacked, formats differ in no more than this.
                         unsafe {
                             match (BITS, SCALES) {
-                                (8, _) => by_height::<_, 8, HALF>(task, (panel, unpacked), tile),
-                                (6, _) => by_height::<_, 6, SUPER_SIXTEEN>(task, (panel, unpacked), tile),
-                                (_, HALF) => by_height::<_, 5, HALF>(task, (panel, unpacked), tile),
-                                _ => by_height::<_, 5, HALF_MIN>(task, (panel, unpacked), tile),
+                                (8, _) => by_height::<8, HALF>(task, (panel, unpacked), tile),
+                                (6, _) => by_height::<6, SUPER_SIXTEEN>(task, (panel, unpacked), tile),
+                                (_, HALF) => by_height::<5, HALF>(task, (panel, unpacked), tile),
+                                _ => by_height::<5, HALF_MIN>(task, (panel, unpacked), tile),
                             }
                         }
                     }
@@ -62,25 +63,54 @@ macro_rules! compiled_for {
             }
 
             /// # Safety
+            /// As [`multiply`]; there are more than [`FEW`] rows in all.
+            #[target_feature(enable = $features)]
+            unsafe fn by_height<const BITS: u8, const SCALES: u8>(
+                task: &Task<'_>,
+                panel: (usize, Unpacked<'_>),
+                tile: Tile,
+            ) {
+                // So many rows make at least three tiles of nearly the same height.
+                const { assert!(TILE == 6 && FEW == 16) };
+                // SAFETY: the caller's; this is compiled for what the products need.
+                unsafe {
+                    match tile.height {
+                        4 => multiply::<$many, _, BITS, SCALES, 4>(task, panel, tile),
+                        5 => multiply::<$many, _, BITS, SCALES, 5>(task, panel, tile),
+                        _ => multiply::<$many, _, BITS, SCALES, TILE>(task, panel, tile),
+                    }
+                }
+            }
+        }
+    };
+}
+
+/// Products with few rows for an instruction set.
+macro_rules! few_rows_for {
+    ($module:ident, $features:literal, $dot:ty) => {
+        mod $module {
+            use super::*;
+
+            /// # Safety
             /// As [`multiply`].
             #[target_feature(enable = $features)]
-            unsafe fn by_height<P: Panel, const BITS: u8, const SCALES: u8>(
+            pub(super) unsafe fn by_height<const BITS: u8, const SCALES: u8>(
                 task: &Task<'_>,
-                panel: (usize, P),
+                panel: (usize, Packed<'_, BITS, SCALES>),
                 tile: Tile,
             ) {
                 const { assert!(TALL == 8) };
                 // SAFETY: the caller's.
                 unsafe {
                     match tile.height {
-                        1 => rows::<P, BITS, SCALES, 1>(task, panel, tile),
-                        2 => rows::<P, BITS, SCALES, 2>(task, panel, tile),
-                        3 => rows::<P, BITS, SCALES, 3>(task, panel, tile),
-                        4 => rows::<P, BITS, SCALES, 4>(task, panel, tile),
-                        5 => rows::<P, BITS, SCALES, 5>(task, panel, tile),
-                        6 => rows::<P, BITS, SCALES, 6>(task, panel, tile),
-                        7 => rows::<P, BITS, SCALES, 7>(task, panel, tile),
-                        _ => rows::<P, BITS, SCALES, TALL>(task, panel, tile),
+                        1 => rows::<BITS, SCALES, 1>(task, panel, tile),
+                        2 => rows::<BITS, SCALES, 2>(task, panel, tile),
+                        3 => rows::<BITS, SCALES, 3>(task, panel, tile),
+                        4 => rows::<BITS, SCALES, 4>(task, panel, tile),
+                        5 => rows::<BITS, SCALES, 5>(task, panel, tile),
+                        6 => rows::<BITS, SCALES, 6>(task, panel, tile),
+                        7 => rows::<BITS, SCALES, 7>(task, panel, tile),
+                        _ => rows::<BITS, SCALES, TALL>(task, panel, tile),
                     }
                 }
             }
@@ -88,20 +118,23 @@ macro_rules! compiled_for {
             /// # Safety
             /// As [`multiply`].
             #[target_feature(enable = $features)]
-            unsafe fn rows<P: Panel, const BITS: u8, const SCALES: u8, const ROWS: usize>(
+            unsafe fn rows<const BITS: u8, const SCALES: u8, const ROWS: usize>(
                 task: &Task<'_>,
-                panel: (usize, P),
+                panel: (usize, Packed<'_, BITS, SCALES>),
                 tile: Tile,
             ) {
                 // SAFETY: the caller's; this is compiled for what the products need.
-                unsafe { multiply::<$dot, P, BITS, SCALES, ROWS>(task, panel, tile) };
+                unsafe { multiply::<$dot, _, BITS, SCALES, ROWS>(task, panel, tile) };
             }
         }
     };
 }
 
-compiled_for!(base, "neon", Base);
-compiled_for!(dotprod, "neon,dotprod", Dotprod);
+few_rows_for!(few_base, "neon", Base);
+few_rows_for!(few_dotprod, "neon,dotprod", Dotprod);
+compiled_for!(base, "neon", few_base, Base);
+compiled_for!(dotprod, "neon,dotprod", few_dotprod, Dotprod);
+compiled_for!(i8mm, "neon,dotprod,i8mm", few_dotprod, I8mm);
 
 /// `ROWS` rows of the product with panel `index`, whose quants have at most so many bits.
 ///
@@ -132,31 +165,32 @@ unsafe fn multiply<D: Dot, P: Panel, const BITS: u8, const SCALES: u8, const ROW
             for quarter in 0..4 {
                 let q = panel.quants(block, quarter);
                 let (scales, least) = panel.scales(block, quarter);
-                for r in 0..ROWS {
-                    let at = block * ROWS + r;
-                    let values = x.values.as_ptr().add(at * BLOCK);
-                    let values = [vld1q_s8(values), vld1q_s8(values.add(BLOCK / 2))];
-                    let x_scale = *x.scales.get_unchecked(at);
-                    let start = |part: usize| {
-                        vdupq_n_s32(if corrected {
-                            *x.corrections.get_unchecked(at * parts + part)
-                        } else {
-                            0
+                // Rows are multiplied two by two; with an odd number, the last is its own neighbour.
+                for r in (0..ROWS).step_by(2) {
+                    let at = [block * ROWS + r, block * ROWS + (r + 1).min(ROWS - 1)];
+                    let values = at.map(|at| {
+                        let values = x.values.as_ptr().add(at * BLOCK);
+                        [vld1q_s8(values), vld1q_s8(values.add(BLOCK / 2))]
+                    });
+                    let start = at.map(|at| {
+                        [0, parts - 1].map(|part| {
+                            vdupq_n_s32(if corrected {
+                                *x.corrections.get_unchecked(at * parts + part)
+                            } else {
+                                0
+                            })
                         })
-                    };
-                    let mut sums = [start(0); 2];
-                    sums[0] = D::four::<BITS>(sums[0], q[0], values[0]);
-                    if twice {
-                        sums[1] = D::four::<BITS>(start(1), q[1], values[1]);
-                    } else {
-                        sums[0] = D::four::<BITS>(sums[0], q[1], values[1]);
-                    }
-                    let y = &mut y[r][quarter];
-                    for part in 0..parts {
-                        *y = vfmaq_f32(*y, vcvtq_f32_s32(sums[part]), vmulq_n_f32(scales[part], x_scale));
-                    }
-                    if minimum {
-                        *y = vfmaq_n_f32(*y, least, *x.totals.get_unchecked(at));
+                    });
+                    let sums = D::two_rows::<BITS>(start, q, values, twice);
+                    for (r, (at, sums)) in (r..ROWS).zip(at.into_iter().zip(sums)) {
+                        let y = &mut y[r][quarter];
+                        for part in 0..parts {
+                            let scale = vmulq_n_f32(scales[part], *x.scales.get_unchecked(at));
+                            *y = vfmaq_f32(*y, vcvtq_f32_s32(sums[part]), scale);
+                        }
+                        if minimum {
+                            *y = vfmaq_n_f32(*y, least, *x.totals.get_unchecked(at));
+                        }
                     }
                 }
             }

@@ -6,7 +6,8 @@ use std::arch::aarch64::{
     float32x4_t, int8x16_t, uint8x16_t, vaddq_u8, vandq_u8, vcombine_u8, vcreate_u8, vcvtq_f32_s32, vcvtq_f32_u32,
     vdup_n_u8, vdup_n_u32, vdupq_n_f32, vdupq_n_u8, veorq_u8, vget_low_s16, vget_low_u16, vld1_u16, vld1q_f32,
     vld1q_s8, vld1q_u8, vmovl_s8, vmovl_s16, vmovl_u8, vmovl_u16, vmulq_f32, vorrq_u8, vqtbl1q_u8, vreinterpret_s8_u32,
-    vreinterpret_u8_u32, vreinterpretq_s8_u8, vshlq_n_u8, vshrq_n_u8, vst1q_f32, vst1q_s8, vsubq_f32, vtstq_u8,
+    vreinterpret_u8_u32, vreinterpretq_s8_s32, vreinterpretq_s8_u8, vreinterpretq_s32_s8, vshlq_n_u8, vshrq_n_u8,
+    vst1q_f32, vst1q_s8, vsubq_f32, vtstq_u8, vzip1q_s32, vzip2q_s32,
 };
 use std::cell::Cell;
 
@@ -151,7 +152,8 @@ impl<const BITS: u8, const SCALES: u8> Panel for Packed<'_, BITS, SCALES> {
 /// A panel as bytes and `f32`, for as long as it is multiplied.
 #[derive(Clone, Copy)]
 pub(super) struct Unpacked<'a> {
-    /// `[blocks, 4 quarters, 8 groups, 16]`.
+    /// `[blocks, 4 quarters, 8 groups, 16]`, or of each two groups the eight numbers of the first two rows and then of the
+    /// others.
     quants: &'a [i8],
     /// `[blocks, 4 quarters, 3, 4]`: two scales and the minimum of each row.
     scales: &'a [f32],
@@ -166,10 +168,11 @@ thread_local! {
     static UNPACKED: Cell<(Vec<i8>, Vec<f32>)> = const { Cell::new((Vec::new(), Vec::new())) };
 }
 
-/// Calls `work` with the panel unpacked. Memory is reused.
+/// Calls `work` with the panel unpacked, groups put together two by two if `pairs`. Memory is reused.
 #[target_feature(enable = "neon")]
 pub(super) fn with_unpacked<const BITS: u8, const SCALES: u8>(
     packed: Packed<'_, BITS, SCALES>,
+    pairs: bool,
     work: impl FnOnce(Unpacked<'_>),
 ) {
     const { assert!(SCALES <= SUPER_SIXTEEN) };
@@ -181,7 +184,14 @@ pub(super) fn with_unpacked<const BITS: u8, const SCALES: u8>(
     for (index, (to, to_scales)) in places.zip(scales.as_chunks_mut::<FACTORS>().0).enumerate() {
         // SAFETY: the panel has as many quarters; 8 times 16 of 128 bytes are written and 3 times 4 of 12 numbers.
         unsafe {
-            let quants = packed.quants(index / 4, index % 4);
+            let mut quants = packed.quants(index / 4, index % 4);
+            if pairs {
+                quants = quants.map(|[a, b, c, d]| {
+                    let [first, second] = pair(a, b);
+                    let [third, fourth] = pair(c, d);
+                    [first, second, third, fourth]
+                });
+            }
             for (j, q) in quants.as_flattened().iter().enumerate() {
                 vst1q_s8(to.as_mut_ptr().add(16 * j), *q);
             }
@@ -196,6 +206,14 @@ pub(super) fn with_unpacked<const BITS: u8, const SCALES: u8>(
         scales: &scales,
     });
     UNPACKED.set((quants, scales));
+}
+
+/// Two groups of four rows as eight numbers of two rows and of the other two.
+#[inline]
+#[target_feature(enable = "neon")]
+fn pair(a: int8x16_t, b: int8x16_t) -> [int8x16_t; 2] {
+    let (a, b) = (vreinterpretq_s32_s8(a), vreinterpretq_s32_s8(b));
+    [vzip1q_s32(a, b), vzip2q_s32(a, b)].map(|rows| vreinterpretq_s8_s32(rows))
 }
 
 impl Panel for Unpacked<'_> {
