@@ -133,7 +133,7 @@ fn add_values<const ROWS: usize>(
 ) {
     let width = values.len() / BLOCK;
     assert!(to <= BLOCK && values.len() == BLOCK * width && width.is_multiple_of(LANES));
-    assert!(sums.len() == ROWS * width);
+    assert_eq!(sums.len(), ROWS * width);
     for column in (0..width).step_by(LANES) {
         // SAFETY: sums are read and written at r * width + column and up to 16 numbers on, values at j * width + column
         // with j < 64 likewise, weights at j.
