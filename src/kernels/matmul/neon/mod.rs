@@ -16,7 +16,8 @@ use super::format::{BLOCK, HALF, HALF_MIN, LANES, SUPER_MIN, SUPER_SIXTEEN, Scal
 use dot::{Base, Dot, Dotprod, I8mm};
 use panel::{Packed, Panel, Unpacked};
 use std::arch::aarch64::{
-    vcvtq_f32_s32, vdupq_n_s32, vfmaq_f32, vfmaq_n_f32, vld1q_f32, vld1q_s8, vmulq_n_f32, vst1q_f32,
+    float32x4_t, int32x4_t, vcvtq_f32_s32, vdupq_n_s32, vfmaq_f32, vfmaq_n_f32, vld1q_dup_s32, vld1q_f32, vld1q_s8,
+    vmulq_n_f32, vst1q_f32,
 };
 
 /// The entry for an instruction set, with all that is generic compiled for it: the module of its products with few rows,
@@ -159,39 +160,50 @@ unsafe fn multiply<D: Dot, P: Panel, const BITS: u8, const SCALES: u8, const ROW
     // SAFETY: `bias` has 16 numbers; what is read of `x` and its scales is within the lengths above, as `at` is below
     // `ROWS * blocks`; the panel has so many blocks of four quarters.
     let y = unsafe {
+        let values = |at: usize| {
+            let values = x.values.as_ptr().add(at * BLOCK);
+            [vld1q_s8(values), vld1q_s8(values.add(BLOCK / 2))]
+        };
+        let start = |at: usize| {
+            if corrected && twice {
+                let corrections = x.corrections.as_ptr().add(2 * at);
+                [vld1q_dup_s32(corrections), vld1q_dup_s32(corrections.add(1))]
+            } else if corrected {
+                [vld1q_dup_s32(x.corrections.as_ptr().add(at)); 2]
+            } else {
+                [vdupq_n_s32(0); 2]
+            }
+        };
         let bias = [0, 4, 8, 12].map(|lane| vld1q_f32(bias.as_ptr().add(lane)));
         let mut y = [bias; ROWS];
         for block in 0..blocks {
             for quarter in 0..4 {
                 let q = panel.quants(block, quarter);
                 let (scales, least) = panel.scales(block, quarter);
-                // Rows are multiplied two by two; with an odd number, the last is its own neighbour.
-                for r in (0..ROWS).step_by(2) {
-                    let at = [block * ROWS + r, block * ROWS + (r + 1).min(ROWS - 1)];
-                    let values = at.map(|at| {
-                        let values = x.values.as_ptr().add(at * BLOCK);
-                        [vld1q_s8(values), vld1q_s8(values.add(BLOCK / 2))]
-                    });
-                    let start = at.map(|at| {
-                        [0, parts - 1].map(|part| {
-                            vdupq_n_s32(if corrected {
-                                *x.corrections.get_unchecked(at * parts + part)
-                            } else {
-                                0
-                            })
-                        })
-                    });
-                    let sums = D::two_rows::<BITS>(start, q, values, twice);
-                    for (r, (at, sums)) in (r..ROWS).zip(at.into_iter().zip(sums)) {
-                        let y = &mut y[r][quarter];
-                        for part in 0..parts {
-                            let scale = vmulq_n_f32(scales[part], *x.scales.get_unchecked(at));
-                            *y = vfmaq_f32(*y, vcvtq_f32_s32(sums[part]), scale);
-                        }
-                        if minimum {
-                            *y = vfmaq_n_f32(*y, least, *x.totals.get_unchecked(at));
-                        }
+                let add = |y: &mut float32x4_t, sums: [int32x4_t; 2], at: usize| {
+                    let x_scale = *x.scales.get_unchecked(at);
+                    *y = vfmaq_f32(*y, vcvtq_f32_s32(sums[0]), vmulq_n_f32(scales[0], x_scale));
+                    if twice {
+                        *y = vfmaq_f32(*y, vcvtq_f32_s32(sums[1]), vmulq_n_f32(scales[1], x_scale));
                     }
+                    if minimum {
+                        *y = vfmaq_n_f32(*y, least, *x.totals.get_unchecked(at));
+                    }
+                };
+                let mut r = 0;
+                while r + 1 < ROWS {
+                    let at = block * ROWS + r;
+                    let (start, values) = ([start(at), start(at + 1)], [values(at), values(at + 1)]);
+                    let sums = D::two_rows::<BITS>(start, q, values, twice);
+                    add(&mut y[r][quarter], sums[0], at);
+                    add(&mut y[r + 1][quarter], sums[1], at + 1);
+                    r += 2;
+                }
+                // A last row is its own neighbour, whose sums nobody asks for.
+                if r < ROWS {
+                    let at = block * ROWS + r;
+                    let sums = D::two_rows::<BITS>([start(at); 2], q, [values(at); 2], twice);
+                    add(&mut y[r][quarter], sums[0], at);
                 }
             }
         }

@@ -4,10 +4,10 @@ use super::super::format::{BLOCK, HALF, HALF_MIN, LANES, SUPER, SUPER_MIN, SUPER
 use crate::kernels::neon::from_halves;
 use std::arch::aarch64::{
     float32x4_t, int8x16_t, uint8x16_t, vaddq_u8, vandq_u8, vcombine_u8, vcreate_u8, vcvtq_f32_s32, vcvtq_f32_u32,
-    vdup_n_u8, vdup_n_u32, vdupq_n_f32, vdupq_n_u8, veorq_u8, vget_low_s16, vget_low_u16, vld1_u16, vld1q_f32,
-    vld1q_s8, vld1q_u8, vmovl_s8, vmovl_s16, vmovl_u8, vmovl_u16, vmulq_f32, vorrq_u8, vqtbl1q_u8, vreinterpret_s8_u32,
-    vreinterpret_u8_u32, vreinterpretq_s8_s32, vreinterpretq_s8_u8, vreinterpretq_s32_s8, vshlq_n_u8, vshrq_n_u8,
-    vst1q_f32, vst1q_s8, vsubq_f32, vtstq_u8, vzip1q_s32, vzip2q_s32,
+    vdup_n_u8, vdup_n_u32, vdupq_n_f32, vdupq_n_s8, vdupq_n_u8, veorq_u8, vget_low_s16, vget_low_u16, vld1_u16,
+    vld1q_f32, vld1q_s8, vld1q_u8, vmovl_s8, vmovl_s16, vmovl_u8, vmovl_u16, vmulq_f32, vorrq_u8, vqtbl1q_u8,
+    vreinterpret_s8_u32, vreinterpret_u8_u32, vreinterpretq_s8_s32, vreinterpretq_s8_u8, vreinterpretq_s32_s8,
+    vshlq_n_u8, vshrq_n_u8, vst1q_f32, vst1q_s8, vsubq_f32, vtstq_u8, vzip1q_s32, vzip2q_s32,
 };
 use std::cell::Cell;
 
@@ -61,6 +61,19 @@ fn bits(words: uint8x16_t, bytes: uint8x16_t) -> uint8x16_t {
     vtstq_u8(vqtbl1q_u8(words, bytes), vcombine_u8(eight, eight))
 }
 
+/// The same bytes.
+#[inline]
+#[target_feature(enable = "neon")]
+fn signed(bytes: [[uint8x16_t; 4]; 2]) -> Quants {
+    let mut out = [[vdupq_n_s8(0); 4]; 2];
+    for half in 0..2 {
+        for j in 0..4 {
+            out[half][j] = vreinterpretq_s8_u8(bytes[half][j]);
+        }
+    }
+    out
+}
+
 impl<const BITS: u8, const SCALES: u8> Panel for Packed<'_, BITS, SCALES> {
     #[inline]
     #[target_feature(enable = "neon")]
@@ -75,7 +88,7 @@ impl<const BITS: u8, const SCALES: u8> Panel for Packed<'_, BITS, SCALES> {
                 for j in 0..8 {
                     out[j / 4][j % 4] = veorq_u8(load(j), vdupq_n_u8(0x80));
                 }
-                return out.map(|half| half.map(|q| vreinterpretq_s8_u8(q)));
+                return signed(out);
             }
             for t in 0..4 {
                 let string = load(t);
@@ -109,7 +122,7 @@ impl<const BITS: u8, const SCALES: u8> Panel for Packed<'_, BITS, SCALES> {
                 }
             }
         }
-        out.map(|half| half.map(|q| vreinterpretq_s8_u8(q)))
+        signed(out)
     }
 
     #[inline]
@@ -186,11 +199,11 @@ pub(super) fn with_unpacked<const BITS: u8, const SCALES: u8>(
         unsafe {
             let mut quants = packed.quants(index / 4, index % 4);
             if pairs {
-                quants = quants.map(|[a, b, c, d]| {
-                    let [first, second] = pair(a, b);
-                    let [third, fourth] = pair(c, d);
-                    [first, second, third, fourth]
-                });
+                for half in &mut quants {
+                    let [a, b, c, d] = *half;
+                    let ([first, second], [third, fourth]) = (pair(a, b), pair(c, d));
+                    *half = [first, second, third, fourth];
+                }
             }
             for (j, q) in quants.as_flattened().iter().enumerate() {
                 vst1q_s8(to.as_mut_ptr().add(16 * j), *q);
@@ -213,7 +226,10 @@ pub(super) fn with_unpacked<const BITS: u8, const SCALES: u8>(
 #[target_feature(enable = "neon")]
 fn pair(a: int8x16_t, b: int8x16_t) -> [int8x16_t; 2] {
     let (a, b) = (vreinterpretq_s32_s8(a), vreinterpretq_s32_s8(b));
-    [vzip1q_s32(a, b), vzip2q_s32(a, b)].map(|rows| vreinterpretq_s8_s32(rows))
+    [
+        vreinterpretq_s8_s32(vzip1q_s32(a, b)),
+        vreinterpretq_s8_s32(vzip2q_s32(a, b)),
+    ]
 }
 
 impl Panel for Unpacked<'_> {
