@@ -24,33 +24,61 @@ pub fn print_json(value: &Value) {
     println!("{value:#}");
 }
 
+/// Instructions that the speed depends on, as `/proc/cpuinfo` names them.
+const EXTENSIONS: [&str; 11] = [
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "bf16",
+    "sve",
+];
+
 /// The machine, for every measurement: processor, cores, memory, system.
 #[must_use]
 pub fn machine() -> Value {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let field = |text: &str, key: &str| {
-        text.lines()
-            .find_map(|line| {
-                line.strip_prefix(key)?
-                    .split_once(':')
-                    .map(|(_, value)| value.trim().to_owned())
-            })
-            .unwrap_or_default()
-    };
-    let cpu = read("/proc/cpuinfo");
-    let flags = field(&cpu, "flags");
-    let extensions: Vec<&str> = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"]
-        .into_iter()
-        .filter(|name| flags.split_whitespace().any(|flag| flag == *name))
-        .collect();
+    let (processor, extensions) = processor(&read("/proc/cpuinfo"));
     json!({
-        "processor": field(&cpu, "model name"),
+        "processor": processor,
         "cores": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         "extensions": extensions,
         "memory": field(&read("/proc/meminfo"), "MemTotal"),
         "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         "kefu": env!("CARGO_PKG_VERSION"),
     })
+}
+
+/// The first line of a system's table with this name; empty if there is none.
+fn field(text: &str, key: &str) -> String {
+    text.lines()
+        .find_map(|line| {
+            line.strip_prefix(key)?
+                .split_once(':')
+                .map(|(_, value)| value.trim().to_owned())
+        })
+        .unwrap_or_default()
+}
+
+/// The name of the processor and those of [`EXTENSIONS`] that it has, from `/proc/cpuinfo`.
+fn processor(table: &str) -> (String, Vec<&'static str>) {
+    let name = match field(table, "model name") {
+        // On aarch64 there are numbers alone: of whom it is from, and which one.
+        name if name.is_empty() => format!(
+            "implementer {} part {}",
+            field(table, "CPU implementer"),
+            field(table, "CPU part")
+        ),
+        name => name,
+    };
+    let flags = field(table, "flags") + " " + &field(table, "Features");
+    let has = |name: &&str| flags.split_whitespace().any(|flag| flag == *name);
+    (name, EXTENSIONS.into_iter().filter(has).collect())
 }
 
 /// The percentile `p` (0 to 1) of `values` by the nearest rank; 0 for none.
@@ -82,7 +110,16 @@ pub fn interval(hits: usize, n: usize) -> [f64; 2] {
 
 #[cfg(test)]
 mod tests {
-    use super::{interval, percentile};
+    use super::{interval, percentile, processor};
+
+    #[test]
+    fn processors_are_named_on_both_architectures() {
+        let table = "processor\t: 0\nmodel name\t: Some Xeon\nflags\t\t: fpu avx2 avx512f bmi1\n";
+        assert_eq!(processor(table), ("Some Xeon".into(), vec!["avx2", "avx512f"]));
+        let table = "processor\t: 0\nFeatures\t: fp asimd fphp asimddp\nCPU implementer\t: 0x48\nCPU part\t: 0xd01\n";
+        let name = "implementer 0x48 part 0xd01".to_owned();
+        assert_eq!(processor(table), (name, vec!["asimd", "asimddp"]));
+    }
 
     #[test]
     fn percentiles_and_intervals() {

@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-/// The environment variable that holds the kernels to a level: `scalar`, `avx2`, `avx512` or `amx`.
+/// The environment variable that holds the kernels to a level: `scalar`, `avx2`, `avx512` or `amx`; on aarch64 `scalar`,
+/// `neon`, `neon-dotprod` or `neon-i8mm`.
 pub const SWITCH: &str = "KEFU_KERNELS";
 
 /// Instruction sets that have a file in the kernels' folders.
@@ -13,6 +14,14 @@ pub(super) enum Set {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// With the products of four 8-bit numbers at once.
+    #[cfg(target_arch = "aarch64")]
+    NeonDotprod,
+    /// And with those of 2 x 8 with 8 x 2.
+    #[cfg(target_arch = "aarch64")]
+    NeonI8mm,
 }
 
 /// An instruction set that this machine has. The only ways to get one are the functions below, which is what makes
@@ -103,6 +112,17 @@ impl Level {
                 }
             }
         }
+        // The kernels read packed bytes as whole registers, lowest byte first.
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            all.push(Self(Set::Neon, false));
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                all.push(Self(Set::NeonDotprod, false));
+                if std::arch::is_aarch64_feature_detected!("i8mm") {
+                    all.push(Self(Set::NeonI8mm, false));
+                }
+            }
+        }
         all
     }
 
@@ -122,6 +142,12 @@ impl Level {
             Set::Avx512 if self.tiles() => "amx",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDotprod => "neon-dotprod",
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonI8mm => "neon-i8mm",
         }
     }
 }

@@ -5,6 +5,8 @@ pub mod attention;
 pub mod bidirectional;
 pub mod level;
 pub mod matmul;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 pub mod pool;
 pub mod vector;
 

@@ -9,6 +9,8 @@ mod body;
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 #[cfg(test)]
 mod tests;
@@ -256,6 +258,10 @@ fn compute(level: Level, task: &Task<'_>, head: usize, rows: (usize, usize)) {
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         Set::Avx512 => unsafe { avx512::compute(task, head, rows) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        #[allow(unsafe_code)]
+        Set::Neon | Set::NeonDotprod | Set::NeonI8mm => unsafe { neon::compute(task, head, rows) },
     }
 }
 

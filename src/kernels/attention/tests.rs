@@ -289,3 +289,51 @@ fn what_is_not_finite_stays_so() {
         );
     }
 }
+
+/// Where a product and a sum are one instruction everywhere, levels differ in nothing.
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn all_levels_give_the_numbers_of_the_specification() {
+    let mut rng = StdRng::seed_from_u64(7);
+    for (heads, group, dim, tokens) in [(2, 7, 64, 150), (1, 3, 24, 70), (3, 1, 80, 129)] {
+        let case = Case::new(heads, dim, tokens, &mut rng);
+        let row = heads * group * dim;
+        let numbers: Vec<f32> = (0..tokens * row).map(|_| rng.random_range(-3.0..3.0)).collect();
+        for window in [None, Some(1), Some(40), Some(90)] {
+            let queries = Queries {
+                numbers: &numbers,
+                heads: heads * group,
+                positions: &(0..tokens).collect::<Vec<_>>(),
+                window,
+                scale: 0.2,
+            };
+            let want = case.attend(Level::scalar(), queries);
+            for level in Level::available() {
+                assert_eq!(case.attend(level, queries), want, "{} {window:?}", level.name());
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn what_later_tokens_hold_does_not_matter() {
+    let mut rng = StdRng::seed_from_u64(8);
+    let (dim, tokens) = (16, 70);
+    let numbers: Vec<f32> = (0..tokens * dim).map(|_| rng.random_range(-1.0..1.0)).collect();
+    for level in Level::available() {
+        let mut case = Case::new(1, dim, tokens, &mut rng);
+        let queries = Queries {
+            numbers: &numbers,
+            heads: 1,
+            positions: &(0..tokens).collect::<Vec<_>>(),
+            window: None,
+            scale: 1.0,
+        };
+        let want = case.attend(level, queries);
+        case.layout
+            .write(66 - BLOCK, (&[1.0; 16], &[f32::INFINITY; 16]), &mut case.pages[1]);
+        let got = case.attend(level, queries);
+        assert_eq!(got[..66 * dim], want[..66 * dim], "{}", level.name());
+    }
+}

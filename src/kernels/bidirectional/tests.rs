@@ -127,3 +127,16 @@ fn a_far_larger_score_takes_all_and_no_number_stays_none() {
 fn other_lengths_are_refused() {
     attended(Level::detect(), &[0.0; 3 * DIM * 4], 1, &[3]);
 }
+
+/// Where a product and a sum are one instruction everywhere, levels differ in nothing.
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn all_levels_give_the_numbers_of_the_specification() {
+    for tokens in (1..=20).chain([63, 64, 65, 139]) {
+        let x = numbers(3 * tokens * 2 * DIM, tokens as u64);
+        let want = attended(Level::scalar(), &x, 2, &[tokens]);
+        for level in Level::available() {
+            assert_eq!(attended(level, &x, 2, &[tokens]), want, "{} {tokens}", level.name());
+        }
+    }
+}

@@ -246,6 +246,9 @@ fn batch_of(level: Level, x: &[f32; BATCH * BLOCK]) -> Rounded {
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         Set::Avx512 => unsafe { super::avx512::round(x) },
+        // NEON is in what every function is compiled for.
+        #[cfg(target_arch = "aarch64")]
+        Set::Neon | Set::NeonDotprod | Set::NeonI8mm => scalar(x),
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 #[cfg(test)]
 mod tests;
@@ -185,5 +187,17 @@ fn compute(level: Level, task: &Task<'_>, first: usize, panels: usize) {
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         Set::Avx512 => unsafe { avx512::compute(task, first, panels) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        #[allow(unsafe_code)]
+        Set::Neon => unsafe { neon::base::compute(task, first, panels) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        #[allow(unsafe_code)]
+        Set::NeonDotprod => unsafe { neon::dotprod::compute(task, first, panels) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        #[allow(unsafe_code)]
+        Set::NeonI8mm => unsafe { neon::i8mm::compute(task, first, panels) },
     }
 }

@@ -180,6 +180,33 @@ fn all_levels_and_any_number_of_rows_give_the_same_numbers() {
 }
 
 #[test]
+fn the_largest_quants_and_activations_fit_every_sum() {
+    for format in Format::ALL {
+        let shape = (16, 256);
+        for byte in [0x00, 0x7f, 0x80, 0xff] {
+            let mut file = vec![byte; shape.0 * shape.1 / format.file_block() * format.file_bytes()];
+            for block in file.chunks_exact_mut(format.file_bytes()) {
+                for &at in halves(format) {
+                    block[at..at + 2].copy_from_slice(&f16::from_f32(0.01).to_le_bytes());
+                }
+            }
+            let bytes = packed(format, shape, &file);
+            let matrix = Matrix::new(format, shape, &bytes);
+            for rows in [1, 17] {
+                for number in [1.0, -1.0] {
+                    let x = vec![number; rows * shape.1];
+                    let want = product(Level::scalar(), matrix, None, &x);
+                    for level in Level::available() {
+                        let got = product(level, matrix, None, &x);
+                        assert_eq!(got, want, "{format:?} {byte:#x} {}", level.name());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn threads_share_a_product_without_changing_it() {
     let mut rng = StdRng::seed_from_u64(7);
     let shape = (16 * 41 + 5, 512);

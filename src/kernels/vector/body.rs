@@ -62,7 +62,7 @@ pub(super) fn gate(activation: Activation, gate: &mut [f32], up: &[f32]) {
 #[inline(always)]
 pub(super) fn gelu(x: &[f32], out: &mut [f32]) {
     for (out, x) in out.iter_mut().zip(x) {
-        *out = functions::gelu::<false>(*x);
+        *out = functions::gelu(*x);
     }
 }
 
@@ -71,7 +71,7 @@ pub(super) fn gelu(x: &[f32], out: &mut [f32]) {
 #[inline(always)]
 pub(super) fn gelu_fused(x: &[f32], out: &mut [f32]) {
     for (out, x) in out.iter_mut().zip(x) {
-        *out = functions::gelu::<true>(*x);
+        *out = functions::gelu_fused(*x);
     }
 }
 

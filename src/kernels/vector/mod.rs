@@ -7,7 +7,7 @@ mod tests;
 
 use super::level::{Level, Set};
 use super::pool;
-pub(super) use functions::exp_negative;
+pub(super) use functions::{exp_negative, multiply_add};
 
 /// Numbers a thread takes at a time.
 const BATCH: usize = 16_384;
@@ -45,6 +45,9 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             #[allow(unsafe_code)]
             Set::Avx512 => unsafe { avx512::$name($($arg),*) },
+            // NEON is in what the loops are compiled for.
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon | Set::NeonDotprod | Set::NeonI8mm => body::$name($($arg),*),
         }
     };
 }

@@ -19,6 +19,8 @@ mod scalar;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 #[cfg(test)]
 mod tests;
@@ -238,5 +240,9 @@ fn compute(level: Level, task: &Task<'_>, panel: usize, panels: usize) {
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         Set::Avx512 => unsafe { avx512::compute(task, panel, panels) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        #[allow(unsafe_code)]
+        Set::Neon | Set::NeonDotprod | Set::NeonI8mm => unsafe { neon::compute(task, panel, panels) },
     }
 }
