@@ -8,6 +8,7 @@ use crate::inference::{
     CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, Reader, RemoteModel, load_language_model,
     manifest,
 };
+use crate::retrieval::parse::child::{Limits, Readers};
 use crate::retrieval::{Ingester, Retriever};
 use crate::storage::{SqliteStore, Store};
 use anyhow::{Context, bail};
@@ -100,6 +101,19 @@ pub fn available_memory() -> u64 {
                 .ok()
         })
         .map_or(0, |kib| kib << 10)
+}
+
+/// What reads documents: this very program, in processes of its own.
+#[must_use]
+pub fn document_readers() -> Readers {
+    // The link leads to the running program even after an update has replaced its file.
+    let own = PathBuf::from("/proc/self/exe");
+    let program = if own.exists() {
+        own
+    } else {
+        std::env::current_exe().unwrap_or(own)
+    };
+    Readers::new(program, Limits::default())
 }
 
 /// Loads the embedding model.
@@ -246,6 +260,7 @@ impl App {
             Arc::clone(&self.clock),
             self.config.retrieval.clone(),
         )
+        .with_readers(document_readers())
     }
 
     /// What the server answers with.

@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 /// Import, list, show, remove and search knowledge
 #[derive(Debug, Subcommand)]
 pub enum Kb {
-    /// Import documents (.md .html .txt) and FAQs (.csv .jsonl), or directories of them. Unchanged files cost nothing
+    /// Import documents (.pdf .docx .xlsx .pptx .html .md .txt and more), FAQs (.csv .jsonl), archives (.zip) of them, or
+    /// directories. Unchanged files cost nothing
     Import {
         /// Files and directories
         #[arg(required = true)]
@@ -103,7 +104,8 @@ async fn import(common: &Common, paths: &[PathBuf]) -> anyhow::Result<ExitCode> 
         embedder,
         Arc::new(crate::domain::SystemClock),
         config.retrieval,
-    );
+    )
+    .with_readers(app::document_readers());
     let bar = if common.json {
         ProgressBar::hidden()
     } else {
@@ -284,7 +286,7 @@ async fn show(common: &Common, name: &str) -> anyhow::Result<ExitCode> {
                 for passage in passages {
                     println!(
                         "── {} [{}..{}]\n{}\n",
-                        passage.title(),
+                        passage.cited_title(),
                         passage.start,
                         passage.end,
                         passage.text
@@ -363,7 +365,7 @@ async fn search(common: &Common, query: String, top_k: usize, mode: SearchMode) 
     let mut rows = Vec::new();
     for hit in &found.hits {
         let (id, title, text, kind) = match &hit.source {
-            Source::Passage(passage) => (passage.id.0, passage.title(), &passage.text, "passage"),
+            Source::Passage(passage) => (passage.id.0, passage.cited_title(), &passage.text, "passage"),
             Source::Faq(faq) => (faq.id.0, faq.question.clone(), &faq.answer, "faq"),
         };
         if common.json {

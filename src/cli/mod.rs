@@ -9,6 +9,7 @@ mod kb;
 mod key;
 mod models;
 mod output;
+mod parse_document;
 mod serve;
 
 use crate::config::{Config, Overrides};
@@ -90,12 +91,17 @@ enum Verb {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(key::Key),
+    #[command(hide = true)]
+    ParseDocument(parse_document::ParseDocument),
 }
 
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Verb::ParseDocument(verb) = &cli.verb {
+        return verb.run();
+    }
     output::start_logging(matches!(cli.verb, Verb::Serve(_)));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -146,5 +152,6 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Bench(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::Doctor(verb) => verb.run(&common).await,
         Verb::Key(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
+        Verb::ParseDocument(verb) => Ok(verb.run()),
     }
 }

@@ -127,7 +127,10 @@ impl Evidence {
         Citation {
             n,
             document_id: self.document_id,
-            title: self.title.clone(),
+            title: self
+                .passage
+                .as_ref()
+                .map_or_else(|| self.title.clone(), Passage::cited_title),
             passage_id: self.passage_id,
             quote: self.text[quote.clone()].to_owned(),
             start: self.offset + quote.start,

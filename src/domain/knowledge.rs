@@ -1,6 +1,6 @@
 //! What the company knows: documents cut into passages, and approved questions with their answers.
 
-use super::{DocumentId, FaqId, PassageId};
+use super::{DocumentId, FaqId, PassageId, is_han};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -26,9 +26,55 @@ pub enum DocumentFormat {
     Html,
     /// Plain text.
     Text,
+    /// A table as text.
+    Csv,
+    /// PDF.
+    Pdf,
+    /// Word (Office Open XML).
+    Docx,
+    /// Word 97 to 2003.
+    Doc,
+    /// Excel (Office Open XML).
+    Xlsx,
+    /// Excel 97 to 2003.
+    Xls,
+    /// `OpenDocument` spreadsheet.
+    Ods,
+    /// PowerPoint (Office Open XML).
+    Pptx,
+    /// `OpenDocument` text.
+    Odt,
+    /// Rich text.
+    Rtf,
+    /// An e-mail message.
+    Eml,
+    /// An e-mail message as Outlook saves it.
+    Msg,
+    /// EPUB.
+    Epub,
 }
 
 impl DocumentFormat {
+    /// Every format.
+    pub const ALL: [Self; 16] = [
+        Self::Markdown,
+        Self::Html,
+        Self::Text,
+        Self::Csv,
+        Self::Pdf,
+        Self::Docx,
+        Self::Doc,
+        Self::Xlsx,
+        Self::Xls,
+        Self::Ods,
+        Self::Pptx,
+        Self::Odt,
+        Self::Rtf,
+        Self::Eml,
+        Self::Msg,
+        Self::Epub,
+    ];
+
     /// The name as it is stored.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -36,15 +82,26 @@ impl DocumentFormat {
             Self::Markdown => "markdown",
             Self::Html => "html",
             Self::Text => "text",
+            Self::Csv => "csv",
+            Self::Pdf => "pdf",
+            Self::Docx => "docx",
+            Self::Doc => "doc",
+            Self::Xlsx => "xlsx",
+            Self::Xls => "xls",
+            Self::Ods => "ods",
+            Self::Pptx => "pptx",
+            Self::Odt => "odt",
+            Self::Rtf => "rtf",
+            Self::Eml => "eml",
+            Self::Msg => "msg",
+            Self::Epub => "epub",
         }
     }
 
     /// The format stored under `name`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Markdown, Self::Html, Self::Text]
-            .into_iter()
-            .find(|format| format.name() == name)
+        Self::ALL.into_iter().find(|format| format.name() == name)
     }
 }
 
@@ -79,6 +136,8 @@ pub struct Passage {
     pub ordinal: u32,
     /// Title of the document and headings above the passage, outermost first.
     pub title_path: Vec<String>,
+    /// The page it begins on, from 1; `None` where the document has no pages.
+    pub page: Option<u32>,
     /// Exactly the document's text from `start` to `end`.
     pub text: String,
     /// First byte in the document's text.
@@ -92,6 +151,16 @@ impl Passage {
     #[must_use]
     pub fn title(&self) -> String {
         self.title_path.join(" › ")
+    }
+
+    /// [`Passage::title`] with the page, in the passage's language, as a citation shows it.
+    #[must_use]
+    pub fn cited_title(&self) -> String {
+        match self.page {
+            Some(page) if self.text.chars().any(is_han) => format!("{} › 第 {page} 页", self.title()),
+            Some(page) => format!("{} › p. {page}", self.title()),
+            None => self.title(),
+        }
     }
 
     /// What is embedded and searched: the titles, then the text.

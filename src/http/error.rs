@@ -386,6 +386,7 @@ impl From<RetrievalError> for ApiError {
             | RetrievalError::UnsupportedFormat { .. }
             | RetrievalError::NotText(_)
             | RetrievalError::BadMarkup { .. }
+            | RetrievalError::Document(_)
             | RetrievalError::Empty
             | RetrievalError::FaqHeader { .. }
             | RetrievalError::Dimension { .. }

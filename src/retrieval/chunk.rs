@@ -39,6 +39,7 @@ pub fn chunk(
     count: &CountTokens<'_>,
 ) -> Result<Vec<Passage>, RetrievalError> {
     let chunker = Chunker {
+        parsed,
         text: &parsed.text,
         limits,
         count,
@@ -114,6 +115,7 @@ struct Draft {
 }
 
 struct Chunker<'a> {
+    parsed: &'a ParsedDocument,
     text: &'a str,
     limits: PassageLimits,
     count: &'a CountTokens<'a>,
@@ -310,6 +312,7 @@ impl Chunker<'_> {
                 ordinal: passages.len() as u32,
                 title_path,
                 text: self.text[range.clone()].to_owned(),
+                page: self.parsed.page_of(range.start),
                 start: range.start,
                 end: range.end,
             };

@@ -1,6 +1,6 @@
 //! What can go wrong while knowledge is imported and searched.
 
-use super::parse::NotText;
+use super::parse::{DocumentFault, NotText};
 use crate::inference::InferenceError;
 use crate::storage::StorageError;
 use std::path::PathBuf;
@@ -44,8 +44,9 @@ pub enum RetrievalError {
     },
     /// No parser for such files.
     #[error(
-        "files of type \"{extension}\" cannot be imported; supported are .md .markdown .html .htm .txt (documents) and \
-         .csv .jsonl (approved questions). Save it as one of these"
+        "files of type \"{extension}\" cannot be imported; supported are .pdf .docx .doc .xlsx .xls .ods .csv \
+         .pptx .odt .rtf .eml .msg .epub .md .html .txt (documents), .csv .jsonl (approved questions) and .zip of these. \
+         Save it as one of these"
     )]
     UnsupportedFormat {
         /// The extension, in lower case; empty if there is none.
@@ -60,6 +61,9 @@ pub enum RetrievalError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A document in a format that is read by a process of its own.
+    #[error(transparent)]
+    Document(#[from] DocumentFault),
     /// Nothing in it can be found.
     #[error("there is no text in it; nothing was imported")]
     Empty,

@@ -3,7 +3,11 @@
 
 use super::RetrievalError;
 use super::chunk::{PassageLimits, chunk};
-use super::parse::{FaqRow, FileKind, LineError, ParsedFaqs, is_question_set, parse_csv, parse_document, parse_jsonl};
+use super::parse::child::Readers;
+use super::parse::{
+    DocumentFault, FaqRow, FileKind, LineError, ParsedDocument, ParsedFaqs, decode, is_faq_table, is_question_set,
+    is_text, parse_csv, parse_document, parse_jsonl,
+};
 use super::searchable::{searchable_faq, searchable_passage};
 use super::segment::segments;
 use super::vectors::{Embedded, Vectors};
@@ -112,6 +116,47 @@ pub struct Ingester {
     vectors: Vectors,
     clock: Arc<dyn Clock>,
     config: RetrievalConfig,
+    readers: Option<Readers>,
+}
+
+/// A file in memory, on the disk or in an archive before.
+struct Content<'a> {
+    source: &'a str,
+    /// Its path, for its name.
+    path: &'a Path,
+    bytes: Vec<u8>,
+}
+
+/// One import under way.
+struct Run<'a> {
+    report: ImportReport,
+    /// Files known of.
+    total: usize,
+    progress: &'a dyn ImportProgress,
+    cancel: &'a CancellationToken,
+}
+
+impl Run<'_> {
+    /// Notes what became of a file.
+    ///
+    /// # Errors
+    /// What concerns more than this file.
+    fn note(&mut self, source: &str, result: Result<FileOutcome, RetrievalError>) -> Result<(), RetrievalError> {
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(error) if error.concerns_one_file() => FileOutcome::Failed {
+                error: error.to_string(),
+            },
+            Err(error) => return Err(error),
+        };
+        let file = FileReport {
+            source: source.to_owned(),
+            outcome,
+        };
+        self.progress.file_done(&file);
+        self.report.files.push(file);
+        Ok(())
+    }
 }
 
 impl Ingester {
@@ -127,7 +172,15 @@ impl Ingester {
             vectors: Vectors { store, embedder },
             clock,
             config,
+            readers: None,
         }
+    }
+
+    /// Reads formats that are no text (PDF, Office ...) and archives by these processes; without them such files fail.
+    #[must_use]
+    pub fn with_readers(mut self, readers: Readers) -> Self {
+        self.readers = Some(readers);
+        self
     }
 
     /// Imports the files at and below `paths`. What was finished stays when it is cancelled or killed: the next import
@@ -152,77 +205,171 @@ impl Ingester {
         })
         .await?;
         progress.files(found.len());
-        let mut report = ImportReport::default();
+        let mut run = Run {
+            report: ImportReport::default(),
+            total: found.len(),
+            progress,
+            cancel,
+        };
         for file in found {
             if cancel.is_cancelled() {
-                report.cancelled = true;
+                run.report.cancelled = true;
                 break;
             }
             progress.file_started(&file.source);
-            let outcome = match self.import_file(&file, &mut report.embedded, progress, cancel).await {
-                Ok(outcome) => outcome,
+            let imported = match FileKind::of(&file.path) {
+                Ok(FileKind::Archive) => self.import_archive(&file, &mut run).await,
+                Ok(kind) => {
+                    let result = self.import_file(&file, kind, &mut run).await;
+                    if matches!(result, Err(RetrievalError::Cancelled)) {
+                        Err(RetrievalError::Cancelled)
+                    } else {
+                        run.note(&file.source, result)
+                    }
+                }
+                Err(error) => run.note(&file.source, Err(error)),
+            };
+            match imported {
+                Ok(()) => {}
                 Err(RetrievalError::Cancelled) => {
-                    report.cancelled = true;
+                    run.report.cancelled = true;
                     break;
                 }
-                Err(error) if error.concerns_one_file() => FileOutcome::Failed {
-                    error: error.to_string(),
-                },
                 Err(error) => return Err(error),
-            };
-            let file = FileReport {
-                source: file.source,
-                outcome,
-            };
-            progress.file_done(&file);
-            report.files.push(file);
+            }
         }
-        Ok(report)
+        Ok(run.report)
     }
 
     async fn import_file(
         &self,
         file: &Found,
-        embedded: &mut Embedded,
-        progress: &dyn ImportProgress,
-        cancel: &CancellationToken,
+        kind: FileKind,
+        run: &mut Run<'_>,
     ) -> Result<FileOutcome, RetrievalError> {
-        let kind = FileKind::of(&file.path)?;
         let (path, limit) = (file.path.clone(), self.config.max_file_bytes);
         let bytes = blocking("reading", move || read_limited(&path, limit)).await?;
-        let is_question_file = file
+        let content = Content {
+            source: &file.source,
+            path: &file.path,
+            bytes,
+        };
+        self.import_content(content, kind, run).await
+    }
+
+    /// Imports the files of an archive, each as a document of its own: what is wrong with one concerns no other.
+    async fn import_archive(&self, file: &Found, run: &mut Run<'_>) -> Result<(), RetrievalError> {
+        let (path, limit) = (file.path.clone(), self.config.max_file_bytes);
+        let bytes = match blocking("reading", move || read_limited(&path, limit)).await {
+            Ok(bytes) => bytes,
+            Err(error) => return run.note(&file.source, Err(error)),
+        };
+        let readers = match self.readers() {
+            Ok(readers) => readers,
+            Err(fault) => return run.note(&file.source, Err(fault.into())),
+        };
+        let members = match readers.members(&bytes).await {
+            Ok(members) => members,
+            Err(fault) => return run.note(&file.source, Err(fault.into())),
+        };
+        run.total += members.len() - 1;
+        run.progress.files(run.total);
+        for member in members {
+            if run.cancel.is_cancelled() {
+                return Err(RetrievalError::Cancelled);
+            }
+            let source = format!("{}/{}", file.source, member.name);
+            run.progress.file_started(&source);
+            let result = match FileKind::of(Path::new(&member.name)) {
+                Ok(FileKind::Archive) => Err(DocumentFault::Unsupported {
+                    what: "an archive within an archive".to_owned(),
+                    instead: "files in one archive".to_owned(),
+                }
+                .into()),
+                Ok(kind) => match readers.member(&bytes, &member, limit).await {
+                    Ok(bytes) => {
+                        let content = Content {
+                            source: &source,
+                            path: Path::new(&member.name),
+                            bytes,
+                        };
+                        self.import_content(content, kind, run).await
+                    }
+                    Err(fault) => Err(fault.into()),
+                },
+                Err(error) => Err(error),
+            };
+            if matches!(result, Err(RetrievalError::Cancelled)) {
+                return Err(RetrievalError::Cancelled);
+            }
+            run.note(&source, result)?;
+        }
+        Ok(())
+    }
+
+    async fn import_content(
+        &self,
+        content: Content<'_>,
+        kind: FileKind,
+        run: &mut Run<'_>,
+    ) -> Result<FileOutcome, RetrievalError> {
+        let is_question_file = content
             .path
             .file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with("questions"));
         match kind {
-            FileKind::Document(format) => {
-                self.import_document(file, format, bytes, embedded, progress, cancel)
-                    .await
+            FileKind::Document(format) => self.import_document(content, format, run).await,
+            FileKind::FaqJsonl if is_question_file && is_question_set(&content.bytes) => Ok(FileOutcome::Skipped),
+            FileKind::FaqJsonl => self.import_faqs(content, parse_jsonl, run).await,
+            FileKind::Csv => {
+                let bytes = content.bytes;
+                let (bytes, is_faqs) = blocking("parsing", move || {
+                    let is_faqs = is_faq_table(&decode(&bytes)?.text);
+                    Ok((bytes, is_faqs))
+                })
+                .await?;
+                let content = Content { bytes, ..content };
+                if is_faqs {
+                    self.import_faqs(content, parse_csv, run).await
+                } else {
+                    self.import_document(content, DocumentFormat::Csv, run).await
+                }
             }
-            FileKind::FaqJsonl if is_question_file && is_question_set(&bytes) => Ok(FileOutcome::Skipped),
-            FileKind::FaqJsonl => {
-                self.import_faqs(file, parse_jsonl, bytes, embedded, progress, cancel)
-                    .await
-            }
-            FileKind::FaqCsv => {
-                self.import_faqs(file, parse_csv, bytes, embedded, progress, cancel)
-                    .await
-            }
+            FileKind::Archive => Err(RetrievalError::Internal {
+                task: "importing",
+                detail: "an archive is no document".to_owned(),
+            }),
+        }
+    }
+
+    fn readers(&self) -> Result<&Readers, DocumentFault> {
+        self.readers.as_ref().ok_or_else(|| DocumentFault::NoReader {
+            detail: "none is set up".to_owned(),
+        })
+    }
+
+    /// Reads a document: a text in this process, anything else in one of its own.
+    async fn parse(&self, bytes: Vec<u8>, format: DocumentFormat) -> Result<ParsedDocument, RetrievalError> {
+        if is_text(format) {
+            return blocking("parsing", move || parse_document(&bytes, format)).await;
+        }
+        match self.readers()?.document(&bytes, format).await {
+            Ok(parsed) => Ok(parsed),
+            Err(DocumentFault::Empty) => Err(RetrievalError::Empty),
+            Err(fault) => Err(fault.into()),
         }
     }
 
     async fn import_document(
         &self,
-        file: &Found,
+        content: Content<'_>,
         format: DocumentFormat,
-        bytes: Vec<u8>,
-        embedded: &mut Embedded,
-        progress: &dyn ImportProgress,
-        cancel: &CancellationToken,
+        run: &mut Run<'_>,
     ) -> Result<FileOutcome, RetrievalError> {
+        let Content { source, path, bytes } = content;
         let store = &self.vectors.store;
         let sha256 = sha256_hex(&bytes);
-        let present = store.document_by_source(&file.source).await?;
+        let present = store.document_by_source(source).await?;
         if present
             .as_ref()
             .is_some_and(|present| present.sha256 == sha256 && present.format == format)
@@ -231,15 +378,14 @@ impl Ingester {
         }
         let mut document = Document {
             id: present.as_ref().map_or_else(DocumentId::new, |present| present.id),
-            source: file.source.clone(),
+            source: source.to_owned(),
             title: String::new(),
             format,
             sha256,
             text: String::new(),
             imported_at: self.clock.now(),
         };
-        let stem = file
-            .path
+        let stem = path
             .file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
             .unwrap_or_default();
@@ -248,8 +394,8 @@ impl Ingester {
             target: self.config.passage_tokens,
             max: self.config.max_passage_tokens,
         };
-        let (document, passages) = blocking("parsing", move || {
-            let parsed = parse_document(&bytes, format)?;
+        let parsed = self.parse(bytes, format).await?;
+        let (document, passages) = blocking("cutting", move || {
             document.title = parsed.title.clone().unwrap_or(stem);
             let count = |text: &str| embedder.count_tokens(TextKind::Passage, text);
             let passages = chunk(document.id, &document.title, &parsed, limits, &count)?;
@@ -262,11 +408,11 @@ impl Ingester {
         let total = texts.len();
         let done = self
             .vectors
-            .ensure(TextKind::Passage, &texts, cancel, &mut |done| {
-                progress.embedded(done, total);
+            .ensure(TextKind::Passage, &texts, run.cancel, &mut |done| {
+                run.progress.embedded(done, total);
             })
             .await?;
-        add(embedded, done);
+        add(&mut run.report.embedded, done);
         store.put_document(&document, &passages).await?;
         let passages = passages.len();
         Ok(match present {
@@ -277,13 +423,11 @@ impl Ingester {
 
     async fn import_faqs(
         &self,
-        file: &Found,
+        content: Content<'_>,
         parse: fn(&[u8]) -> Result<ParsedFaqs, RetrievalError>,
-        bytes: Vec<u8>,
-        embedded: &mut Embedded,
-        progress: &dyn ImportProgress,
-        cancel: &CancellationToken,
+        run: &mut Run<'_>,
     ) -> Result<FileOutcome, RetrievalError> {
+        let Content { source, bytes, .. } = content;
         let ParsedFaqs {
             rows,
             mut errors,
@@ -292,7 +436,7 @@ impl Ingester {
         let mut faqs: Vec<Faq> = Vec::with_capacity(rows.len());
         let mut lines: HashMap<String, u64> = HashMap::new();
         for row in rows {
-            let faq = self.faq(&row, &file.source);
+            let faq = self.faq(&row, source);
             if let Some(first) = lines.get(&faq.key) {
                 faults += 1;
                 let what = if row.id.is_some() { "id" } else { "question" };
@@ -313,24 +457,20 @@ impl Ingester {
         let total = wordings.len() + answers.len();
         let done = self
             .vectors
-            .ensure(TextKind::Query, &wordings, cancel, &mut |done| {
-                progress.embedded(done, total);
+            .ensure(TextKind::Query, &wordings, run.cancel, &mut |done| {
+                run.progress.embedded(done, total);
             })
             .await?;
-        add(embedded, done);
+        add(&mut run.report.embedded, done);
         let before = wordings.len();
         let done = self
             .vectors
-            .ensure(TextKind::Passage, &answers, cancel, &mut |done| {
-                progress.embedded(before + done, total);
+            .ensure(TextKind::Passage, &answers, run.cancel, &mut |done| {
+                run.progress.embedded(before + done, total);
             })
             .await?;
-        add(embedded, done);
-        let changed = self
-            .vectors
-            .store
-            .put_faqs(&faqs, &format!("import {}", file.source))
-            .await?;
+        add(&mut run.report.embedded, done);
+        let changed = self.vectors.store.put_faqs(&faqs, &format!("import {source}")).await?;
         errors.sort_by_key(|error| error.line);
         Ok(FileOutcome::Faqs {
             read: faqs.len(),

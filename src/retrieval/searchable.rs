@@ -77,6 +77,7 @@ mod tests {
             ordinal: 0,
             title_path: vec!["域名".to_owned(), "交易费用".to_owned()],
             text: text.to_owned(),
+            page: None,
             start: 0,
             end: text.len(),
         };

@@ -94,6 +94,8 @@ mod tests {
             ordinal: 0,
             title_path: vec!["青禾银行".to_owned(), "信用卡".to_owned(), "年费".to_owned()],
             text: text.to_owned(),
+            page: None,
+            page: None,
             start: 0,
             end: text.len(),
         }

@@ -49,6 +49,7 @@ pub fn document(source: &str, lines: &[String]) -> (Document, Vec<Passage>) {
             ordinal: ordinal as u32,
             title_path: vec!["手续费".to_owned(), "Line \"quoted\" › 第二".to_owned()],
             text: line.clone(),
+            page: None,
             start,
             end: text.len(),
         });

@@ -211,7 +211,7 @@ impl From<Hit> for FoundPassage {
                 kind: "passage",
                 passage_id: passage.id.to_string(),
                 document_id: passage.document_id.to_string(),
-                title: passage.title(),
+                title: passage.cited_title(),
                 title_path: passage.title_path,
                 text: passage.text,
                 start: passage.start,

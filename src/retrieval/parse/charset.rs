@@ -21,8 +21,7 @@ const SAMPLE_BYTES: usize = 1 << 20;
 /// The bytes are no text document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a text document: {reason}. Save it as UTF-8 text, Markdown or HTML (PDF and Office files have to be converted \
-     first)"
+    "not a text document: {reason}. Save it as UTF-8 text, Markdown or HTML, or give the file the ending of what it is"
 )]
 pub struct NotText {
     /// What was seen.

@@ -160,6 +160,17 @@ pub fn parse_csv(bytes: &[u8]) -> Result<ParsedFaqs, RetrievalError> {
     Ok(parsed)
 }
 
+/// Whether a table's header names a column for questions or one for answers: it is meant as approved questions then,
+/// though a column may be missing.
+#[must_use]
+pub fn is_faq_table(text: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default();
+    first
+        .split([',', '\t', ';'])
+        .map(|name| name.trim().trim_matches('"'))
+        .any(|name| QUESTION.is(name) || ANSWER.is(name))
+}
+
 /// The line of a record: its position is where the blank lines before it begin.
 fn first_line(text: &str, position: &csv::Position) -> u64 {
     let rest = text.as_bytes().get(position.byte() as usize..).unwrap_or_default();

@@ -81,6 +81,7 @@ pub fn parse_html(source: &str) -> Result<ParsedDocument, RetrievalError> {
         title,
         text: writer.text,
         blocks: writer.blocks,
+        pages: Vec::new(),
     })
 }
 

@@ -54,7 +54,12 @@ pub fn parse_markdown(text: String) -> ParsedDocument {
     }
     let blocks = fill_gaps(&text, body_start, blocks);
     let title = front_title.or_else(|| first_heading(&blocks));
-    ParsedDocument { title, text, blocks }
+    ParsedDocument {
+        title,
+        text,
+        blocks,
+        pages: Vec::new(),
+    }
 }
 
 /// A top-level block whose end has not come yet.

@@ -54,7 +54,12 @@ pub fn parse_text(text: String) -> ParsedDocument {
             previous = Line::Text;
         }
     }
-    ParsedDocument { title, text, blocks }
+    ParsedDocument {
+        title,
+        text,
+        blocks,
+        pages: Vec::new(),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -38,6 +38,7 @@ async fn fill(store: &dyn Store) {
             ordinal: 0,
             title_path: vec![title.to_owned()],
             text: text.to_owned(),
+            page: None,
             start: 0,
             end: text.len(),
         };

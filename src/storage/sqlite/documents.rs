@@ -20,7 +20,7 @@ macro_rules! summary {
 macro_rules! passage {
     ($rest:literal) => {
         concat!(
-            "SELECT id, document_id, ordinal, title_path, start_byte, end_byte, text FROM passages ",
+            "SELECT id, document_id, ordinal, title_path, page, start_byte, end_byte, text FROM passages ",
             $rest
         )
     };
@@ -69,14 +69,15 @@ pub(super) async fn put(
         .bind(document.text.clone())
         .execute(&mut *connection)
         .await?;
-    let sql = "INSERT INTO passages (id, document_id, ordinal, title_path, start_byte, end_byte, text) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let sql = "INSERT INTO passages (id, document_id, ordinal, title_path, page, start_byte, end_byte, text) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     for passage in passages {
         sqlx::query(sql)
             .bind(id_bytes(passage.id.0))
             .bind(id_bytes(passage.document_id.0))
             .bind(i64::from(passage.ordinal))
             .bind(to_json("passages", &passage.title_path)?)
+            .bind(passage.page.map(i64::from))
             .bind(to_integer("passages", passage.start)?)
             .bind(to_integer("passages", passage.end)?)
             .bind(passage.text.clone())
@@ -203,6 +204,7 @@ fn read_passage(row: &SqliteRow) -> Result<Passage, StorageError> {
         document_id: DocumentId(fields.uuid("document_id")?),
         ordinal: fields.number("ordinal")?,
         title_path: fields.json("title_path")?,
+        page: fields.optional_number("page")?,
         text: fields.text("text")?,
         start: fields.number("start_byte")?,
         end: fields.number("end_byte")?,

@@ -259,6 +259,7 @@ async fn fill(store: &dyn Store) -> (PassageId, FaqId) {
         ordinal: 0,
         title_path: vec!["信用卡安全".to_owned(), "挂失".to_owned()],
         text: PASSAGE.to_owned(),
+        page: None,
         start,
         end: text.len(),
     };
