@@ -95,7 +95,6 @@ mod tests {
             title_path: vec!["青禾银行".to_owned(), "信用卡".to_owned(), "年费".to_owned()],
             text: text.to_owned(),
             page: None,
-            page: None,
             start: 0,
             end: text.len(),
         }

@@ -18,10 +18,12 @@ mod markdown;
 mod number_format;
 mod numbering;
 mod odf;
+mod pdf;
 mod pptx;
 mod rtf;
 mod sheet_layout;
 mod text;
+mod xls;
 mod xlsx;
 mod xml;
 
@@ -211,6 +213,8 @@ pub fn parse_any(bytes: &[u8], format: DocumentFormat) -> Result<ParsedDocument,
         DocumentFormat::Pptx => pptx::parse_pptx(bytes),
         DocumentFormat::Xlsx => xlsx::parse_xlsx(bytes),
         DocumentFormat::Doc => doc::parse_doc(bytes),
+        DocumentFormat::Xls => xls::parse_xls(bytes),
+        DocumentFormat::Pdf => pdf::parse_pdf(bytes),
         DocumentFormat::Odt => odf::parse_odt(bytes),
         DocumentFormat::Ods => odf::parse_ods(bytes),
         DocumentFormat::Rtf => rtf::parse_rtf(bytes),
@@ -300,6 +304,11 @@ fn fill_gaps(text: &str, from: usize, blocks: Vec<Block>) -> Vec<Block> {
     }
     filled
 }
+
+#[cfg(test)]
+mod container_tests;
+#[cfg(test)]
+mod fixtures;
 
 #[cfg(test)]
 mod tests {

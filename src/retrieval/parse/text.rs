@@ -107,6 +107,19 @@ fn heading_level(line: &str, next: &str, previous: Line) -> Option<u8> {
     (!is_item).then(|| NUMBERING[own].0)
 }
 
+/// The level of a line that stands alone and is numbered as only headings are: 第一章, 第一节, 一、.
+pub(super) fn numbered_heading(line: &str) -> Option<u8> {
+    let line = line.trim();
+    could_head(line)
+        .then(|| {
+            NUMBERING[..2]
+                .iter()
+                .find(|(_, regex)| regex.is_match(line))
+                .map(|(level, _)| *level)
+        })
+        .flatten()
+}
+
 /// Whether a line is short and does not end like a sentence.
 fn could_head(line: &str) -> bool {
     !line.is_empty()
