@@ -54,7 +54,7 @@ async fn every_file_stands_for_itself() {
             .0,
     );
     bench.write("docs/noise.txt", (0..=255_u8).cycle().take(4096).collect::<Vec<_>>());
-    bench.write("docs/scan.pdf", "%PDF");
+    bench.write("docs/photo.webp", "RIFF");
     bench.write("docs/empty.html", "<html></html>");
     bench.write("faq.csv", "question,answer\n怎么挂失,致电 95500\n,没有问题\n");
     bench.write(
@@ -69,7 +69,7 @@ async fn every_file_stands_for_itself() {
     assert_eq!(outcome(&report, "kb/questions.jsonl"), &FileOutcome::Skipped);
     for (source, says) in [
         ("kb/docs/noise.txt", "not a text document"),
-        ("kb/docs/scan.pdf", "\"pdf\""),
+        ("kb/docs/photo.webp", "\"webp\""),
         ("kb/docs/empty.html", "no text"),
     ] {
         let FileOutcome::Failed { error } = outcome(&report, source) else {

@@ -319,7 +319,7 @@ fn hostile_xml_does_not_grow() {
                   </w:body></w:document>";
     let bytes = zip(&[("word/document.xml", laughs.as_bytes())]);
     assert_eq!(text(&bytes, DocumentFormat::Docx), "xy");
-    let deep = format!("<w:document>{}</w:document>", "<w:p>".repeat(1_000_000));
+    let deep = format!("<w:document>{}</w:document>", "<w:p>".repeat(100_000));
     let bytes = zip(&[("word/document.xml", deep.as_bytes())]);
     assert!(matches!(
         fault(&bytes, DocumentFormat::Docx),

@@ -19,7 +19,7 @@ pub(super) struct Line {
     pub(super) table: Option<Vec<Vec<String>>>,
     left: f64,
     right: f64,
-    base: f64,
+    pub(super) base: f64,
     /// Borders of the column it stands in.
     column: (f64, f64),
 }

@@ -38,6 +38,13 @@ struct Glyph {
     size: f64,
 }
 
+/// A page as it is read.
+struct PageText {
+    lines: Vec<Line>,
+    turned: String,
+    height: f64,
+}
+
 /// What a page shows.
 #[derive(Default)]
 struct Shown {
@@ -71,14 +78,17 @@ pub(super) fn parse_pdf(bytes: &[u8]) -> Result<ParsedDocument, DocumentFault> {
     for (number, page) in pdf.pages().iter().enumerate() {
         // A page that its interpreter fails at takes no other one along.
         let shown = catch_unwind(AssertUnwindSafe(|| show(&pdf, page, &cache))).unwrap_or_default();
-        let (width, _) = page.render_dimensions();
+        let (width, height) = page.render_dimensions();
         let lines = layout::lines(&shown, f64::from(width));
-        if lines.is_empty() && shown.turned.trim().is_empty() {
-            if shown.has_picture || shown.unreadable > 0 {
-                pictures.push(number + 1);
-            }
+        let is_blank = lines.is_empty() && shown.turned.trim().is_empty();
+        if is_blank && (shown.has_picture || shown.unreadable > 0) {
+            pictures.push(number + 1);
         }
-        pages.push((lines, shown.turned));
+        pages.push(PageText {
+            lines,
+            turned: shown.turned,
+            height: f64::from(height),
+        });
     }
     if pictures.len() == count && count > 0 {
         return Err(DocumentFault::Scanned { pages: count as u32 });
@@ -87,7 +97,7 @@ pub(super) fn parse_pdf(bytes: &[u8]) -> Result<ParsedDocument, DocumentFault> {
     let mut builder = Builder::default();
     let sizes = Sizes::of(&pages);
     let mut scanned = pictures.chunk_by(|a, b| a + 1 == *b).peekable();
-    for (number, (lines, turned)) in pages.iter().enumerate() {
+    for (number, page) in pages.iter().enumerate() {
         builder.page();
         if let Some(run) = scanned.next_if(|run| run.first() == Some(&(number + 1))) {
             let pages = match run {
@@ -99,8 +109,8 @@ pub(super) fn parse_pdf(bytes: &[u8]) -> Result<ParsedDocument, DocumentFault> {
                 "（第 {pages} 页是扫描图片，没有可读取的文字。Page {pages}: scanned, no text could be read.）"
             ));
         }
-        layout::write(lines, &sizes, &mut builder);
-        builder.paragraph(turned);
+        layout::write(&page.lines, &sizes, &mut builder);
+        builder.paragraph(&page.turned);
         if builder.is_full() {
             break;
         }
@@ -248,10 +258,10 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(pages: &[(Vec<Line>, String)]) -> Self {
+    fn of(pages: &[PageText]) -> Self {
         let mut count: HashMap<i64, usize> = HashMap::new();
         let key = |size: f64| (size * 2.0).round() as i64;
-        for line in pages.iter().flat_map(|(lines, _)| lines) {
+        for line in pages.iter().flat_map(|page| &page.lines) {
             *count.entry(key(line.size)).or_default() += line.text.chars().count();
         }
         let body = count
@@ -281,36 +291,34 @@ impl Sizes {
     }
 }
 
-/// Takes away lines that stand at the head or foot of most pages and differ in their numbers at most.
-fn drop_running_titles(pages: &mut [(Vec<Line>, String)]) {
+/// Takes away lines that stand in the margin at the head or foot of most pages and differ in their numbers at most.
+fn drop_running_titles(pages: &mut [PageText]) {
     if pages.len() < 3 {
         return;
     }
     let shape = |line: &Line| -> String { line.text.chars().filter(|c| !c.is_ascii_digit() && *c != ' ').collect() };
     for at_head in [true, false] {
+        // Such titles have two lines at most.
         for _ in 0..2 {
-            let outermost = |lines: &[Line]| {
-                let line = if at_head { lines.first() } else { lines.last() };
-                line.filter(|line| line.table.is_none()).map(shape)
+            let outermost = |page: &PageText| {
+                let line = if at_head { page.lines.first() } else { page.lines.last() }?;
+                let margin = 0.1 * page.height;
+                let is_outside = if at_head { line.base < margin } else { line.base > page.height - margin };
+                (is_outside && line.table.is_none()).then(|| shape(line))
             };
             let mut count: HashMap<String, usize> = HashMap::new();
-            for (lines, _) in pages.iter() {
-                if let Some(shape) = outermost(lines) {
-                    *count.entry(shape).or_default() += 1;
-                }
+            for shape in pages.iter().filter_map(outermost) {
+                *count.entry(shape).or_default() += 1;
             }
-            let Some((common, _)) = count
-                .into_iter()
-                .find(|(_, count)| *count >= 3 && *count * 2 > pages.len())
-            else {
+            let Some((common, _)) = count.into_iter().find(|(_, count)| *count >= 3 && *count * 2 > pages.len()) else {
                 break;
             };
-            for (lines, _) in pages.iter_mut() {
-                if outermost(lines).as_ref() == Some(&common) {
+            for page in pages.iter_mut() {
+                if outermost(page).as_ref() == Some(&common) {
                     if at_head {
-                        lines.remove(0);
+                        page.lines.remove(0);
                     } else {
-                        lines.pop();
+                        page.lines.pop();
                     }
                 }
             }
