@@ -47,6 +47,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// Work that must be finished before the end.
     pub tasks: TaskTracker,
+    /// What reads documents.
+    pub readers: Readers,
 }
 
 /// Memory from which the larger model is chosen: its weights, keys and values, and the embedder need about 3 GB.
@@ -247,6 +249,7 @@ impl App {
             assistant,
             clock,
             tasks: TaskTracker::new(),
+            readers: document_readers(),
         };
         Ok((app, missing))
     }
@@ -260,7 +263,7 @@ impl App {
             Arc::clone(&self.clock),
             self.config.retrieval.clone(),
         )
-        .with_readers(document_readers())
+        .with_readers(self.readers.clone())
     }
 
     /// What the server answers with.

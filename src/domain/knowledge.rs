@@ -40,7 +40,7 @@ pub enum DocumentFormat {
     Xls,
     /// `OpenDocument` spreadsheet.
     Ods,
-    /// PowerPoint (Office Open XML).
+    /// `PowerPoint` (Office Open XML).
     Pptx,
     /// `OpenDocument` text.
     Odt,

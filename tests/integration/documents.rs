@@ -5,7 +5,7 @@ use kefu::config::{Overrides, load};
 use kefu::domain::{DocumentFormat, SystemClock};
 use kefu::inference::{E5Embedder, Embedder};
 use kefu::retrieval::parse::child::{Limits, Probe, Readers};
-use kefu::retrieval::parse::{DocumentFault, FileKind, is_text, parse_document};
+use kefu::retrieval::parse::{BlockKind, DocumentFault, FileKind, is_text, parse_document};
 use kefu::retrieval::{FileOutcome, Ingester};
 use kefu::storage::{PageRequest, SqliteStore, Store};
 use std::io::{Cursor, Write};
@@ -62,7 +62,13 @@ async fn a_reading_process_reaches_nothing() {
     let attempts = readers(Limits::default()).probe(Probe::Reach).await.unwrap();
     assert_eq!(attempts.len(), 7);
     for attempt in attempts {
-        assert!(attempt.refused.is_some(), "it can {}", attempt.what);
+        // Not "nobody listens" or "there is no such file": it may not even ask.
+        let refused = attempt.refused.unwrap_or_else(|| panic!("it can {}", attempt.what));
+        assert!(
+            refused.contains("not permitted") || refused.contains("denied"),
+            "{}: {refused}",
+            attempt.what
+        );
     }
     assert!(!Path::new("/tmp/kefu-probe").exists());
 }
@@ -130,7 +136,8 @@ async fn hostile_workbooks_and_bombs_end_in_an_answer() {
     let fault = readers.document(&bomb, DocumentFormat::Docx).await;
     assert!(matches!(fault, Err(DocumentFault::TooLarge { .. })), "{fault:?}");
     for format in DocumentFormat::ALL {
-        let fault = readers.document(&[0xff; 4096], format).await;
+        let noise: Vec<u8> = (0..=255).cycle().take(4096).collect();
+        let fault = readers.document(&noise, format).await;
         assert!(
             matches!(fault, Err(DocumentFault::Broken { .. } | DocumentFault::Empty)),
             "{}: {fault:?}",
@@ -259,10 +266,8 @@ async fn real_documents_give_their_text() {
             Ok(parsed) => {
                 parsed.check().unwrap();
                 read += usize::from(!is_unreadable(&name));
-                let count = |wanted: fn(&kefu::retrieval::parse::BlockKind) -> bool| {
-                    parsed.blocks.iter().filter(|block| wanted(&block.kind)).count()
-                };
-                use kefu::retrieval::parse::BlockKind;
+                let count =
+                    |wanted: fn(&BlockKind) -> bool| parsed.blocks.iter().filter(|block| wanted(&block.kind)).count();
                 println!(
                     "{name:50} {took:5} ms {:7} characters {:3} pages {:3} headings {:3} tables {:4} blocks  {}",
                     parsed.text.chars().count(),

@@ -81,11 +81,17 @@ impl Builder {
 
     /// A table, its first row the header. What has one row or one column is running text.
     pub(super) fn table(&mut self, rows: &[Vec<String>]) {
-        let rows: Vec<Vec<String>> = rows
+        let mut rows: Vec<Vec<String>> = rows
             .iter()
             .map(|row| row.iter().take(MAX_COLUMNS).map(|cell| cell_text(cell)).collect())
             .filter(|row: &Vec<String>| row.iter().any(|cell| !cell.is_empty()))
             .collect();
+        // A first row with one cell is the table's title, and its header comes below.
+        let filled = |row: &Vec<String>| row.iter().filter(|cell| !cell.is_empty()).count();
+        while rows.len() > 2 && filled(&rows[0]) == 1 && !rows[0][0].is_empty() && filled(&rows[1]) > 1 {
+            let title = rows.remove(0);
+            self.paragraph(&title[0].replace("\\|", "|"));
+        }
         let used = |column: usize| {
             rows.iter()
                 .any(|row| row.get(column).is_some_and(|cell| !cell.is_empty()))

@@ -199,35 +199,82 @@ fn gb(bytes: &[u8]) -> String {
     encoding_rs::GB18030.decode(bytes).0.into_owned()
 }
 
-/// A Word 97 file with this text in one piece, without properties.
-fn word97(text: &str, flags: u16) -> Vec<u8> {
-    let units = utf16(text);
+/// A Word 97 file with these paragraphs, marks at their ends included, in one piece; each with its style and properties.
+fn word97(paragraphs: &[(&str, u16, &[u8])], flags: u16) -> Vec<u8> {
+    const TEXT: u32 = 1024;
+    const PAGE: usize = 4;
+    let text: String = paragraphs.iter().map(|(text, ..)| *text).collect();
+    let units = utf16(&text);
     let count = (units.len() / 2) as u32;
-    let mut main = vec![0; 1024];
+    let mut main = vec![0; TEXT as usize];
     main[2..4].copy_from_slice(&0x00c1_u16.to_le_bytes());
     main[0x0a..0x0c].copy_from_slice(&flags.to_le_bytes());
     main[0x4c..0x50].copy_from_slice(&count.to_le_bytes());
+    // The piece.
     let mut table = vec![2];
     table.extend(16_u32.to_le_bytes());
     table.extend(0_u32.to_le_bytes());
     table.extend(count.to_le_bytes());
-    table.extend(0_u16.to_le_bytes());
-    table.extend(1024_u32.to_le_bytes());
-    table.extend(0_u16.to_le_bytes());
+    table.extend([0; 2]);
+    table.extend(TEXT.to_le_bytes());
+    table.extend([0; 2]);
     main[0x1a6..0x1aa].copy_from_slice(&(table.len() as u32).to_le_bytes());
+    // Where the properties of paragraphs are, and the page that holds them.
+    main[0x102..0x106].copy_from_slice(&(table.len() as u32).to_le_bytes());
+    main[0x106..0x10a].copy_from_slice(&12_u32.to_le_bytes());
+    table.extend(TEXT.to_le_bytes());
+    table.extend((TEXT + 2 * count).to_le_bytes());
+    table.extend((PAGE as u32).to_le_bytes());
     main.extend(units);
+    main.resize(PAGE * 512, 0);
+    let mut page = vec![0; 512];
+    let runs = paragraphs.len();
+    page[511] = runs as u8;
+    let (mut place, mut free) = (TEXT, 510);
+    page[..4].copy_from_slice(&place.to_le_bytes());
+    for (number, (text, style, properties)) in paragraphs.iter().enumerate() {
+        place += utf16(text).len() as u32;
+        page[4 * (number + 1)..4 * (number + 2)].copy_from_slice(&place.to_le_bytes());
+        let mut content = style.to_le_bytes().to_vec();
+        content.extend(*properties);
+        content.resize(content.len().next_multiple_of(2), 0);
+        free -= content.len() + 2;
+        page[free + 1] = (content.len() / 2) as u8;
+        page[free + 2..free + 2 + content.len()].copy_from_slice(&content);
+        page[(runs + 1) * 4 + number * 13] = (free / 2) as u8;
+    }
+    main.extend(page);
     compound(&[("/WordDocument", &main), ("/0Table", &table)])
 }
 
 #[test]
 fn old_word_files_are_read() {
-    let source = "退货政策\r\u{13} HYPERLINK x \u{14}链接\u{15}后文。\r甲\u{7}乙\u{7}";
-    assert_eq!(
-        text(&word97(source, 0), DocumentFormat::Doc),
-        "退货政策\n\n链接后文。\n\n甲 乙"
+    let in_table: &[u8] = &[0x16, 0x24, 1];
+    let row_end: &[u8] = &[0x16, 0x24, 1, 0x17, 0x24, 1];
+    let in_list: &[u8] = &[0x0b, 0x46, 1, 0];
+    let source = word97(
+        &[
+            ("退货政策\r", 1, &[]),
+            ("见\u{13} HYPERLINK x \u{14}链接\u{15}后文。\r", 0, &[]),
+            ("申请\r", 0, in_list),
+            ("地区\u{7}", 0, in_table),
+            ("运费\u{7}", 0, in_table),
+            ("\u{7}", 0, row_end),
+            ("华东\r上海\u{7}", 0, in_table),
+            ("\u{7}", 0, in_table),
+            ("\u{7}", 0, row_end),
+            ("完。\r", 0, &[]),
+        ],
+        0,
     );
+    let parsed = parse_any(&source, DocumentFormat::Doc).unwrap();
     assert_eq!(
-        fault(&word97("x\r", 0x0100), DocumentFormat::Doc),
+        parsed.text,
+        "退货政策\n\n见链接后文。\n\n- 申请\n\n| 地区 | 运费 |\n| --- | --- |\n| 华东 上海 |  |\n\n完。"
+    );
+    assert_eq!(parsed.title.as_deref(), Some("退货政策"));
+    assert_eq!(
+        fault(&word97(&[("x\r", 0, &[])], 0x0100), DocumentFormat::Doc),
         DocumentFault::Encrypted
     );
 }
@@ -335,7 +382,7 @@ fn damaged_files_end_in_an_error_or_in_what_is_left() {
             xlsx("<row r=\"1\"><c r=\"A1\"><v>1</v></c></row>", "<sst/>"),
             DocumentFormat::Xlsx,
         ),
-        (word97("text\r", 0), DocumentFormat::Doc),
+        (word97(&[("text\r", 0, &[])], 0), DocumentFormat::Doc),
         (
             compound(&[("/__substg1.0_1000001F", &utf16("text"))]),
             DocumentFormat::Msg,

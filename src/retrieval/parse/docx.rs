@@ -69,6 +69,8 @@ struct Style {
     /// The level of a heading, from 1.
     level: Option<u8>,
     is_title: bool,
+    /// An entry of the table of contents, which repeats the headings.
+    is_contents: bool,
     list: Option<(String, usize)>,
 }
 
@@ -95,6 +97,7 @@ impl Styles {
                     based_on: value("basedOn").to_owned(),
                     level: by_name.or_else(|| properties.and_then(outline_level)),
                     is_title: matches!(name.as_str(), "title" | "标题"),
+                    is_contents: ["toc ", "目录 "].iter().any(|prefix| name.starts_with(prefix)),
                     list: properties.and_then(list_of),
                 },
             );
@@ -110,6 +113,7 @@ impl Styles {
             let Some(style) = self.0.get(id) else { break };
             found.level = found.level.or(style.level);
             found.is_title |= style.is_title;
+            found.is_contents |= style.is_contents;
             found.list = found.list.or_else(|| style.list.clone());
             id = &style.based_on;
         }
@@ -151,6 +155,12 @@ impl<'a> Writer<'a> {
             match node.name() {
                 "p" => self.paragraph(node),
                 "tbl" => {
+                    // One cell is a frame around what stands in it.
+                    let mut cells = node.descendants().filter(|node| node.name() == "tc");
+                    if let (Some(cell), None) = (node.find("tc"), cells.by_ref().nth(1)) {
+                        self.body(cell);
+                        continue;
+                    }
                     let rows = self.rows(node);
                     self.builder.table(&rows);
                     self.read_boxes();
@@ -167,6 +177,9 @@ impl<'a> Writer<'a> {
         let style = self
             .styles
             .get(properties.and_then(|node| value(node, "pStyle")).unwrap_or_default());
+        if style.is_contents {
+            return;
+        }
         let level = properties.and_then(outline_level).or(style.level);
         let list = properties.and_then(list_of).or(style.list).filter(|(id, _)| id != "0");
         let mut text = String::new();
@@ -219,27 +232,9 @@ impl<'a> Writer<'a> {
     /// The cells of a table. What spans rows is repeated in each; what spans columns stands in the first.
     fn rows(&mut self, table: Node<'a>) -> Vec<Vec<String>> {
         let mut rows: Vec<Vec<String>> = Vec::new();
-        let row_nodes = table.children().flat_map(|node| {
-            if node.name() == "sdt" {
-                node.child("sdtContent")
-            } else {
-                Some(node)
-            }
-        });
-        for row_node in row_nodes.flat_map(|node| {
-            let rows: Vec<_> = if node.name() == "tr" {
-                vec![node]
-            } else {
-                node.children().filter(|node| node.name() == "tr").collect()
-            };
-            rows
-        }) {
+        for row_node in table.children().filter_map(|node| controlled(node, "tr")) {
             let mut row = Vec::new();
-            let cells = row_node.children().flat_map(|node| {
-                let within = node.child("sdtContent").filter(|_| node.name() == "sdt");
-                within.and_then(|content| content.child("tc")).or(Some(node))
-            });
-            for cell in cells.filter(|node| node.name() == "tc") {
+            for cell in row_node.children().filter_map(|node| controlled(node, "tc")) {
                 let properties = cell.child("tcPr");
                 let span = properties
                     .and_then(|node| value(node, "gridSpan"))
@@ -284,6 +279,15 @@ impl<'a> Writer<'a> {
             }
         }
         text
+    }
+}
+
+/// The node if it has this name, or the one within it if it is a field to fill in or a change that was accepted.
+fn controlled<'a>(node: Node<'a>, name: &str) -> Option<Node<'a>> {
+    match node.name() {
+        "sdt" => node.child("sdtContent")?.child(name),
+        "customXml" | "ins" => node.child(name),
+        own => (own == name).then_some(node),
     }
 }
 

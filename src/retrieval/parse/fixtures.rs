@@ -16,10 +16,11 @@ pub(super) fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// The relationships of a part.
 pub(super) fn relations(relations: &[(&str, &str, &str)]) -> String {
-    let relations: String = relations
+    let relations: Vec<String> = relations
         .iter()
         .map(|(id, kind, target)| format!("<Relationship Id=\"{id}\" Type=\"http://x/{kind}\" Target=\"{target}\"/>"))
         .collect();
+    let relations = relations.concat();
     format!("<?xml version=\"1.0\"?><Relationships xmlns=\"x\">{relations}</Relationships>")
 }
 
@@ -108,9 +109,10 @@ pub(super) fn stream(dictionary: &str, content: &[u8]) -> Vec<u8> {
 /// A PDF file with a page for each of these contents, in Helvetica as `F1` and a Chinese font as `F2` (its codes are
 /// UTF-16).
 pub(super) fn pdf_pages(contents: &[&str]) -> Vec<u8> {
-    let kids: String = (0..contents.len())
+    let kids: Vec<String> = (0..contents.len())
         .map(|page| format!("{} 0 R ", 6 + 2 * page))
         .collect();
+    let kids = kids.concat();
     let count = contents.len();
     let mut objects: Vec<Vec<u8>> = vec![
         b"<< /Type /Catalog /Pages 2 0 R >>".to_vec(),
@@ -141,6 +143,7 @@ pub(super) fn set(x: u32, y: u32, size: u32, text: &str) -> String {
     if text.is_ascii() {
         return format!("BT /F1 {size} Tf {x} {y} Td ({text}) Tj ET\n");
     }
-    let codes: String = text.encode_utf16().map(|unit| format!("{unit:04x}")).collect();
+    let codes: Vec<String> = text.encode_utf16().map(|unit| format!("{unit:04x}")).collect();
+    let codes = codes.concat();
     format!("BT /F2 {size} Tf {x} {y} Td <{codes}> Tj ET\n")
 }

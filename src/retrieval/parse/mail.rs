@@ -28,7 +28,10 @@ pub(super) fn parse_eml(bytes: &[u8]) -> Result<ParsedDocument, DocumentFault> {
         &date.unwrap_or_default(),
     );
     let mut has_text = false;
-    let html = message.html_bodies().next().is_some_and(|part| part.is_text_html());
+    let html = message
+        .html_bodies()
+        .next()
+        .is_some_and(mail_parser::MessagePart::is_text_html);
     if html {
         for number in 0..message.html_body_count() {
             if let Some(html) = message.body_html(number)

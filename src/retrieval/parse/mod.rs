@@ -240,16 +240,15 @@ fn by_content(bytes: &[u8], named: DocumentFormat) -> DocumentFormat {
     let is_rtf = text.starts_with(b"{\\rtf");
     match named {
         DocumentFormat::Doc | DocumentFormat::Docx if is_rtf => DocumentFormat::Rtf,
-        DocumentFormat::Doc | DocumentFormat::Docx if is_html => DocumentFormat::Html,
-        DocumentFormat::Doc if is_zip => DocumentFormat::Docx,
+        DocumentFormat::Doc | DocumentFormat::Docx | DocumentFormat::Xls | DocumentFormat::Xlsx if is_html => {
+            DocumentFormat::Html
+        }
+        DocumentFormat::Doc | DocumentFormat::Rtf if is_zip => DocumentFormat::Docx,
         // An encrypted .docx or .xlsx is a compound file too: the readers of those say so.
-        DocumentFormat::Docx if is_compound => DocumentFormat::Doc,
+        DocumentFormat::Docx | DocumentFormat::Rtf if is_compound => DocumentFormat::Doc,
         DocumentFormat::Xls if is_zip => DocumentFormat::Xlsx,
-        DocumentFormat::Xls | DocumentFormat::Xlsx if is_html => DocumentFormat::Html,
         DocumentFormat::Xlsx if is_compound => DocumentFormat::Xls,
         DocumentFormat::Xls if !is_compound && !is_zip => DocumentFormat::Csv,
-        DocumentFormat::Rtf if is_zip => DocumentFormat::Docx,
-        DocumentFormat::Rtf if is_compound => DocumentFormat::Doc,
         named => named,
     }
 }

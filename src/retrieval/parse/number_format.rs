@@ -69,11 +69,8 @@ pub(super) fn show(value: f64, code: &str, from_1904: bool) -> String {
     let sections = sections(code);
     let (section, value) = match sections.len() {
         0 => return general(value),
-        1 => (&sections[0], value),
-        2 if value < 0.0 => (&sections[1], -value),
-        2 => (&sections[0], value),
-        _ if value < 0.0 => (&sections[1], -value),
-        _ if value == 0.0 => (&sections[2], value),
+        2.. if value < 0.0 => (&sections[1], -value),
+        3.. if value == 0.0 => (&sections[2], value),
         _ => (&sections[0], value),
     };
     let is_date = |token: &Token| matches!(token, Token::Date(..) | Token::Elapsed(_) | Token::HalfDay);
@@ -90,7 +87,7 @@ pub(super) fn general(value: f64) -> String {
     if !value.is_finite() {
         return String::new();
     }
-    if value == value.trunc() && value.abs() < 1e15 {
+    if value.fract() == 0.0 && value.abs() < 1e15 {
         return format!("{value:.0}");
     }
     // Excel keeps 15 digits; one less takes away what binary fractions add.
@@ -141,6 +138,11 @@ fn sections(code: &str) -> Vec<Vec<Token>> {
             }
             'g' if rest.clone().take(6).collect::<String>().eq_ignore_ascii_case("eneral") => {
                 rest.nth(5);
+                section.push(Token::General);
+            }
+            // As the Chinese program writes it.
+            'g' if rest.clone().take(5).collect::<String>() == "/通用格式" => {
+                rest.nth(4);
                 section.push(Token::General);
             }
             'a' if rest.clone().take(4).collect::<String>().eq_ignore_ascii_case("m/pm") => {
@@ -351,12 +353,8 @@ fn show_date(value: f64, section: &[Token], from_1904: bool) -> String {
                 };
                 let month = MONTHS[(at.month() - 1) as usize];
                 let day = DAYS[(at.weekday().to_monday_zero_offset()) as usize];
-                shown.push_str(&match (letter, count) {
-                    ('y', 1 | 2)
-                        if section.iter().any(|token| matches!(token, Token::Date('m' | 'd', _))) || *count == 2 =>
-                    {
-                        format!("{:02}", at.year() % 100)
-                    }
+                let part = match (letter, count) {
+                    ('y', 1 | 2) => format!("{:02}", at.year() % 100),
                     ('y', _) => at.year().to_string(),
                     ('m', _) if minutes => padded(i64::from(at.minute())),
                     ('m', 3) => month[..3].to_owned(),
@@ -376,7 +374,8 @@ fn show_date(value: f64, section: &[Token], from_1904: bool) -> String {
                     }
                     ('h', _) => padded(hour),
                     _ => padded(i64::from(at.second())),
-                });
+                };
+                shown.push_str(&part);
             }
             Token::Elapsed(letter) => {
                 let unit = match letter {
@@ -421,6 +420,7 @@ mod tests {
             (0.0, "0;-0;\"-\"", "-"),
             (42.0, "@", "42"),
             (1.0, "", "1"),
+            (1.5, "G/通用格式\"万\"", "1.5万"),
         ] {
             assert_eq!(show(value, code, false), want, "{value} {code}");
         }

@@ -45,6 +45,7 @@ pub(super) fn parse_rtf(bytes: &[u8]) -> Result<ParsedDocument, DocumentFault> {
 
 /// What holds to the end of a group.
 #[derive(Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the format")]
 struct Group {
     /// Whether its text is no text of the document.
     hidden: bool,
@@ -201,11 +202,10 @@ impl Reader<'_> {
             b"ldblquote" => self.write("“"),
             b"rdblquote" => self.write("”"),
             b"emspace" | b"enspace" => self.write(" "),
+            b"cell" | b"nestcell" if self.group().hidden => {}
             b"cell" | b"nestcell" => {
-                if !self.group().hidden {
-                    let text = std::mem::take(&mut self.text);
-                    self.row.push(text);
-                }
+                let text = std::mem::take(&mut self.text);
+                self.row.push(text);
             }
             b"row" | b"nestrow" => {
                 if !self.row.is_empty() {

@@ -29,7 +29,7 @@ pub(super) fn parse_xls(bytes: &[u8]) -> Result<ParsedDocument, DocumentFault> {
     let mut records = Records { bytes: &stream, at: 0 };
     let mut in_strings = false;
     let mut strings: Vec<&[u8]> = Vec::new();
-    while let Some((kind, data)) = records.next() {
+    for (kind, data) in records.by_ref() {
         match kind {
             0x0809 if u16_at(data, 0) != Some(VERSION) => return Err(old()),
             0x002f => return Err(DocumentFault::Encrypted),
@@ -58,7 +58,7 @@ pub(super) fn parse_xls(bytes: &[u8]) -> Result<ParsedDocument, DocumentFault> {
             at: *place as usize,
         };
         let mut depth = 0_u32;
-        while let Some((kind, data)) = records.next() {
+        for (kind, data) in records.by_ref() {
             match kind {
                 // A chart within a sheet is a stream of its own.
                 0x0809 => depth += 1,
@@ -150,7 +150,7 @@ impl Globals {
             }
             0x00e0 => self.styles.push(u16_at(data, 2).unwrap_or(0)),
             0x0085 => {
-                let visible = data.get(4).is_some_and(|state| state & 3 == 0);
+                let visible = data.get(4).is_some_and(|state| state.trailing_zeros() >= 2);
                 let is_sheet = data.get(5) == Some(&0);
                 if let (true, true, Some(place), Some(name)) =
                     (visible, is_sheet, u32_at(data, 0), string_at(data, 6, 1))

@@ -10,6 +10,7 @@ use super::{DocumentFault, ParsedDocument};
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use std::collections::HashMap;
+use std::path::Path;
 
 /// Sheets of a workbook that are read.
 const MAX_SHEETS: usize = 256;
@@ -29,7 +30,10 @@ pub(super) fn parse_xlsx(bytes: &[u8]) -> Result<ParsedDocument, DocumentFault> 
         .into_values()
         .find(|(_, kind)| kind == "officeDocument")
         .map_or_else(|| "xl/workbook.xml".to_owned(), |(target, _)| target);
-    if main.ends_with(".bin") {
+    if Path::new(&main)
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("bin"))
+    {
         return Err(DocumentFault::Unsupported {
             what: "a binary workbook (.xlsb)".to_owned(),
             instead: ".xlsx".to_owned(),
@@ -218,12 +222,10 @@ impl SheetReader<'_> {
                 Event::Empty(start) => match start.local_name().as_ref() {
                     "c" => column += 1,
                     "row" => row += 1,
-                    "mergeCell" => {
-                        if sheet.merged.len() < MAX_MERGED {
-                            sheet
-                                .merged
-                                .extend(attribute(&start, "ref").and_then(|name| area(&name)));
-                        }
+                    "mergeCell" if sheet.merged.len() < MAX_MERGED => {
+                        sheet
+                            .merged
+                            .extend(attribute(&start, "ref").and_then(|name| area(&name)));
                     }
                     _ => {}
                 },

@@ -42,7 +42,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             cpu_seconds: 30,
-            wall: Duration::from_secs(60),
+            wall: Duration::from_mins(1),
             memory: 1 << 30,
             output: 20 << 20,
             at_once: 2,
@@ -173,14 +173,11 @@ impl Readers {
             .spawn()
             .map_err(|error| no_reader(format!("{}: {error}", self.program.display())))?;
         let worked = tokio::time::timeout(self.limits.wall, talk(&mut child, bytes, output)).await;
-        let talked = match worked {
-            Ok(talked) => talked,
-            Err(_) => {
-                end(&mut child).await;
-                return Err(DocumentFault::TimedOut {
-                    seconds: self.limits.wall.as_secs(),
-                });
-            }
+        let Ok(talked) = worked else {
+            end(&mut child).await;
+            return Err(DocumentFault::TimedOut {
+                seconds: self.limits.wall.as_secs(),
+            });
         };
         let (status, out) = match talked {
             Ok(done) => done,
@@ -240,13 +237,11 @@ impl Readers {
                 "documents are read without some protections that this system does not have"
             );
         }
-        match header.fault {
-            Some(fault) => Err(fault),
-            None => {
-                out.drain(..=line);
-                Ok(out)
-            }
+        if let Some(fault) = header.fault {
+            return Err(fault);
         }
+        out.drain(..=line);
+        Ok(out)
     }
 }
 

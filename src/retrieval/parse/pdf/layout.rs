@@ -6,8 +6,8 @@ use super::{Builder, Shown, Sizes};
 use crate::retrieval::parse::text::numbered_heading;
 use std::collections::HashMap;
 
-/// Lines that stand beside others before they count as a column.
-const MIN_COLUMN_LINES: usize = 4;
+/// Lines that two columns beside each other have at least: the shorter one and the longer one.
+const MIN_COLUMN_LINES: (usize, usize) = (2, 5);
 /// Columns within columns.
 const MAX_DEPTH: usize = 3;
 
@@ -135,9 +135,12 @@ fn is_gutter(rows: &[Row], gap: (f64, f64), borders: (f64, f64)) -> bool {
         side.3 = side.3.max(segment.right);
     }
     let whole = borders.1 - borders.0;
-    sides.iter().all(|(count, letters, left, right)| {
-        *count >= MIN_COLUMN_LINES && letters / count.max(&1) >= 18 && right - left > 0.15 * whole
-    })
+    let (least, most) = (sides[0].0.min(sides[1].0), sides[0].0.max(sides[1].0));
+    least >= MIN_COLUMN_LINES.0
+        && most >= MIN_COLUMN_LINES.1
+        && sides
+            .iter()
+            .all(|(count, letters, left, right)| letters / count >= 18 && right - left > 0.15 * whole)
 }
 
 fn divide(rows: &[Row], gutter: f64) -> (Vec<Row>, Vec<Row>) {
@@ -220,6 +223,7 @@ pub(super) fn write(lines: &[Line], sizes: &Sizes, builder: &mut Builder) {
     }
     let mut paragraph = String::new();
     let mut last: Option<&Line> = None;
+    let mut in_item = false;
     for line in lines {
         if let Some(table) = &line.table {
             end(&mut paragraph, last, sizes, builder);
@@ -227,10 +231,12 @@ pub(super) fn write(lines: &[Line], sizes: &Sizes, builder: &mut Builder) {
             last = None;
             continue;
         }
-        if last
-            .is_some_and(|last| begins_anew(last, line, gap, borders.get(&line.column_key()).copied().unwrap_or(0.0)))
-        {
+        let right = borders.get(&line.column_key()).copied().unwrap_or(0.0);
+        if last.is_some_and(|last| begins_anew(last, line, gap, right, in_item)) {
             end(&mut paragraph, last, sizes, builder);
+        }
+        if paragraph.is_empty() {
+            in_item = marker(&line.text).is_some();
         }
         join(&mut paragraph, line.text.trim());
         last = Some(line);
@@ -261,15 +267,19 @@ fn end(paragraph: &mut String, last: Option<&Line>, sizes: &Sizes, builder: &mut
 }
 
 /// Whether a line begins a paragraph.
-fn begins_anew(last: &Line, line: &Line, gap: f64, right: f64) -> bool {
+fn begins_anew(last: &Line, line: &Line, gap: f64, right: f64, in_item: bool) -> bool {
     let size = last.size.max(line.size);
     let step = line.base - last.base;
     let resized = (last.size - line.size).abs() > 0.12 * size;
     // The next column begins higher up; a paragraph may go on there.
     let moved = step < -size;
     let apart = !moved && step > gap * 1.35 && step > 1.25 * size;
-    let indented =
-        !moved && line.left > last.left + 0.8 * size && line.left < last.left + 4.5 * size && is_full(last, right);
+    // The lines of an item hang behind its mark.
+    let indented = !in_item
+        && !moved
+        && line.left > last.left + 0.8 * size
+        && line.left < last.left + 4.5 * size
+        && is_full(last, right);
     let ended = last.right < right - 0.12 * (right - last.left).max(0.0) - size
         && last
             .text

@@ -35,25 +35,61 @@ pub(super) struct Row {
 pub(super) fn words(glyphs: &[Glyph]) -> Vec<Vec<Word>> {
     let mut order: Vec<&Glyph> = glyphs.iter().collect();
     order.sort_by(|a, b| a.base.total_cmp(&b.base));
-    let mut rows: Vec<Vec<&Glyph>> = Vec::new();
+    let mut rows: Vec<GlyphRow<'_>> = Vec::new();
     for glyph in order {
-        match rows.last_mut() {
-            // Raised and lowered characters stand in the row of those beside them.
-            Some(row)
-                if row.iter().rev().take(8).any(|other| {
-                    glyph.base - other.base < 0.35 * glyph.size.max(other.size)
-                        && glyph.base - row[0].base < glyph.size.max(row[0].size) * 0.6
-                }) =>
-            {
-                row.push(glyph);
+        // Great letters behind small ones are a row of their own, though they stand at the same height.
+        let own = rows.iter_mut().rev().take(OPEN_ROWS).find(|row| {
+            (0.4..2.5).contains(&(glyph.size / row.size)) && glyph.base - row.base < 0.35 * glyph.size.max(row.size)
+        });
+        match own {
+            Some(row) => {
+                row.glyphs.push(glyph);
+                row.size = row.size.max(glyph.size);
             }
-            _ => rows.push(vec![glyph]),
+            None => rows.push(GlyphRow {
+                base: glyph.base,
+                size: glyph.size,
+                glyphs: vec![glyph],
+            }),
         }
     }
-    rows.into_iter()
-        .map(|row| row_words(row))
+    join_raised(rows)
+        .into_iter()
+        .map(|row| row_words(row.glyphs))
         .filter(|row: &Vec<Word>| !row.is_empty())
         .collect()
+}
+
+/// Rows above the present one that a character may still belong to.
+const OPEN_ROWS: usize = 6;
+
+struct GlyphRow<'a> {
+    base: f64,
+    size: f64,
+    glyphs: Vec<&'a Glyph>,
+}
+
+/// Puts small characters that are raised or lowered into the row that they belong to.
+fn join_raised(rows: Vec<GlyphRow<'_>>) -> Vec<GlyphRow<'_>> {
+    let mut joined: Vec<GlyphRow<'_>> = Vec::new();
+    for row in rows {
+        if let Some(last) = joined.last_mut() {
+            let (small, great) = if last.size < row.size {
+                (&*last, &row)
+            } else {
+                (&row, &*last)
+            };
+            let (base, size) = (great.base, great.size);
+            let is_raised = small.size < 0.8 * great.size && small.glyphs.len() <= great.glyphs.len();
+            if is_raised && small.size > 0.4 * great.size && row.base - last.base < 0.62 * great.size {
+                (last.base, last.size) = (base, size);
+                last.glyphs.extend(row.glyphs);
+                continue;
+            }
+        }
+        joined.push(row);
+    }
+    joined
 }
 
 fn row_words(mut row: Vec<&Glyph>) -> Vec<Word> {

@@ -19,6 +19,7 @@ use hayro_interpret::{
 use layout::Line;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use unicode_normalization::UnicodeNormalization;
 
 /// Pages that are read.
 const MAX_PAGES: usize = 5000;
@@ -142,7 +143,7 @@ impl Shown {
                 return;
             }
         };
-        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        let text: String = text.chars().filter(|c| !c.is_control()).flat_map(plain).collect();
         if text.is_empty() || self.glyphs.len() >= MAX_GLYPHS {
             return;
         }
@@ -186,6 +187,14 @@ impl Shown {
             });
         }
     }
+}
+
+/// The character that is meant: fonts give ligatures and the radicals of Chinese characters code points of their own,
+/// which nobody searches for.
+fn plain(c: char) -> impl Iterator<Item = char> {
+    let is_shape = matches!(c, '\u{fb00}'..='\u{fb06}' | '\u{2e80}'..='\u{2fd5}' | '\u{f900}'..='\u{faff}');
+    let (kept, changed) = if is_shape { (None, Some(c)) } else { (Some(c), None) };
+    kept.into_iter().chain(changed.into_iter().nfkc())
 }
 
 impl<'a> Device<'a> for Shown {
@@ -303,14 +312,21 @@ fn drop_running_titles(pages: &mut [PageText]) {
             let outermost = |page: &PageText| {
                 let line = if at_head { page.lines.first() } else { page.lines.last() }?;
                 let margin = 0.1 * page.height;
-                let is_outside = if at_head { line.base < margin } else { line.base > page.height - margin };
+                let is_outside = if at_head {
+                    line.base < margin
+                } else {
+                    line.base > page.height - margin
+                };
                 (is_outside && line.table.is_none()).then(|| shape(line))
             };
             let mut count: HashMap<String, usize> = HashMap::new();
             for shape in pages.iter().filter_map(outermost) {
                 *count.entry(shape).or_default() += 1;
             }
-            let Some((common, _)) = count.into_iter().find(|(_, count)| *count >= 3 && *count * 2 > pages.len()) else {
+            let Some((common, _)) = count
+                .into_iter()
+                .find(|(_, count)| *count >= 3 && *count * 2 > pages.len())
+            else {
                 break;
             };
             for page in pages.iter_mut() {

@@ -120,10 +120,11 @@ impl Grid {
             .map(|row| row.iter().map(|words| lines_of(words)).collect())
             .collect();
         for row in 1..height {
-            for column in 0..width {
+            let (above, below) = texts.split_at_mut(row);
+            for (column, text) in below[0].iter_mut().enumerate() {
                 let (from, at) = self.origin(row, column);
-                if from < row && at == column && texts[row][column].is_empty() {
-                    texts[row][column] = texts[from][column].clone();
+                if from < row && at == column && text.is_empty() {
+                    text.clone_from(&above[from][column]);
                 }
             }
         }
@@ -133,7 +134,7 @@ impl Grid {
     /// The first field of the cell that a field belongs to: a border that is missing joins two.
     fn origin(&self, mut row: usize, mut column: usize) -> (usize, usize) {
         while column > 0
-            && !self.is_drawn(
+            && !is_drawn(
                 &self.upright,
                 self.columns[column],
                 self.rows[row],
@@ -144,7 +145,7 @@ impl Grid {
             column -= 1;
         }
         while row > 0
-            && !self.is_drawn(
+            && !is_drawn(
                 &self.level,
                 self.rows[row],
                 self.columns[column],
@@ -156,19 +157,19 @@ impl Grid {
         }
         (row, column)
     }
+}
 
-    /// Whether strokes cover the middle of a border.
-    fn is_drawn(&self, strokes: &[Rect], at: f64, from: f64, to: f64, upright: bool) -> bool {
-        let middle = f64::midpoint(from, to);
-        strokes.iter().any(|stroke| {
-            let (place, start, end) = if upright {
-                (stroke.center().x, stroke.y0, stroke.y1)
-            } else {
-                (stroke.center().y, stroke.x0, stroke.x1)
-            };
-            (place - at).abs() < NEAR && start - NEAR <= middle && middle <= end + NEAR
-        })
-    }
+/// Whether strokes cover the middle of a border.
+fn is_drawn(strokes: &[Rect], at: f64, from: f64, to: f64, upright: bool) -> bool {
+    let middle = f64::midpoint(from, to);
+    strokes.iter().any(|stroke| {
+        let (place, start, end) = if upright {
+            (stroke.center().x, stroke.y0, stroke.y1)
+        } else {
+            (stroke.center().y, stroke.x0, stroke.x1)
+        };
+        (place - at).abs() < NEAR && start - NEAR <= middle && middle <= end + NEAR
+    })
 }
 
 /// The words of a cell in lines.
@@ -182,7 +183,7 @@ fn lines_of(words: &[&Word]) -> String {
     }
     let mut all = String::new();
     for line in lines {
-        super::layout::join(&mut all, &text(line.into_iter()));
+        super::layout::join(&mut all, &text(line));
     }
     all
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::retrieval::parse::fixtures::{pdf, pdf_pages, set, stream};
 use crate::retrieval::parse::{BlockKind, DocumentFault};
+use std::fmt::Write;
 
 fn text_of(pages: &[String]) -> String {
     let pages: Vec<&str> = pages.iter().map(String::as_str).collect();
@@ -78,10 +79,10 @@ fn tables_keep_their_rows_with_borders_and_without() {
     let mut ruled = plain.clone();
     for line in 0..=4 {
         let y = 714 - 20 * line;
-        ruled += &format!("70 {y} m 520 {y} l S\n");
+        writeln!(ruled, "70 {y} m 520 {y} l S").unwrap();
     }
     for x in [70, 220, 370, 520] {
-        ruled += &format!("{x} 714 m {x} 634 l S\n");
+        writeln!(ruled, "{x} 714 m {x} 634 l S").unwrap();
     }
     let want = "| 产品 | 费率 | 期限 |\n| --- | --- | --- |\n| 活期 | 0.20% | 无 |\n| 定期 | 1.50% | 一年 |\n\
                 | 大额 | 2.10% | 三年 |";
