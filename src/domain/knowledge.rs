@@ -1,6 +1,6 @@
 //! What the company knows: documents cut into passages, and approved questions with their answers.
 
-use super::{DocumentId, FaqId, PassageId, is_han};
+use super::{DocumentId, FaqId, PassageId, Scope, is_han};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -14,6 +14,16 @@ impl fmt::Display for KbVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// What is published, edited and withdrawn as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "id", rename_all = "lowercase")]
+pub enum KbItem {
+    /// A document with all its passages.
+    Document(DocumentId),
+    /// An approved question.
+    Faq(FaqId),
 }
 
 /// The formats that can be imported.
@@ -123,6 +133,8 @@ pub struct Document {
     pub text: String,
     /// When it was last imported.
     pub imported_at: Timestamp,
+    /// Who may be told, where and when.
+    pub scope: Scope,
 }
 
 /// A part of a document that is found and cited as one.
@@ -189,6 +201,8 @@ pub struct Faq {
     pub source: String,
     /// When it was last imported.
     pub imported_at: Timestamp,
+    /// Who may be told, where and when.
+    pub scope: Scope,
 }
 
 impl Faq {

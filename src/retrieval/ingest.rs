@@ -384,6 +384,10 @@ impl Ingester {
             sha256,
             text: String::new(),
             imported_at: self.clock.now(),
+            scope: present
+                .as_ref()
+                .map(|present| present.scope.clone())
+                .unwrap_or_default(),
         };
         let stem = path
             .file_stem()
@@ -490,6 +494,7 @@ impl Ingester {
             category: row.category.clone(),
             source: source.to_owned(),
             imported_at: self.clock.now(),
+            scope: crate::domain::Scope::default(),
         }
     }
 }

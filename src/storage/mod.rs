@@ -6,8 +6,8 @@ pub mod sqlite;
 pub use sqlite::SqliteStore;
 
 use crate::domain::{
-    ApiKeyId, Conversation, ConversationId, ConversationStatus, Document, DocumentId, Faq, FaqId, KbVersion, Message,
-    MessageId, Passage, PassageId,
+    ApiKeyId, Conversation, ConversationId, ConversationStatus, Document, DocumentId, Faq, FaqId, KbItem, KbVersion,
+    Message, MessageId, Passage, PassageId, Scope,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -121,6 +121,8 @@ pub struct DocumentSummary {
     pub passages: u64,
     /// When it was last imported.
     pub imported_at: Timestamp,
+    /// Who may be told, where and when.
+    pub scope: Scope,
 }
 
 /// How much there is.
@@ -154,12 +156,17 @@ pub trait KnowledgeStore: Send + Sync {
     async fn knowledge_counts(&self) -> Result<KnowledgeCounts, StorageError>;
     /// The newest versions first.
     async fn kb_versions(&self, limit: u32) -> Result<Vec<VersionEntry>, StorageError>;
+    /// What the versions after `after` added, changed or removed, each item once; `None` if that is not known of all of
+    /// them, or if it is more than `limit` items: then everything is to be read again.
+    async fn kb_changes(&self, after: KbVersion, limit: u32) -> Result<Option<Vec<KbItem>>, StorageError>;
 
     /// Adds a document with its passages, or replaces the one of the same `source` (the row keeps `document.id`:
     /// callers take the id of the present one first).
     async fn put_document(&self, document: &Document, passages: &[Passage]) -> Result<KbVersion, StorageError>;
     /// The document of that source.
     async fn document_by_source(&self, source: &str) -> Result<Option<DocumentSummary>, StorageError>;
+    /// The document of that id, without its text.
+    async fn document_summary(&self, id: DocumentId) -> Result<Option<DocumentSummary>, StorageError>;
     /// The document with its text.
     async fn document(&self, id: DocumentId) -> Result<Option<Document>, StorageError>;
     /// Documents in order of their source.

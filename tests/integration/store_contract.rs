@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use kefu::domain::{
     ApiKeyId, Channel, Citation, Conversation, ConversationId, ConversationStatus, Document, DocumentFormat,
-    DocumentId, Faq, FaqId, KbVersion, Message, MessageId, Passage, PassageId, Role, Route,
+    DocumentId, Faq, FaqId, KbItem, KbVersion, Message, MessageId, Passage, PassageId, Role, Route,
 };
 use kefu::storage::{ApiKey, KnowledgeCounts, PageRequest, StorageError, Store};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ pub async fn contract(store: Arc<dyn Store>) {
     passages(store).await;
     document_pages(store).await;
     faqs(store).await;
+    changes(store).await;
     faq_pages(store).await;
     embeddings(store).await;
     conversations(store).await;
@@ -63,6 +64,7 @@ pub fn document(source: &str, lines: &[String]) -> (Document, Vec<Passage>) {
         sha256: "ab".repeat(32),
         text,
         imported_at: at(0),
+        scope: kefu::domain::Scope::default(),
     };
     (document, passages)
 }
@@ -84,6 +86,7 @@ pub fn faq(key: &str, answer: &str) -> Faq {
         category: String::new(),
         source: "kb/faq.csv".to_owned(),
         imported_at: at(1),
+        scope: kefu::domain::Scope::default(),
     }
 }
 
@@ -335,6 +338,39 @@ async fn faqs(store: &dyn Store) {
     assert!(store.remove_faq(changed.id).await.unwrap());
     assert_eq!(store.kb_version().await.unwrap().0, before + 4);
     assert_eq!(store.kb_versions(1).await.unwrap()[0].note, "remove FAQ 挂失");
+}
+
+/// What follows the knowledge base learns what changed, and to whom it may be told.
+async fn changes(store: &dyn Store) {
+    let before = store.kb_version().await.unwrap();
+    assert_eq!(store.kb_changes(before, 10).await.unwrap(), Some(Vec::new()));
+    let (mut document, passages) = document("kb/changes.md", &lines(2));
+    document.scope.audiences = vec!["vip".to_owned()];
+    document.scope.expires_at = Some(at(500));
+    let after = store.put_document(&document, &passages).await.unwrap();
+    assert_eq!(store.document(document.id).await.unwrap().as_ref(), Some(&document));
+    let summary = store.document_summary(document.id).await.unwrap().unwrap();
+    assert_eq!(summary.scope, document.scope);
+    let mut changed = faq("changes", "yes");
+    changed.scope.channels = vec!["web".to_owned()];
+    store.put_faqs(&[changed.clone()], "put").await.unwrap();
+    assert_eq!(store.faqs(&[changed.id]).await.unwrap(), [changed.clone()]);
+    store.remove_faq(changed.id).await.unwrap();
+    // Each item once, whatever became of it.
+    let faq = KbItem::Faq(changed.id);
+    assert_eq!(store.kb_changes(after, 10).await.unwrap(), Some(vec![faq]));
+    let both = store.kb_changes(before, 10).await.unwrap().unwrap();
+    assert_eq!(both.len(), 2);
+    assert!(both.contains(&faq) && both.contains(&KbItem::Document(document.id)));
+    assert_eq!(store.kb_changes(before, 1).await.unwrap(), None, "more than asked for");
+
+    // A document that takes another one's source takes it away.
+    let (other, passages) = self::document("kb/changes.md", &lines(1));
+    let before = store.kb_version().await.unwrap();
+    store.put_document(&other, &passages).await.unwrap();
+    let both = store.kb_changes(before, 10).await.unwrap().unwrap();
+    assert!(both.contains(&KbItem::Document(document.id)) && both.contains(&KbItem::Document(other.id)));
+    assert!(store.remove_document(other.id).await.unwrap());
 }
 
 async fn faq_pages(store: &dyn Store) {

@@ -31,6 +31,7 @@ async fn fill(store: &dyn Store) {
             sha256: String::new(),
             text: text.to_owned(),
             imported_at: clock().now(),
+            scope: crate::domain::Scope::default(),
         };
         let passage = Passage {
             id: PassageId::new(),
@@ -66,6 +67,7 @@ fn faq(key: &str, question: &str, variants: &[&str]) -> Faq {
         category: String::new(),
         source: "kb/faq.csv".to_owned(),
         imported_at: clock().now(),
+        scope: crate::domain::Scope::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 macro_rules! summary {
     ($rest:literal) => {
         concat!(
-            "SELECT id, source, title, format, sha256, imported_at, octet_length(text) AS bytes, ",
+            "SELECT id, source, title, format, sha256, imported_at, scope, octet_length(text) AS bytes, ",
             "(SELECT count(*) FROM passages WHERE document_id = documents.id) AS passages FROM documents ",
             $rest
         )
@@ -46,19 +46,27 @@ pub(super) fn check(document: &Document, passages: &[Passage]) -> Result<(), Sto
     Ok(())
 }
 
-/// Replaces whatever has the same source or the same id; the old passages go with it.
+/// Replaces whatever has the same source or the same id; the old passages go with it. Which documents are other ones
+/// now: this one, and what was replaced.
 pub(super) async fn put(
     connection: &mut SqliteConnection,
     document: &Document,
     passages: &[Passage],
-) -> Result<(), StorageError> {
-    sqlx::query("DELETE FROM documents WHERE source = ?1 OR id = ?2")
+) -> Result<Vec<DocumentId>, StorageError> {
+    let replaced = sqlx::query("DELETE FROM documents WHERE source = ?1 OR id = ?2 RETURNING id")
         .bind(document.source.clone())
         .bind(id_bytes(document.id.0))
-        .execute(&mut *connection)
+        .fetch_all(&mut *connection)
         .await?;
-    let sql = "INSERT INTO documents (id, source, title, format, sha256, imported_at, text) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let mut changed = vec![document.id];
+    for row in &replaced {
+        let id = DocumentId(Fields::new(row, "documents").uuid("id")?);
+        if id != document.id {
+            changed.push(id);
+        }
+    }
+    let sql = "INSERT INTO documents (id, source, title, format, sha256, imported_at, scope, text) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     sqlx::query(sql)
         .bind(id_bytes(document.id.0))
         .bind(document.source.clone())
@@ -66,6 +74,7 @@ pub(super) async fn put(
         .bind(document.format.name())
         .bind(document.sha256.clone())
         .bind(document.imported_at.as_microsecond())
+        .bind(to_json("documents", &document.scope)?)
         .bind(document.text.clone())
         .execute(&mut *connection)
         .await?;
@@ -84,7 +93,7 @@ pub(super) async fn put(
             .execute(&mut *connection)
             .await?;
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// The source of the document removed.
@@ -107,8 +116,19 @@ pub(super) async fn by_source(
     row.as_ref().map(read_summary).transpose()
 }
 
+pub(super) async fn summary(
+    connection: &mut SqliteConnection,
+    id: DocumentId,
+) -> Result<Option<DocumentSummary>, StorageError> {
+    let row = sqlx::query(summary!("WHERE id = ?1"))
+        .bind(id_bytes(id.0))
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(read_summary).transpose()
+}
+
 pub(super) async fn get(connection: &mut SqliteConnection, id: DocumentId) -> Result<Option<Document>, StorageError> {
-    let sql = "SELECT id, source, title, format, sha256, imported_at, text FROM documents WHERE id = ?1";
+    let sql = "SELECT id, source, title, format, sha256, imported_at, scope, text FROM documents WHERE id = ?1";
     let row = sqlx::query(sql).bind(id_bytes(id.0)).fetch_optional(connection).await?;
     row.as_ref().map(read_document).transpose()
 }
@@ -181,6 +201,7 @@ fn read_summary(row: &SqliteRow) -> Result<DocumentSummary, StorageError> {
         bytes: fields.number("bytes")?,
         passages: fields.number("passages")?,
         imported_at: fields.time("imported_at")?,
+        scope: fields.json("scope")?,
     })
 }
 
@@ -194,6 +215,7 @@ fn read_document(row: &SqliteRow) -> Result<Document, StorageError> {
         sha256: fields.text("sha256")?,
         text: fields.text("text")?,
         imported_at: fields.time("imported_at")?,
+        scope: fields.json("scope")?,
     })
 }
 

@@ -10,20 +10,21 @@ use uuid::Uuid;
 macro_rules! faq {
     ($rest:literal) => {
         concat!(
-            "SELECT id, key, question, variants, answer, category, source, imported_at FROM faqs ",
+            "SELECT id, key, question, variants, answer, category, source, imported_at, scope FROM faqs ",
             $rest
         )
     };
 }
 
-/// Stores those that differ from what is there; how many did.
-pub(super) async fn put(connection: &mut SqliteConnection, faqs: &[Faq]) -> Result<usize, StorageError> {
+/// Stores those that differ from what is there; which did.
+pub(super) async fn put(connection: &mut SqliteConnection, faqs: &[Faq]) -> Result<Vec<FaqId>, StorageError> {
     // A present row keeps its id: the new id is not among the columns updated.
-    let sql = "INSERT INTO faqs (id, key, question, variants, answer, category, source, imported_at) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (key) DO UPDATE SET \
+    let sql = "INSERT INTO faqs (id, key, question, variants, answer, category, source, imported_at, scope) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (key) DO UPDATE SET \
                question = excluded.question, variants = excluded.variants, answer = excluded.answer, \
-               category = excluded.category, source = excluded.source, imported_at = excluded.imported_at";
-    let mut changed = 0;
+               category = excluded.category, source = excluded.source, imported_at = excluded.imported_at, \
+               scope = excluded.scope RETURNING id";
+    let mut changed = Vec::new();
     for faq in faqs {
         if by_key(connection, &faq.key)
             .await?
@@ -31,7 +32,7 @@ pub(super) async fn put(connection: &mut SqliteConnection, faqs: &[Faq]) -> Resu
         {
             continue;
         }
-        sqlx::query(sql)
+        let row = sqlx::query(sql)
             .bind(id_bytes(faq.id.0))
             .bind(faq.key.clone())
             .bind(faq.question.clone())
@@ -40,9 +41,10 @@ pub(super) async fn put(connection: &mut SqliteConnection, faqs: &[Faq]) -> Resu
             .bind(faq.category.clone())
             .bind(faq.source.clone())
             .bind(faq.imported_at.as_microsecond())
-            .execute(&mut *connection)
+            .bind(to_json("faqs", &faq.scope)?)
+            .fetch_one(&mut *connection)
             .await?;
-        changed += 1;
+        changed.push(FaqId(Fields::new(&row, "faqs").uuid("id")?));
     }
     Ok(changed)
 }
@@ -111,5 +113,6 @@ fn read(row: &SqliteRow) -> Result<Faq, StorageError> {
         category: fields.text("category")?,
         source: fields.text("source")?,
         imported_at: fields.time("imported_at")?,
+        scope: fields.json("scope")?,
     })
 }

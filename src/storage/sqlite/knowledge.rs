@@ -1,8 +1,8 @@
 //! The knowledge base and its versions.
 
-use super::rows::Fields;
+use super::rows::{Fields, id_bytes, to_integer};
 use super::{SqliteStore, documents, embeddings, faqs};
-use crate::domain::{Document, DocumentId, Faq, FaqId, KbVersion, Passage, PassageId};
+use crate::domain::{Document, DocumentId, Faq, FaqId, KbItem, KbVersion, Passage, PassageId};
 use crate::storage::{DocumentSummary, KnowledgeCounts, KnowledgeStore, Page, PageRequest, StorageError, VersionEntry};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -24,13 +24,19 @@ impl KnowledgeStore for SqliteStore {
             .await
     }
 
+    async fn kb_changes(&self, after: KbVersion, limit: u32) -> Result<Option<Vec<KbItem>>, StorageError> {
+        self.explained(async { changes(&mut *self.snapshot().await?, after, limit).await })
+            .await
+    }
+
     async fn put_document(&self, document: &Document, passages: &[Passage]) -> Result<KbVersion, StorageError> {
         self.explained(async {
             documents::check(document, passages)?;
             let mut transaction = self.change().await?;
-            documents::put(&mut transaction, document, passages).await?;
+            let changed = documents::put(&mut transaction, document, passages).await?;
+            let changed: Vec<KbItem> = changed.into_iter().map(KbItem::Document).collect();
             let note = format!("import {}", document.source);
-            let version = next_version(&mut transaction, &note, self.clock.now()).await?;
+            let version = next_version(&mut transaction, &note, &changed, self.clock.now()).await?;
             transaction.commit().await?;
             Ok(version)
         })
@@ -39,6 +45,11 @@ impl KnowledgeStore for SqliteStore {
 
     async fn document_by_source(&self, source: &str) -> Result<Option<DocumentSummary>, StorageError> {
         self.explained(async { documents::by_source(&mut *self.reader().await?, source).await })
+            .await
+    }
+
+    async fn document_summary(&self, id: DocumentId) -> Result<Option<DocumentSummary>, StorageError> {
+        self.explained(async { documents::summary(&mut *self.reader().await?, id).await })
             .await
     }
 
@@ -58,7 +69,14 @@ impl KnowledgeStore for SqliteStore {
             let Some(source) = documents::remove(&mut transaction, id).await? else {
                 return Ok(false);
             };
-            next_version(&mut transaction, &format!("remove {source}"), self.clock.now()).await?;
+            let changed = [KbItem::Document(id)];
+            next_version(
+                &mut transaction,
+                &format!("remove {source}"),
+                &changed,
+                self.clock.now(),
+            )
+            .await?;
             transaction.commit().await?;
             Ok(true)
         })
@@ -84,11 +102,12 @@ impl KnowledgeStore for SqliteStore {
         self.explained(async {
             let mut transaction = self.change().await?;
             let changed = faqs::put(&mut transaction, faqs).await?;
-            if changed > 0 {
-                next_version(&mut transaction, note, self.clock.now()).await?;
+            let changed: Vec<KbItem> = changed.into_iter().map(KbItem::Faq).collect();
+            if !changed.is_empty() {
+                next_version(&mut transaction, note, &changed, self.clock.now()).await?;
                 transaction.commit().await?;
             }
-            Ok(changed)
+            Ok(changed.len())
         })
         .await
     }
@@ -114,7 +133,14 @@ impl KnowledgeStore for SqliteStore {
             let Some(key) = faqs::remove(&mut transaction, id).await? else {
                 return Ok(false);
             };
-            next_version(&mut transaction, &format!("remove FAQ {key}"), self.clock.now()).await?;
+            let changed = [KbItem::Faq(id)];
+            next_version(
+                &mut transaction,
+                &format!("remove FAQ {key}"),
+                &changed,
+                self.clock.now(),
+            )
+            .await?;
             transaction.commit().await?;
             Ok(true)
         })
@@ -149,6 +175,7 @@ async fn current_version(connection: &mut SqliteConnection) -> Result<KbVersion,
 async fn next_version(
     connection: &mut SqliteConnection,
     note: &str,
+    changed: &[KbItem],
     now: Timestamp,
 ) -> Result<KbVersion, StorageError> {
     let sql = "INSERT INTO kb_versions (version, note, created_at) \
@@ -156,9 +183,59 @@ async fn next_version(
     let row = sqlx::query(sql)
         .bind(note.to_owned())
         .bind(now.as_microsecond())
-        .fetch_one(connection)
+        .fetch_one(&mut *connection)
         .await?;
-    Fields::new(&row, "kb_versions").number("version").map(KbVersion)
+    let version: i64 = Fields::new(&row, "kb_versions").number("version")?;
+    for item in changed {
+        let (kind, id) = match item {
+            KbItem::Document(id) => ("document", id.0),
+            KbItem::Faq(id) => ("faq", id.0),
+        };
+        // Twice in one list is once.
+        sqlx::query("INSERT OR IGNORE INTO kb_changes (version, kind, item_id) VALUES (?1, ?2, ?3)")
+            .bind(version)
+            .bind(kind)
+            .bind(id_bytes(id))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(KbVersion(version.cast_unsigned()))
+}
+
+async fn changes(
+    connection: &mut SqliteConnection,
+    after: KbVersion,
+    limit: u32,
+) -> Result<Option<Vec<KbItem>>, StorageError> {
+    let after = to_integer("kb_versions", after.0)?;
+    let sql = "SELECT (SELECT count(*) FROM kb_versions WHERE version > ?1) AS versions, \
+               (SELECT count(DISTINCT version) FROM kb_changes WHERE version > ?1) AS known";
+    let row = sqlx::query(sql).bind(after).fetch_one(&mut *connection).await?;
+    let fields = Fields::new(&row, "kb_changes");
+    if fields.number::<u64>("versions")? != fields.number::<u64>("known")? {
+        return Ok(None);
+    }
+    let sql = "SELECT DISTINCT kind, item_id FROM kb_changes WHERE version > ?1 LIMIT ?2";
+    let rows = sqlx::query(sql)
+        .bind(after)
+        .bind(i64::from(limit) + 1)
+        .fetch_all(connection)
+        .await?;
+    if rows.len() > limit as usize {
+        return Ok(None);
+    }
+    rows.iter()
+        .map(|row| {
+            let fields = Fields::new(row, "kb_changes");
+            let id = fields.uuid("item_id")?;
+            Ok(match fields.text("kind")?.as_str() {
+                "document" => KbItem::Document(DocumentId(id)),
+                "faq" => KbItem::Faq(FaqId(id)),
+                other => return Err(fields.corrupt("kind", format_args!("unknown name {other:?}"))),
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map(Some)
 }
 
 async fn versions(connection: &mut SqliteConnection, limit: u32) -> Result<Vec<VersionEntry>, StorageError> {

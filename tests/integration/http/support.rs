@@ -252,6 +252,7 @@ async fn fill(store: &dyn Store) -> (PassageId, FaqId) {
         sha256: sha256(&text),
         text: text.clone(),
         imported_at: now,
+        scope: kefu::domain::Scope::default(),
     };
     let passage = Passage {
         id: PassageId::new(),
@@ -276,6 +277,7 @@ async fn fill(store: &dyn Store) -> (PassageId, FaqId) {
         category: String::new(),
         source: "faq.jsonl".to_owned(),
         imported_at: now,
+        scope: kefu::domain::Scope::default(),
     };
     store
         .put_faqs(std::slice::from_ref(&faq), "import faq.jsonl")

@@ -1,5 +1,5 @@
 -- Documents come in more formats than the first three, and which there are is the program's to know: the check goes.
--- A passage knows the page it begins on. Both tables are written anew, so that the long column stays the last one.
+-- A passage knows the page it begins on, a document and a FAQ who may be told of them. Both tables are written anew, so that the long column stays the last one.
 CREATE TABLE documents_new (
     id          BLOB    PRIMARY KEY NOT NULL CHECK (length(id) = 16),
     source      TEXT    NOT NULL UNIQUE,
@@ -7,6 +7,8 @@ CREATE TABLE documents_new (
     format      TEXT    NOT NULL,
     sha256      TEXT    NOT NULL,
     imported_at INTEGER NOT NULL,
+    -- Who may be told, where and when; {} is everybody, everywhere, always.
+    scope       TEXT    NOT NULL DEFAULT '{}' CHECK (json_valid(scope)),
     text        TEXT    NOT NULL
 ) STRICT;
 
@@ -33,3 +35,5 @@ DROP TABLE passages;
 DROP TABLE documents;
 ALTER TABLE documents_new RENAME TO documents;
 ALTER TABLE passages_new RENAME TO passages;
+
+ALTER TABLE faqs ADD COLUMN scope TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(scope));
