@@ -2,7 +2,10 @@
 
 mod calibrate;
 mod kb;
+mod pairs;
 mod questions;
+mod retrieval;
+mod statistics;
 
 use super::Common;
 use clap::Subcommand;
@@ -14,6 +17,10 @@ pub enum Eval {
     Kb(kb::Kb),
     /// Fit the confidence models on questions with known sources, and show what each threshold would do
     Calibrate(calibrate::Calibrate),
+    /// Ask for passages with known questions, in a knowledge base of these passages alone
+    Retrieval(retrieval::Retrieval),
+    /// Tell pairs of questions that mean the same from those that do not
+    Pairs(pairs::Pairs),
 }
 
 impl Eval {
@@ -21,6 +28,8 @@ impl Eval {
         match self {
             Self::Kb(eval) => eval.run(common).await,
             Self::Calibrate(eval) => eval.run(common).await,
+            Self::Retrieval(eval) => eval.run(common).await,
+            Self::Pairs(eval) => eval.run(common).await,
         }
     }
 }
