@@ -1,5 +1,7 @@
 //! `kefu eval`: measure the product through the code that serves customers.
 
+mod answers;
+mod base;
 mod calibrate;
 mod kb;
 mod pairs;
@@ -19,6 +21,8 @@ pub enum Eval {
     Calibrate(calibrate::Calibrate),
     /// Ask for passages with known questions, in a knowledge base of these passages alone
     Retrieval(retrieval::Retrieval),
+    /// Ask questions with known answers in a knowledge base of given passages alone, over HTTP
+    Answers(answers::Answers),
     /// Tell pairs of questions that mean the same from those that do not
     Pairs(pairs::Pairs),
 }
@@ -29,6 +33,7 @@ impl Eval {
             Self::Kb(eval) => eval.run(common).await,
             Self::Calibrate(eval) => eval.run(common).await,
             Self::Retrieval(eval) => eval.run(common).await,
+            Self::Answers(eval) => eval.run(common).await,
             Self::Pairs(eval) => eval.run(common).await,
         }
     }

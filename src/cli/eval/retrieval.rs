@@ -1,20 +1,18 @@
 //! `kefu eval retrieval`: whether the right passage is found, by each stage of the search that serves customers.
 
-use super::statistics::{Ranks, share};
-use crate::app::{App, Need};
+use super::base::{Base, Passage, Work};
+use super::statistics::Ranks;
+use crate::app::Need;
 use crate::cli::{Common, output};
-use crate::domain::DocumentId;
 use crate::retrieval::{Found, Query, SearchMode, Source, read_hits};
-use crate::storage::PageRequest;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// Hits that are looked at.
 const DEPTH: usize = 10;
@@ -41,16 +39,6 @@ pub struct Retrieval {
 }
 
 #[derive(Debug, Deserialize)]
-struct Passage {
-    #[serde(alias = "faq_id")]
-    passage_id: String,
-    #[serde(default, alias = "question")]
-    title: String,
-    #[serde(alias = "answer")]
-    text: String,
-}
-
-#[derive(Debug, Deserialize)]
 struct Asked {
     #[serde(alias = "query")]
     question: String,
@@ -64,36 +52,21 @@ impl Retrieval {
         let passages: Vec<Passage> = lines(&self.passages)?;
         let queries = spread(lines::<Asked>(&self.queries)?, self.limit);
         ensure!(!queries.is_empty(), "{}: no questions", self.queries.display());
-        let places: HashMap<&str, usize> = (passages.iter().enumerate())
-            .map(|(place, passage)| (passage.passage_id.as_str(), place))
-            .collect();
+        let ids: HashSet<&str> = passages.iter().map(|passage| passage.passage_id.as_str()).collect();
         ensure!(
-            places.len() == passages.len(),
+            ids.len() == passages.len(),
             "{}: an id stands twice",
             self.passages.display()
         );
-        if let Some(lost) = queries
-            .iter()
-            .find(|query| !places.contains_key(query.passage_id.as_str()))
-        {
+        if let Some(lost) = queries.iter().find(|query| !ids.contains(query.passage_id.as_str())) {
             bail!(
                 "{}: no passage has the id {:?}",
                 self.passages.display(),
                 lost.passage_id
             );
         }
-        let (work, kept) = match &self.work {
-            Some(work) => (work.clone(), true),
-            None => (
-                std::env::temp_dir().join(format!("kefu-eval-{}", std::process::id())),
-                false,
-            ),
-        };
-        let measured = measure(common, &passages, &queries, &work).await;
-        if !kept {
-            std::fs::remove_dir_all(&work).ok();
-        }
-        let mut report = measured?;
+        let work = Work::new(self.work.as_deref());
+        let mut report = measure(common, &passages, &queries, work.path()).await?;
         report["seconds"] = json!(began.elapsed().as_secs_f64());
         report["ms_per_item"] = json!(began.elapsed().as_secs_f64() * 1e3 / queries.len() as f64);
         if common.json {
@@ -127,22 +100,8 @@ pub(super) fn spread<T>(all: Vec<T>, limit: Option<usize>) -> Vec<T> {
 
 /// A knowledge base of the passages alone, imported as documents are, and all questions asked in it.
 async fn measure(common: &Common, passages: &[Passage], queries: &[Asked], work: &Path) -> anyhow::Result<Value> {
-    let pages = work.join("passages");
-    std::fs::create_dir_all(&pages).with_context(|| pages.display().to_string())?;
-    for (place, passage) in passages.iter().enumerate() {
-        let path = pages.join(format!("{place}.html"));
-        std::fs::write(&path, page(passage)).with_context(|| path.display().to_string())?;
-    }
-    let app = App::open(common.settings(None)?, work, &common.models, Need::Search).await?;
-    let imported = app.ingester().import(&[pages], &(), &CancellationToken::new()).await?;
-    if let Some(failed) = imported.failures().checked_sub(1) {
-        tracing::warn!(
-            more = failed,
-            "passages were not imported; questions for them find nothing"
-        );
-    }
-    app.retriever.refresh().await?;
-    let documents = documents(&app).await?;
+    let base = Base::open(common, passages.iter(), work, Need::Search).await?;
+    let app = &base.app;
     let bar = if common.json {
         ProgressBar::hidden()
     } else {
@@ -156,14 +115,14 @@ async fn measure(common: &Common, passages: &[Passage], queries: &[Asked], work:
             let mut seen: Vec<&str> = Vec::new();
             for hit in &found.hits {
                 let document = match &hit.source {
-                    Source::Passage(passage) => documents.get(&passage.document_id),
+                    Source::Passage(passage) => base.name(passage.document_id),
                     Source::Faq(_) => None,
                 };
                 // Two passages of one document are one find.
-                if let Some(place) = document
-                    && !seen.contains(&passages[*place].passage_id.as_str())
+                if let Some(name) = document
+                    && !seen.contains(&name)
                 {
-                    seen.push(&passages[*place].passage_id);
+                    seen.push(name);
                 }
             }
             let rank = seen.iter().position(|id| *id == query.passage_id).map(|at| at + 1);
@@ -207,7 +166,7 @@ async fn measure(common: &Common, passages: &[Passage], queries: &[Asked], work:
             let row = json!({
                 "r1": ranks.recall(1), "r5": ranks.recall(5), "r10": ranks.recall(DEPTH), "mrr": ranks.mrr(),
                 "ndcg10": ranks.ndcg(DEPTH), "ms": ms / queries.len() as f64,
-                "r1_interval": share(ranks.within(1), queries.len()),
+                "r1_interval": output::interval(ranks.within(1), queries.len()),
             });
             ((*name).to_owned(), row)
         })
@@ -219,40 +178,8 @@ async fn measure(common: &Common, passages: &[Passage], queries: &[Asked], work:
         "heads": {"reader": app.reader.version()},
         "machine": output::machine(), "not_first": missed, "errors": errors,
     });
-    app.close().await;
+    base.app.close().await;
     Ok(report)
-}
-
-/// A passage as the page of a site.
-fn page(passage: &Passage) -> String {
-    let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let paragraphs: Vec<String> = (passage.text.lines())
-        .map(|line| format!("<p>{}</p>", escaped(line)))
-        .collect();
-    format!(
-        "<!doctype html><meta charset=\"utf-8\"><title>{}</title>\n{}",
-        escaped(&passage.title),
-        paragraphs.join("\n")
-    )
-}
-
-/// Which passage each document is.
-async fn documents(app: &App) -> anyhow::Result<HashMap<DocumentId, usize>> {
-    let mut all = HashMap::new();
-    let mut request = PageRequest::first(1000);
-    loop {
-        let page = app.store.documents(&request).await?;
-        for document in page.items {
-            let name = document.source.rsplit('/').next().unwrap_or_default();
-            if let Some(place) = name.strip_suffix(".html").and_then(|name| name.parse().ok()) {
-                all.insert(document.id, place);
-            }
-        }
-        match page.next {
-            Some(cursor) => request.cursor = Some(cursor),
-            None => return Ok(all),
-        }
-    }
 }
 
 fn print_table(report: &Value) {
@@ -312,6 +239,5 @@ mod tests {
         );
         let asked: Asked = serde_json::from_str(r#"{"query": "q", "faq_id": "a"}"#).unwrap();
         assert_eq!((asked.question.as_str(), asked.passage_id.as_str()), ("q", "a"));
-        assert!(page(&faq).contains("<p>x</p>"));
     }
 }

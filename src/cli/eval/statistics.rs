@@ -1,19 +1,5 @@
 //! Figures over scored and ranked things.
 
-use serde_json::{Value, json};
-
-/// A share with its 95 % interval. Source: Wilson, J. Am. Stat. Assoc. 22 (1927).
-pub fn share(hits: usize, n: usize) -> Value {
-    if n == 0 {
-        return json!({"value": null, "low": null, "high": null});
-    }
-    let (n, p) = (n as f64, hits as f64 / n as f64);
-    let z2 = 1.96_f64 * 1.96;
-    let middle = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
-    let half = (z2 * (p * (1.0 - p) / n + z2 / (4.0 * n * n))).sqrt() / (1.0 + z2 / n);
-    json!({"value": p, "low": middle - half, "high": middle + half})
-}
-
 /// Where the right one stands in each list, from 1; `None` where it is not among those that were looked at.
 #[derive(Debug, Default)]
 pub struct Ranks(Vec<Option<usize>>);
@@ -159,7 +145,5 @@ mod tests {
         assert_eq!(spearman(&[1.0; 4], &labels), None);
         assert_eq!(best_accuracy(&[0.9, 0.4, 0.5, 0.1], &labels), (0.75, 0.9));
         assert_eq!(best_accuracy(&[0.9, 0.8, 0.5, 0.1], &labels), (1.0, 0.8));
-        near(share(1, 2)["value"].as_f64().unwrap(), 0.5);
-        assert!(share(0, 10)["low"].as_f64().unwrap().abs() < 1e-9);
     }
 }
