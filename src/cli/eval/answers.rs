@@ -80,7 +80,7 @@ impl Answers {
         let questions = spread(asked.collect(), self.limit);
         ensure!(!questions.is_empty(), "{}: no questions", self.questions.display());
         let need = if self.quote_only { Need::Search } else { Need::Answers };
-        let work = Work::new(None);
+        let work = Work::new(None)?;
         let kept = passages.iter().filter(|passage| there(&passage.passage_id));
         let base = Base::open(common, kept, work.path(), need).await?;
         let server = base.app.serve_loopback().await?;

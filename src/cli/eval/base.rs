@@ -31,12 +31,17 @@ pub struct Work {
 }
 
 impl Work {
-    pub fn new(named: Option<&Path>) -> Self {
-        let own = || std::env::temp_dir().join(format!("kefu-eval-{}", std::process::id()));
-        Self {
-            path: named.map_or_else(own, Path::to_owned),
-            kept: named.is_some(),
-        }
+    pub fn new(named: Option<&Path>) -> anyhow::Result<Self> {
+        let path = if let Some(path) = named {
+            path.to_owned()
+        } else {
+            let path = std::env::temp_dir().join(format!("kefu-eval-{}", std::process::id()));
+            // What is there already is somebody else's: others may write to this directory.
+            std::fs::create_dir(&path).with_context(|| path.display().to_string())?;
+            path
+        };
+        let kept = named.is_some();
+        Ok(Self { path, kept })
     }
 
     pub fn path(&self) -> &Path {

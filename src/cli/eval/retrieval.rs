@@ -65,7 +65,7 @@ impl Retrieval {
                 lost.passage_id
             );
         }
-        let work = Work::new(self.work.as_deref());
+        let work = Work::new(self.work.as_deref())?;
         let mut report = measure(common, &passages, &queries, work.path()).await?;
         report["seconds"] = json!(began.elapsed().as_secs_f64());
         report["ms_per_item"] = json!(began.elapsed().as_secs_f64() * 1e3 / queries.len() as f64);
