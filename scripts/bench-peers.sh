@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # kefu and llama.cpp side by side: the same work, the same machine, one run, in turns. Prints Markdown, writes JSON beside.
 #
-#   scripts/bench-peers.sh [--model FILE] [--quick] [--only ROWS] [--skip-build] [--fetch] [--threads N] [--out FILE]
+#   scripts/bench-peers.sh [--model FILE] [--quick] [--only ROWS] [--parallel NS] [--skip-build] [--fetch] [--threads N] [--out FILE]
 #
 #   --fetch        set-up: fetch llama.cpp's source (the source package llama-cpp-python of the Python package index, which
 #                  holds it) and its build tools. The only step that needs a network; needed once.
@@ -9,6 +9,7 @@
 #   --model FILE   a GGUF of models/manifest.toml or models/local.toml; default: qwen2.5-coder-0.5b-instruct
 #   --quick        two measurements instead of four, and fewer requests at once
 #   --only ROWS    of prefill,decode,parallel,rag,clients,start; separated by commas
+#   --parallel NS  how many requests at once; default 1,4,8,16 (1,4 with --quick)
 #   --threads N    for every program; default 2
 #   --out FILE     where the JSON goes; default target/peers/figures.json
 #
@@ -30,8 +31,8 @@ while [ $# -gt 0 ]; do
     --skip-build) BUILD=0 ;;
     --fetch) FETCH=1 ;;
     --quick) rest+=(--quick) ;;
-    --only | --threads | --out) rest+=("$1" "${2:?$1 needs a value}"); shift ;;
-    -h | --help) sed -n '2,20s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --only | --parallel | --threads | --out) rest+=("$1" "${2:?$1 needs a value}"); shift ;;
+    -h | --help) sed -n '2,21s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "unknown option $1; see scripts/bench-peers.sh --help" >&2; exit 2 ;;
   esac
   shift

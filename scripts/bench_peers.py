@@ -184,6 +184,7 @@ def read_options():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default=",".join(ROWS))
+    parser.add_argument("--parallel", help="requests at once, separated by commas")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     options.only = options.only.split(",")
@@ -209,6 +210,8 @@ def main():
     name = manifest_name(options.model)
     files = {"default": options.model, "tuned": requantised(options)}
     parallel = PARALLEL[:2] if options.quick else PARALLEL
+    if options.parallel:
+        parallel = tuple(map(int, options.parallel.split(",")))
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
     version = options.peers / "version"
     facts = {

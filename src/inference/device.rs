@@ -29,7 +29,7 @@ pub fn describe(device: Option<&Handle>) -> String {
         #[cfg(feature = "cuda")]
         Some(Handle::Cuda(card)) => describe_cuda(card),
         Some(_) => "the tensor library".to_owned(),
-        None => format!("the processor ({:?})", crate::kernels::Level::detect()),
+        None => format!("the processor ({})", crate::kernels::Level::detect().name()),
     }
 }
 

@@ -12,7 +12,7 @@ pub enum Precision {
     #[default]
     AsStored,
     /// Those of more than four bits rounded to four, with a half-precision scale for each 32 numbers (`Q4_0`): a decoded
-    /// token reads less memory, and answers are those of another, slightly worse model.
+    /// token reads less memory, and answers are those of another, worse model.
     FourBits,
 }
 

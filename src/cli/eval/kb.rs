@@ -32,17 +32,24 @@ pub struct Kb {
 
 /// The part of an answer that is judged.
 #[derive(Clone, Debug, Deserialize)]
-struct Answer {
-    answer: String,
-    route: String,
-    confidence: f32,
-    citations: Vec<Cited>,
-    timings_ms: Value,
+pub(super) struct Answer {
+    pub(super) answer: String,
+    pub(super) route: String,
+    pub(super) confidence: f32,
+    pub(super) citations: Vec<Cited>,
+    pub(super) timings_ms: Value,
+}
+
+impl Answer {
+    /// Whether it says nothing of its own: a refusal, a question back, a person.
+    pub(super) fn refused(&self) -> bool {
+        matches!(self.route.as_str(), "refuse" | "handoff" | "clarify")
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Cited {
-    document_id: Uuid,
+pub(super) struct Cited {
+    pub(super) document_id: Uuid,
     passage_id: Uuid,
     title: String,
 }
@@ -59,7 +66,7 @@ struct Judged {
 
 impl Judged {
     fn refused(&self) -> bool {
-        matches!(self.answer.route.as_str(), "refuse" | "handoff" | "clarify")
+        self.answer.refused()
     }
 }
 
@@ -82,7 +89,10 @@ impl Kb {
         let mut judged = Vec::new();
         for question in questions {
             // First over HTTP, so that nothing of this question is cached when it is timed.
-            let (answer, ms) = ask(server.address, &question)
+            let history: Vec<Value> = (question.history.iter())
+                .map(|said| json!({"role": said.role, "content": said.content}))
+                .collect();
+            let (answer, ms) = ask(server.address, &question.question, history)
                 .await
                 .with_context(|| question.id.clone())?;
             let (found, _) = app.assistant.find(&question.ask()).await?;
@@ -115,13 +125,13 @@ impl Kb {
     }
 }
 
-async fn ask(address: std::net::SocketAddr, question: &Question) -> anyhow::Result<(Answer, f64)> {
-    let history: Vec<Value> = question
-        .history
-        .iter()
-        .map(|said| json!({"role": said.role, "content": said.content}))
-        .collect();
-    let body = json!({"question": question.question, "history": history});
+/// Asks over HTTP, as customers do: the answer, and milliseconds.
+pub(super) async fn ask(
+    address: std::net::SocketAddr,
+    question: &str,
+    history: Vec<Value>,
+) -> anyhow::Result<(Answer, f64)> {
+    let body = json!({"question": question, "history": history});
     let url = format!("http://{address}/api/v1/ask");
     tokio::task::spawn_blocking(move || {
         let agent = ureq::Agent::config_builder()
@@ -184,7 +194,7 @@ async fn judge(
 }
 
 /// Without white space and separators of thousands, in lower case: the same amount in two spellings is the same.
-fn squeezed(text: &str) -> String {
+pub(super) fn squeezed(text: &str) -> String {
     crate::understanding::normalise(text)
         .chars()
         .filter(|c| !c.is_whitespace() && *c != ',')

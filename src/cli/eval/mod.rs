@@ -1,8 +1,13 @@
 //! `kefu eval`: measure the product through the code that serves customers.
 
+mod answers;
+mod base;
 mod calibrate;
 mod kb;
+mod pairs;
 mod questions;
+mod retrieval;
+mod statistics;
 
 use super::Common;
 use clap::Subcommand;
@@ -14,6 +19,12 @@ pub enum Eval {
     Kb(kb::Kb),
     /// Fit the confidence models on questions with known sources, and show what each threshold would do
     Calibrate(calibrate::Calibrate),
+    /// Ask for passages with known questions, in a knowledge base of these passages alone
+    Retrieval(retrieval::Retrieval),
+    /// Ask questions with known answers in a knowledge base of given passages alone, over HTTP
+    Answers(answers::Answers),
+    /// Tell pairs of questions that mean the same from those that do not
+    Pairs(pairs::Pairs),
 }
 
 impl Eval {
@@ -21,6 +32,9 @@ impl Eval {
         match self {
             Self::Kb(eval) => eval.run(common).await,
             Self::Calibrate(eval) => eval.run(common).await,
+            Self::Retrieval(eval) => eval.run(common).await,
+            Self::Answers(eval) => eval.run(common).await,
+            Self::Pairs(eval) => eval.run(common).await,
         }
     }
 }

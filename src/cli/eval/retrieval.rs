@@ -1,0 +1,243 @@
+//! `kefu eval retrieval`: whether the right passage is found, by each stage of the search that serves customers.
+
+use super::base::{Base, Passage, Work};
+use super::statistics::Ranks;
+use crate::app::Need;
+use crate::cli::{Common, output};
+use crate::retrieval::{Found, Query, SearchMode, Source, read_hits};
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use indicatif::ProgressBar;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Hits that are looked at.
+const DEPTH: usize = 10;
+/// Errors that are listed.
+const LISTED: usize = 20;
+/// The stages, in the order of their cost.
+const STAGES: [&str; 4] = ["lexical", "dense", "fused", "reranked"];
+
+/// Ask for passages with known questions, in a knowledge base of these passages alone
+#[derive(Debug, Args)]
+pub struct Retrieval {
+    /// Passages, one JSON object a line: `{"passage_id", "title", "text"}`, or `{"faq_id", "question", "answer"}`
+    #[arg(long, value_name = "FILE")]
+    passages: PathBuf,
+    /// Questions, one JSON object a line: `{"question", "passage_id"}` or `{"query", "faq_id"}`
+    #[arg(long, value_name = "FILE")]
+    queries: PathBuf,
+    /// Ask so many of them, evenly spread over the file
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Keep the knowledge base there, so that the next run need not import it again
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Asked {
+    #[serde(alias = "query")]
+    question: String,
+    #[serde(alias = "faq_id")]
+    passage_id: String,
+}
+
+impl Retrieval {
+    pub async fn run(self, common: &Common) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let passages: Vec<Passage> = lines(&self.passages)?;
+        let queries = spread(lines::<Asked>(&self.queries)?, self.limit);
+        ensure!(!queries.is_empty(), "{}: no questions", self.queries.display());
+        let ids: HashSet<&str> = passages.iter().map(|passage| passage.passage_id.as_str()).collect();
+        ensure!(
+            ids.len() == passages.len(),
+            "{}: an id stands twice",
+            self.passages.display()
+        );
+        if let Some(lost) = queries.iter().find(|query| !ids.contains(query.passage_id.as_str())) {
+            bail!(
+                "{}: no passage has the id {:?}",
+                self.passages.display(),
+                lost.passage_id
+            );
+        }
+        let work = Work::new(self.work.as_deref())?;
+        let mut report = measure(common, &passages, &queries, work.path()).await?;
+        report["seconds"] = json!(began.elapsed().as_secs_f64());
+        report["ms_per_item"] = json!(began.elapsed().as_secs_f64() * 1e3 / queries.len() as f64);
+        if common.json {
+            output::print_json(&report);
+        } else {
+            print_table(&report);
+        }
+        Ok(())
+    }
+}
+
+/// One JSON object a line, empty lines apart.
+pub(super) fn lines<T: for<'a> Deserialize<'a>>(path: &Path) -> anyhow::Result<Vec<T>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(at, line)| serde_json::from_str(line).with_context(|| format!("{}:{}", path.display(), at + 1)))
+        .collect()
+}
+
+/// At most `limit` of them, evenly spread.
+pub(super) fn spread<T>(all: Vec<T>, limit: Option<usize>) -> Vec<T> {
+    let n = all.len();
+    let limit = limit.unwrap_or(n).min(n);
+    let mut wanted = (0..limit).map(|index| index * n / limit.max(1)).peekable();
+    (all.into_iter().enumerate())
+        .filter(|(at, _)| wanted.next_if_eq(at).is_some())
+        .map(|(_, item)| item)
+        .collect()
+}
+
+/// A knowledge base of the passages alone, imported as documents are, and all questions asked in it.
+async fn measure(common: &Common, passages: &[Passage], queries: &[Asked], work: &Path) -> anyhow::Result<Value> {
+    let base = Base::open(common, passages.iter(), work, Need::Search).await?;
+    let app = &base.app;
+    let bar = if common.json {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new(queries.len() as u64)
+    };
+    let mut ranks: [Ranks; 4] = Default::default();
+    let mut ms = [0.0; 4];
+    let (mut errors, mut missed) = (Vec::new(), 0);
+    for query in queries {
+        let right = |found: &Found| {
+            let mut seen: Vec<&str> = Vec::new();
+            for hit in &found.hits {
+                let document = match &hit.source {
+                    Source::Passage(passage) => base.name(passage.document_id),
+                    Source::Faq(_) => None,
+                };
+                // Two passages of one document are one find.
+                if let Some(name) = document
+                    && !seen.contains(&name)
+                {
+                    seen.push(name);
+                }
+            }
+            let rank = seen.iter().position(|id| *id == query.passage_id).map(|at| at + 1);
+            (rank, seen.first().map(|first| (*first).to_owned()))
+        };
+        let search = |mode| Query {
+            text: query.question.clone(),
+            mode,
+            top_k: 2 * DEPTH,
+            faq_top_k: 0,
+        };
+        let modes = [SearchMode::Lexical, SearchMode::Dense, SearchMode::Hybrid];
+        let mut last = None;
+        for (stage, mode) in modes.into_iter().enumerate() {
+            let found = app.retriever.search(&search(mode)).await?;
+            // The vector of a question is computed once and remembered: both stages that need it would count it.
+            ms[stage] += found.search_ms + found.embed_ms;
+            ranks[stage].push(right(&found).0.filter(|rank| *rank <= DEPTH));
+            last = Some(found);
+        }
+        let Some(mut found) = last else { continue };
+        let started = Instant::now();
+        let count = app.config.dialogue.read_top_k;
+        read_hits(app.reader.as_ref(), &query.question, &mut found, count).await?;
+        ms[3] += started.elapsed().as_secs_f64() * 1e3;
+        let (rank, first) = right(&found);
+        let rank = rank.filter(|rank| *rank <= DEPTH);
+        ranks[3].push(rank);
+        if rank != Some(1) {
+            missed += 1;
+            errors.push(json!({"question": query.question, "right": query.passage_id, "first": first, "rank": rank}));
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    // Those that are not found at all come first.
+    errors.sort_by_key(|error| error["rank"].as_u64().map_or(0, |rank| rank));
+    errors.truncate(LISTED);
+    let stages: serde_json::Map<String, Value> = (STAGES.iter().zip(ranks.iter().zip(ms)))
+        .map(|(name, (ranks, ms))| {
+            let row = json!({
+                "r1": ranks.recall(1), "r5": ranks.recall(5), "r10": ranks.recall(DEPTH), "mrr": ranks.mrr(),
+                "ndcg10": ranks.ndcg(DEPTH), "ms": ms / queries.len() as f64,
+                "r1_interval": output::interval(ranks.within(1), queries.len()),
+            });
+            ((*name).to_owned(), row)
+        })
+        .collect();
+    let embedder = app.embedder.info();
+    let report = json!({
+        "task": "retrieval", "n": queries.len(), "passages": passages.len(), "stages": stages,
+        "model": {"name": embedder.name, "sha256": embedder.sha256},
+        "heads": {"reader": app.reader.version()},
+        "machine": output::machine(), "not_first": missed, "errors": errors,
+    });
+    base.app.close().await;
+    Ok(report)
+}
+
+fn print_table(report: &Value) {
+    println!(
+        "{} questions, {} passages, {:.0} s",
+        report["n"],
+        report["passages"],
+        report["seconds"].as_f64().unwrap_or_default()
+    );
+    println!(
+        "{:<10} {:>6} {:>6} {:>6} {:>6} {:>7} {:>8}",
+        "", "R@1", "R@5", "R@10", "MRR", "nDCG@10", "ms"
+    );
+    for stage in STAGES {
+        let row = &report["stages"][stage];
+        let figure = |name: &str| row[name].as_f64().unwrap_or_default();
+        println!(
+            "{stage:<10} {:>6.3} {:>6.3} {:>6.3} {:>6.3} {:>7.3} {:>8.1}",
+            figure("r1"),
+            figure("r5"),
+            figure("r10"),
+            figure("mrr"),
+            figure("ndcg10"),
+            figure("ms")
+        );
+    }
+    println!("\nnot first: {}; the worst:", report["not_first"]);
+    for error in report["errors"].as_array().into_iter().flatten() {
+        println!(
+            "  {:>4}  {}  ({}, first: {})",
+            error["rank"].as_u64().map_or("-".to_owned(), |rank| rank.to_string()),
+            error["question"].as_str().unwrap_or_default(),
+            error["right"].as_str().unwrap_or_default(),
+            error["first"].as_str().unwrap_or("nothing")
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_spread_evenly() {
+        assert_eq!(spread((0..10).collect(), Some(4)), [0, 2, 5, 7]);
+        assert_eq!(spread((0..3).collect(), None), [0, 1, 2]);
+        assert_eq!(spread((0..3).collect(), Some(9)), [0, 1, 2]);
+        assert_eq!(spread(vec![0; 0], Some(2)), [0; 0]);
+    }
+
+    #[test]
+    fn both_forms_of_a_line_are_read() {
+        let faq: Passage = serde_json::from_str(r#"{"faq_id": "a", "question": "q", "answer": "x"}"#).unwrap();
+        assert_eq!(
+            (faq.passage_id.as_str(), faq.title.as_str(), faq.text.as_str()),
+            ("a", "q", "x")
+        );
+        let asked: Asked = serde_json::from_str(r#"{"query": "q", "faq_id": "a"}"#).unwrap();
+        assert_eq!((asked.question.as_str(), asked.passage_id.as_str()), ("q", "a"));
+    }
+}
