@@ -9,11 +9,10 @@ use super::speaker::Speaker;
 use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, prompt, replies};
 use crate::config::DialogueConfig;
 use crate::domain::{Citation, KbVersion, Language, MessageId, Passage, PassageId, Route};
-use crate::inference::{GenerateRequest, LanguageModel, Reader};
+use crate::inference::{AnswerPlace, GenerateRequest, LanguageModel, Reader};
 use crate::retrieval::{FaqHit, Found, Hit, Query, Retriever, SearchMode, Source, read_faq, read_hits};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
 use futures::Stream;
-use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -94,13 +93,13 @@ pub(super) struct Evidence {
     /// First byte of `text` in the document.
     offset: usize,
     pub(super) passage: Option<Passage>,
-    /// The bytes of `text` that the reader marked as the answer.
-    answer: Range<usize>,
+    /// Where the reader sees the answer in `text`.
+    answer: AnswerPlace,
 }
 
 impl Evidence {
     fn of(hit: &Hit) -> Self {
-        let answer = hit.answer.clone().unwrap_or(0..0);
+        let answer = hit.answer.clone().unwrap_or_default();
         match &hit.source {
             Source::Passage(passage) => Self {
                 document_id: passage.document_id.0,

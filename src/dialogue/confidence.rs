@@ -165,7 +165,7 @@ impl Confidence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{DocumentId, Faq, FaqId, KbVersion, Passage, PassageId};
+    use crate::domain::{DocumentId, Faq, FaqId, KbVersion, Passage, PassageId, Scope};
     use crate::retrieval::FaqHit;
 
     fn hit(segment: f32, dense: f32, reading: f32) -> Hit {
@@ -174,6 +174,7 @@ mod tests {
             document_id: DocumentId::new(),
             ordinal: 0,
             title_path: Vec::new(),
+            page: None,
             text: String::new(),
             start: 0,
             end: 0,
@@ -213,6 +214,7 @@ mod tests {
                 category: String::new(),
                 source: String::new(),
                 imported_at: jiff::Timestamp::UNIX_EPOCH,
+                scope: Scope::default(),
             },
             wording: 0,
             similarity: 0.8,

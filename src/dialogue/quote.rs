@@ -1,10 +1,19 @@
 //! An answer without a writer: the sentences of a passage that hold the answer, word for word.
 
 use super::sentences::segments;
+use crate::inference::AnswerPlace;
 use std::ops::Range;
 
-/// Characters that a quotation aims at: two or three sentences.
-const QUOTE_CHARS: usize = 160;
+/// Characters that a quotation aims at where the place of the answer is sure: two or three sentences.
+const SHORT_CHARS: usize = 160;
+/// Characters of a quotation at most where it is not.
+const LONG_CHARS: usize = 320;
+/// How likely the answer must be within a quotation that is not made longer. Of 367 answers to questions on encyclopaedia
+/// articles (CMRC 2018), the given answer stood in .88 of the quotations when all were short (136 characters on the average),
+/// in .926 with this rule (184), in .937 when all were long (251).
+const SURE: f32 = 0.98;
+/// How likely a table's row must hold the answer to be quoted beside the likeliest.
+const LIKELY_ROW: f32 = 0.05;
 
 /// What is quoted of a text, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,14 +78,13 @@ impl Quote {
     }
 }
 
-/// The part of `text` around `answer`, the bytes that the reader marked: the sentences it touches, and their neighbours
-/// as long as the whole stays short. A row of a table takes the table's head along.
+/// The part of `text` that holds the answer as the reader sees it: the sentences that the likeliest place touches, and
+/// their neighbours as long as the whole stays short; longer where the reader is not sure of the place, towards where
+/// else the answer may be. A list that is touched is quoted whole. A row of a table takes the table's head along.
 #[must_use]
-pub fn quote_around(text: &str, answer: &Range<usize>) -> Quote {
-    let parts: Vec<Range<usize>> = segments(text)
-        .into_iter()
-        .filter(|range| !is_rule(&text[range.clone()]) && !is_table_head(text, range) && !is_heading(text, range))
-        .collect();
+pub fn quote_around(text: &str, place: &AnswerPlace) -> Quote {
+    let parts = units(text);
+    let answer = &place.span;
     let touched = |range: &Range<usize>| range.start < answer.end && answer.start < range.end;
     // Where only a heading is marked, what stands under it is meant.
     let below = || parts.iter().position(|range| range.start >= answer.start);
@@ -85,35 +93,143 @@ pub fn quote_around(text: &str, answer: &Range<usize>) -> Quote {
         return Quote::part(whole);
     };
     let last = parts.iter().rposition(touched).unwrap_or(first);
-    grow(text, &parts, first, last)
+    let draft = Draft {
+        text,
+        parts: &parts,
+        place,
+    };
+    if draft.is_row(first) {
+        draft.rows(first, last)
+    } else {
+        draft.sentences(first, last)
+    }
 }
 
-/// The parts from `first` to `last` with their neighbours; a table's row with the table's head.
-fn grow(text: &str, parts: &[Range<usize>], mut first: usize, mut last: usize) -> Quote {
-    let row = |part: usize| is_row(&text[parts[part].clone()]);
-    if row(first) {
-        let last = (first..=last).take_while(|part| row(*part)).last().unwrap_or(first);
-        return Quote {
-            part: parts[first].start..parts[last].end,
-            ..Quote::at(text, parts[first].clone())
-        };
+/// What is quoted whole or not at all: sentences (with what a semicolon divides), items of lists, rows of tables.
+fn units(text: &str) -> Vec<Range<usize>> {
+    let mut units: Vec<Range<usize>> = Vec::new();
+    for range in segments(text) {
+        if is_rule(&text[range.clone()]) || is_table_head(text, &range) || is_heading(text, &range) {
+            continue;
+        }
+        match units.last_mut() {
+            Some(last) if text[last.clone()].ends_with('；') && !text[last.end..range.start].contains('\n') => {
+                last.end = range.end;
+            }
+            _ => units.push(range),
+        }
     }
-    let length = |range: Range<usize>| text[range].chars().count();
-    loop {
-        // What follows explains more often than what precedes.
-        let after = Some(last + 1).filter(|part| *part < parts.len() && !row(*part));
-        let before = first.checked_sub(1).filter(|part| !row(*part));
-        let fits = |part: &usize| {
-            let (first, last) = (first.min(*part), last.max(*part));
-            length(parts[first].start..parts[last].end) <= QUOTE_CHARS
-        };
-        let Some(next) = after.filter(fits).or(before.filter(fits)) else {
-            break;
-        };
-        first = first.min(next);
-        last = last.max(next);
+    units
+}
+
+/// A quotation in the making.
+struct Draft<'a> {
+    text: &'a str,
+    parts: &'a [Range<usize>],
+    place: &'a AnswerPlace,
+}
+
+impl Draft<'_> {
+    fn is_row(&self, part: usize) -> bool {
+        is_row(&self.text[self.parts[part].clone()])
     }
-    Quote::part(parts[first].start..parts[last].end)
+
+    fn is_item(&self, part: usize) -> bool {
+        is_item(self.text, &self.parts[part])
+    }
+
+    fn bytes(&self, first: usize, last: usize) -> Range<usize> {
+        self.parts[first].start..self.parts[last].end
+    }
+
+    fn chars(&self, first: usize, last: usize) -> usize {
+        self.text[self.bytes(first, last)].chars().count()
+    }
+
+    /// How likely the answer is within, or touches it.
+    fn share(&self, part: usize) -> f32 {
+        self.place.touching(&self.parts[part])
+    }
+
+    /// The row with the table's head, and the next ones that the answer may be in.
+    fn rows(&self, first: usize, last: usize) -> Quote {
+        let (mut first, mut last) = (
+            first,
+            (first..=last)
+                .take_while(|part| self.is_row(*part))
+                .last()
+                .unwrap_or(first),
+        );
+        let likely = |part: usize| self.is_row(part) && self.share(part) >= LIKELY_ROW;
+        while first > 0 && likely(first - 1) && self.chars(first - 1, last) <= LONG_CHARS {
+            first -= 1;
+        }
+        while last + 1 < self.parts.len() && likely(last + 1) && self.chars(first, last + 1) <= LONG_CHARS {
+            last += 1;
+        }
+        Quote {
+            part: self.bytes(first, last),
+            ..Quote::at(self.text, self.parts[first].clone())
+        }
+    }
+
+    fn sentences(&self, mut first: usize, mut last: usize) -> Quote {
+        (first, last) = self.whole_list(first, last);
+        loop {
+            let sure = self.place.within(&[self.bytes(first, last)]) >= SURE;
+            let limit = if sure { SHORT_CHARS } else { LONG_CHARS };
+            let fits = |part: &usize| !self.is_row(*part) && self.chars(first.min(*part), last.max(*part)) <= limit;
+            let after = Some(last + 1).filter(|part| *part < self.parts.len()).filter(fits);
+            let before = first.checked_sub(1).filter(fits);
+            let earlier = self.place.touching(&(0..self.parts[first].start));
+            let later = self.place.touching(&(self.parts[last].end..self.text.len()));
+            // Of equals what follows: it explains more often than what precedes.
+            let preferred = if earlier > later {
+                before.or(after)
+            } else {
+                after.or(before)
+            };
+            let Some(next) = preferred else { break };
+            (first, last) = self.whole_list(first.min(next), last.max(next));
+        }
+        Quote::part(self.bytes(first, last))
+    }
+
+    /// The parts with the rest of the list that they are in, and the line that announces it, if that is not too long.
+    fn whole_list(&self, first: usize, last: usize) -> (usize, usize) {
+        let (mut from, mut to) = (first, last);
+        if self.is_item(from) {
+            while from > 0 && self.is_item(from - 1) {
+                from -= 1;
+            }
+            if from > 0 && self.text[self.parts[from - 1].clone()].ends_with(['：', ':']) {
+                from -= 1;
+            }
+        }
+        let announces = self.text[self.parts[to].clone()].ends_with(['：', ':']);
+        if self.is_item(to) || announces {
+            while to + 1 < self.parts.len() && self.is_item(to + 1) {
+                to += 1;
+            }
+        }
+        if self.chars(from, to) <= LONG_CHARS {
+            (from, to)
+        } else {
+            (first, last)
+        }
+    }
+}
+
+/// An item of a list: a mark or a number begins its line.
+fn is_item(text: &str, part: &Range<usize>) -> bool {
+    let line = text[..part.start].rfind('\n').map_or(0, |at| at + 1);
+    let mark = text[line..part.start].trim();
+    if !mark.is_empty() {
+        return mark.chars().all(|c| matches!(c, '-' | '*' | '•'));
+    }
+    let own = text[part.clone()].trim_start_matches(['(', '（', '第']);
+    let rest = own.trim_start_matches(|c: char| c.is_ascii_digit() || "一二三四五六七八九十".contains(c));
+    rest.len() < own.len() && rest.starts_with(['.', '、', ')', '）', '．', '步'])
 }
 
 /// Whether the part is the head of a table: a row with the rule below it.
@@ -144,13 +260,67 @@ fn is_rule(part: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Quote, quote_around};
+    use crate::inference::{AnswerPlace, TokenShare};
+    use std::ops::Range;
+
+    /// A place that is beyond doubt.
+    fn sure(span: Range<usize>) -> AnswerPlace {
+        AnswerPlace {
+            span,
+            tokens: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_doubtful_place_is_quoted_at_length_towards_where_else_it_may_be() {
+        let sentence = |c: &str| format!("{}。", c.repeat(80));
+        let text: String = ["甲", "乙", "丙", "丁", "戊"].map(sentence).concat();
+        let bytes = sentence("甲").len();
+        let place = |other: usize, share: f32| AnswerPlace {
+            span: 2 * bytes..2 * bytes + 3,
+            tokens: [(2, 1.0 - share), (other, share)]
+                .map(|(sentence, share)| TokenShare {
+                    bytes: sentence * bytes..sentence * bytes + 3,
+                    begins: share,
+                    ends: share,
+                })
+                .to_vec(),
+        };
+        assert_eq!(quote_around(&text, &place(3, 0.01)).part, 2 * bytes..3 * bytes);
+        assert_eq!(quote_around(&text, &place(3, 0.3)).part, 2 * bytes..4 * bytes);
+        assert_eq!(quote_around(&text, &place(1, 0.3)).part, bytes..3 * bytes);
+        // Farther than a quotation may be long: as near as it gets.
+        assert_eq!(quote_around(&text, &place(0, 0.3)).part, 0..3 * bytes);
+    }
+
+    #[test]
+    fn a_list_is_quoted_whole_with_the_line_that_announces_it() {
+        let item = |n: u32| format!("{n}. {}。\n", "步".repeat(50));
+        let text = format!(
+            "说明在此。\n\n办理步骤：\n\n{}{}{}\n另行通知。",
+            item(1),
+            item(2),
+            item(3)
+        );
+        let at = text.find("2. 步").unwrap();
+        let got = quote_around(&text, &sure(at + 3..at + 6));
+        let whole = &text[got.part];
+        assert!(whole.starts_with("办理步骤：") && whole.ends_with("步。"), "{whole}");
+        assert!(whole.contains("3. 步"));
+        let dashed = "需要：\n- 身份证\n- 户口本\n";
+        let at = dashed.find("户口").unwrap();
+        assert_eq!(
+            &dashed[quote_around(dashed, &sure(at..at + 3)).part],
+            "需要：\n- 身份证\n- 户口本"
+        );
+    }
 
     #[test]
     fn a_row_takes_its_head_along_and_sentences_their_neighbours() {
         let text = "收费如下。\n| 卡 | 年费 |\n| --- | --- |\n| 金卡 | 200元 |\n| 白金卡 | 600元 |\n以上为标准价。";
         let around = |words: &str| {
             let at = text.find(words).unwrap();
-            quote_around(text, &(at..at + words.len()))
+            quote_around(text, &sure(at..at + words.len()))
         };
         let got = around("600元");
         assert_eq!(&text[got.table_head.clone().unwrap()], "| 卡 | 年费 |");
@@ -163,15 +333,15 @@ mod tests {
         assert_eq!(&text[around("标准价").part], "以上为标准价。");
 
         let headed = "## 提前支取\n\n可提前支取1次。";
-        assert_eq!(&headed[quote_around(headed, &(0..9)).part], "可提前支取1次。");
+        assert_eq!(&headed[quote_around(headed, &sure(0..9)).part], "可提前支取1次。");
         let at = headed.find("1次").unwrap();
-        assert_eq!(&headed[quote_around(headed, &(at..at + 1)).part], "可提前支取1次。");
+        assert_eq!(&headed[quote_around(headed, &sure(at..at + 1)).part], "可提前支取1次。");
 
         let prose = "甲。乙。丙。";
-        assert_eq!(quote_around(prose, &(6..9)), Quote::part(0..prose.len()));
-        assert_eq!(quote_around(prose, &(0..0)), Quote::part(0..prose.len()));
+        assert_eq!(quote_around(prose, &sure(6..9)), Quote::part(0..prose.len()));
+        assert_eq!(quote_around(prose, &sure(0..0)), Quote::part(0..prose.len()));
         let long = format!("{}。正是这句。{}。", "前".repeat(200), "后".repeat(200));
         let at = long.find("正是").unwrap();
-        assert_eq!(&long[quote_around(&long, &(at..at + 3)).part], "正是这句。");
+        assert_eq!(&long[quote_around(&long, &sure(at..at + 3)).part], "正是这句。");
     }
 }

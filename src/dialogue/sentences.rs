@@ -11,7 +11,9 @@ pub fn segments(text: &str) -> Vec<Range<usize>> {
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
         let next = chars.peek().map(|(_, c)| *c);
-        if ends_sentence(c, next) {
+        // The number of an item ("1. ") is no sentence.
+        let is_number = c == '.' && is_numeral(text[start..at].trim());
+        if ends_sentence(c, next) && !is_number {
             push_trimmed(text, start..at + c.len_utf8(), &mut found);
             start = at + c.len_utf8();
         }
@@ -28,6 +30,10 @@ fn ends_sentence(c: char, next: Option<char>) -> bool {
         '!' | '?' | '.' => next.is_none_or(char::is_whitespace),
         _ => false,
     }
+}
+
+fn is_numeral(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_digit())
 }
 
 fn push_trimmed(text: &str, range: Range<usize>, found: &mut Vec<Range<usize>>) {

@@ -548,8 +548,59 @@ pub struct ReadPassage {
 pub struct Reading {
     /// Log-odds that the passage answers the question: above 0 it more likely does. Not calibrated.
     pub log_odds: f32,
-    /// The bytes of the text that hold the answer, if there is one.
+    /// Where in the text the answer is, if there is one.
+    pub place: AnswerPlace,
+}
+
+/// Where in a text an answer is, as far as a reader can tell.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnswerPlace {
+    /// The bytes that hold it most likely.
     pub span: std::ops::Range<usize>,
+    /// Where else it may begin and end, in the order of the text. What has almost no share is left out.
+    pub tokens: Vec<TokenShare>,
+}
+
+/// How likely an answer begins and ends with one token of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenShare {
+    /// The token's bytes.
+    pub bytes: std::ops::Range<usize>,
+    /// How likely the answer begins here, 0 to 1; over all tokens of a text they sum to 1.
+    pub begins: f32,
+    /// How likely it ends here, likewise.
+    pub ends: f32,
+}
+
+impl AnswerPlace {
+    /// How likely the answer touches this part of the text: 0 to 1. 0 where no reader looked.
+    #[must_use]
+    pub fn touching(&self, part: &std::ops::Range<usize>) -> f32 {
+        let inside = |token: &&TokenShare| part.start < token.bytes.end && token.bytes.start < part.end;
+        let share = |token: &TokenShare| f32::midpoint(token.begins, token.ends);
+        self.tokens.iter().filter(inside).map(share).sum()
+    }
+
+    /// How likely the answer lies within these parts of the text, if the text has it: 0 to 1. 1 where no reader looked.
+    #[must_use]
+    pub fn within(&self, parts: &[std::ops::Range<usize>]) -> f32 {
+        if self.tokens.is_empty() {
+            return 1.0;
+        }
+        let inside = |token: &&TokenShare| {
+            parts
+                .iter()
+                .any(|part| part.start < token.bytes.end && token.bytes.start < part.end)
+        };
+        let (begins, ends) = self
+            .tokens
+            .iter()
+            .filter(inside)
+            .fold((0.0, 0.0), |(begins, ends), token| {
+                (begins + token.begins, ends + token.ends)
+            });
+        f32::min(begins, ends).min(1.0)
+    }
 }
 
 /// A model that reads a passage for a question.

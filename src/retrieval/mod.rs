@@ -24,6 +24,7 @@ mod vectors;
 mod walk;
 
 use crate::domain::{Faq, KbVersion, Passage};
+use crate::inference::AnswerPlace;
 use serde::{Deserialize, Serialize};
 
 pub use chunk::{CountTokens, PassageLimits, chunk};
@@ -84,8 +85,8 @@ pub struct Hit {
     pub source: Source,
     /// How well.
     pub scores: Scores,
-    /// The bytes of the passage's text, or of the FAQ's answer, that the reader marked as the answer.
-    pub answer: Option<std::ops::Range<usize>>,
+    /// Where the reader sees the answer in the passage's text, or in the FAQ's answer; `None` where it was not read.
+    pub answer: Option<AnswerPlace>,
 }
 
 /// One approved question that resembles what was asked.

@@ -54,7 +54,7 @@ pub async fn read_hits(
     let readings = reader.read(question, &passages).await?;
     for (hit, reading) in hits.iter_mut().zip(readings) {
         hit.scores.reading = Some(reading.log_odds);
-        hit.answer = Some(reading.span);
+        hit.answer = Some(reading.place);
     }
     hits.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
     Ok(())

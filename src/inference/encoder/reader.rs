@@ -13,7 +13,7 @@ use super::weights::{Fault, Weights};
 use super::{all_finite, start};
 use crate::config::InferenceConfig;
 use crate::inference::gguf::{Gguf, GgufError};
-use crate::inference::{Embedder, InferenceError, ReadPassage, Reader, Reading};
+use crate::inference::{AnswerPlace, Embedder, InferenceError, ReadPassage, Reader, Reading, TokenShare};
 use async_trait::async_trait;
 use std::ops::Range;
 use std::path::Path;
@@ -33,8 +33,11 @@ const MAX_TEXT_BYTES: usize = 32 << 10;
 const MAX_TITLE_BYTES: usize = 4 << 10;
 /// Tokens of the longest answer that is marked.
 const MAX_ANSWER_TOKENS: usize = 64;
-/// Numbers that one input gives: log-odds, first and last token of the answer.
-const OUTPUTS: usize = 3;
+/// Numbers that one input gives: log-odds, first and last token of the answer, and for each token of the text how likely
+/// the answer begins and ends there.
+const OUTPUTS: usize = 3 + 2 * MAX_TOKENS;
+/// The least share of a token that is told.
+const LEAST_SHARE: f32 = 1e-3;
 
 /// The heads over the encoder's output.
 struct Heads {
@@ -183,7 +186,7 @@ impl Reader for CrossReader {
         }
         let none = Reading {
             log_odds: f32::NEG_INFINITY,
-            span: 0..0,
+            place: AnswerPlace::default(),
         };
         let mut readings = vec![none; passages.len()];
         if inputs.is_empty() {
@@ -192,14 +195,12 @@ impl Reader for CrossReader {
         let reply = self.queue.push(Lane::Express, inputs)?;
         let outputs = reply.await.map_err(|_| InferenceError::Stopped)??;
         for ((number, bytes), output) in places.iter().zip(outputs.as_chunks::<OUTPUTS>().0) {
-            let [log_odds, first, last] = *output;
             let reading = &mut readings[*number];
             // Of a long passage the part counts that answers best.
-            if log_odds > reading.log_odds {
-                let at = |token: f32| bytes.get(token as usize).cloned().unwrap_or(0..0);
+            if output[0] > reading.log_odds {
                 *reading = Reading {
-                    log_odds,
-                    span: at(first).start..at(last).end.max(at(first).start),
+                    log_odds: output[0],
+                    place: place(&output[1..], bytes),
                 };
             }
         }
@@ -224,7 +225,12 @@ impl Heads {
         let begins: Vec<f32> = tokens.clone().map(|t| dot(encoded.token(t), begin)).collect();
         let ends: Vec<f32> = tokens.map(|t| dot(encoded.token(t), end)).collect();
         let (from, to) = best_span(&begins, &ends);
-        vec![log_odds, from as f32, to as f32]
+        let mut out = vec![0.0; OUTPUTS];
+        out[..3].copy_from_slice(&[log_odds, from as f32, to as f32]);
+        for (token, (begin, end)) in shares(&begins, &ends).into_iter().enumerate() {
+            out[3 + 2 * token..5 + 2 * token].copy_from_slice(&[begin, end]);
+        }
+        out
     }
 }
 
@@ -239,6 +245,50 @@ fn clipped(text: &str, bytes: usize) -> &str {
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+/// What the numbers behind the log-odds say of a text whose tokens stand for these bytes.
+fn place(output: &[f32], bytes: &[Range<usize>]) -> AnswerPlace {
+    let at = |token: f32| bytes.get(token as usize).cloned().unwrap_or(0..0);
+    let (first, last) = (at(output[0]), at(output[1]));
+    let (shares, _) = output[2..].as_chunks::<2>();
+    let token = |(bytes, [begins, ends]): (&Range<usize>, &[f32; 2])| TokenShare {
+        bytes: bytes.clone(),
+        begins: *begins,
+        ends: *ends,
+    };
+    AnswerPlace {
+        span: first.start..last.end.max(first.start),
+        tokens: bytes
+            .iter()
+            .zip(shares)
+            .map(token)
+            .filter(|token| token.begins.max(token.ends) >= LEAST_SHARE)
+            .collect(),
+    }
+}
+
+/// For each token how likely the answer begins and ends there: the sums over all spans of at most [`MAX_ANSWER_TOKENS`],
+/// each of which is as likely as the exponential of its two scores.
+fn shares(begins: &[f32], ends: &[f32]) -> Vec<(f32, f32)> {
+    let likely = |scores: &[f32]| -> Vec<f64> {
+        let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        scores.iter().map(|score| f64::from(score - highest).exp()).collect()
+    };
+    let (begins, ends) = (likely(begins), likely(ends));
+    let window = |token: usize, length: usize| token..(token + MAX_ANSWER_TOKENS).min(length);
+    let mut found = vec![(0.0, 0.0); begins.len()];
+    let mut whole = 0.0;
+    for (from, begin) in begins.iter().enumerate() {
+        for to in window(from, ends.len()) {
+            let share = begin * ends[to];
+            found[from].0 += share;
+            found[to].1 += share;
+            whole += share;
+        }
+    }
+    let part = |share: f64| if whole > 0.0 { (share / whole) as f32 } else { 0.0 };
+    found.into_iter().map(|(begin, end)| (part(begin), part(end))).collect()
 }
 
 /// First and last token of the span with the highest sum of scores, at most [`MAX_ANSWER_TOKENS`] long.
@@ -256,13 +306,28 @@ fn best_span(begins: &[f32], ends: &[f32]) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::{best_span, clipped};
+    use super::{best_span, clipped, shares};
 
     #[test]
     fn a_text_is_clipped_between_characters() {
         assert_eq!(clipped("年费80元", 7), "年费8");
         assert_eq!(clipped("年费80元", 5), "年");
         assert_eq!(clipped("年费", 100), "年费");
+    }
+
+    #[test]
+    fn shares_are_those_of_all_spans() {
+        let found = shares(&[3.0, 0.0, 1.0], &[0.0, 2.0, 2.5]);
+        let (begins, ends) = found
+            .iter()
+            .fold((0.0, 0.0), |sum, share| (sum.0 + share.0, sum.1 + share.1));
+        assert!((begins - 1.0_f32).abs() < 1e-6 && (ends - 1.0_f32).abs() < 1e-6);
+        // Nothing ends before it begins: the first token ends only what it began itself.
+        let spans = [(3.0, 0.0), (3.0, 2.0), (3.0, 2.5), (0.0, 2.0), (0.0, 2.5), (1.0, 2.5)];
+        let whole: f32 = spans.iter().map(|(b, e): &(f32, f32)| (b + e).exp()).sum();
+        assert!((found[0].1 - 3.0_f32.exp() / whole).abs() < 1e-6);
+        assert!((found[2].0 - 3.5_f32.exp() / whole).abs() < 1e-6);
+        assert!(shares(&[], &[]).is_empty());
     }
 
     #[test]

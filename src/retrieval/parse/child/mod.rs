@@ -2,7 +2,7 @@
 //! costs nothing but that process. Here is the side that starts it, waits and never believes it; `inside` is the other.
 //!
 //! The process is this very program with a hidden verb. It gets the file's bytes on its standard input, and answers on
-//! its standard output with a line of JSON (the [`Header`]) and the result behind it.
+//! its standard output with a line of JSON (the header) and the result behind it.
 
 mod inside;
 mod sandbox;
