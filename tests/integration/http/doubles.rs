@@ -238,7 +238,10 @@ impl kefu::inference::Reader for OverlapReader {
             let shared = pairs.iter().filter(|pair| text.contains(pair.as_str())).count();
             kefu::inference::Reading {
                 log_odds: 12.0 * shared as f32 / pairs.len().max(1) as f32 - 6.0,
-                span: 0..passage.text.len(),
+                place: kefu::inference::AnswerPlace {
+                    span: 0..passage.text.len(),
+                    tokens: Vec::new(),
+                },
             }
         };
         Ok(passages.iter().map(reading).collect())
