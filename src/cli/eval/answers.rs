@@ -82,7 +82,7 @@ impl Answers {
         let need = if self.quote_only { Need::Search } else { Need::Answers };
         let work = Work::new(None)?;
         let kept = passages.iter().filter(|passage| there(&passage.passage_id));
-        let base = Base::open(common, kept, work.path(), need).await?;
+        let base = Base::open(common, common.settings(None)?, kept, work.path(), need).await?;
         let server = base.app.serve_loopback().await?;
         let bar = if common.json {
             ProgressBar::hidden()

@@ -2,6 +2,7 @@
 
 use crate::app::{App, Need};
 use crate::cli::Common;
+use crate::config::Config;
 use crate::domain::DocumentId;
 use crate::storage::PageRequest;
 use anyhow::Context;
@@ -68,6 +69,7 @@ impl Base {
     /// Imports the passages, each as a page of a site, into a base under `work`.
     pub async fn open(
         common: &Common,
+        config: Config,
         passages: impl Iterator<Item = &Passage>,
         work: &Path,
         need: Need,
@@ -80,7 +82,7 @@ impl Base {
             std::fs::write(&path, page(passage)).with_context(|| path.display().to_string())?;
             ids.push(passage.passage_id.as_str());
         }
-        let app = App::open(common.settings(None)?, work, &common.models, need).await?;
+        let app = App::open(config, work, &common.models, need).await?;
         let imported = app.ingester().import(&[pages], &(), &CancellationToken::new()).await?;
         if imported.failures() > 0 {
             tracing::warn!(

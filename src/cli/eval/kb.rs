@@ -52,6 +52,7 @@ pub(super) struct Cited {
     pub(super) document_id: Uuid,
     passage_id: Uuid,
     title: String,
+    pub(super) quote: String,
 }
 
 struct Judged {

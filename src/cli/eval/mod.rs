@@ -1,12 +1,15 @@
 //! `kefu eval`: measure the product through the code that serves customers.
 
 mod answers;
+mod automation;
 mod base;
 mod calibrate;
+mod documents;
 mod kb;
 mod pairs;
 mod questions;
 mod retrieval;
+mod stages;
 mod statistics;
 
 use super::Common;
@@ -23,6 +26,10 @@ pub enum Eval {
     Retrieval(retrieval::Retrieval),
     /// Ask questions with known answers in a knowledge base of given passages alone, over HTTP
     Answers(answers::Answers),
+    /// Ask about the documents of a directory, in a knowledge base of these alone
+    Documents(documents::Documents),
+    /// Ask a mix of questions, and see how many can be answered at a given share of wrong answers
+    Automation(automation::Automation),
     /// Tell pairs of questions that mean the same from those that do not
     Pairs(pairs::Pairs),
 }
@@ -34,6 +41,8 @@ impl Eval {
             Self::Calibrate(eval) => eval.run(common).await,
             Self::Retrieval(eval) => eval.run(common).await,
             Self::Answers(eval) => eval.run(common).await,
+            Self::Documents(eval) => eval.run(common).await,
+            Self::Automation(eval) => eval.run(common).await,
             Self::Pairs(eval) => eval.run(common).await,
         }
     }

@@ -148,4 +148,14 @@ impl Documents {
             }
         }
     }
+
+    /// The path of a document.
+    pub fn source(&self, id: DocumentId) -> Option<&str> {
+        self.0.get(&id).map(String::as_str)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
 }

@@ -1,10 +1,10 @@
 //! `kefu eval retrieval`: whether the right passage is found, by each stage of the search that serves customers.
 
 use super::base::{Base, Passage, Work};
-use super::statistics::Ranks;
+use super::stages::{self, Stages};
 use crate::app::Need;
 use crate::cli::{Common, output};
-use crate::retrieval::{Found, Query, SearchMode, Source, read_hits};
+use crate::retrieval::{Found, Source};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
@@ -14,12 +14,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Hits that are looked at.
-const DEPTH: usize = 10;
 /// Errors that are listed.
 const LISTED: usize = 20;
-/// The stages, in the order of their cost.
-const STAGES: [&str; 4] = ["lexical", "dense", "fused", "reranked"];
 
 /// Ask for passages with known questions, in a knowledge base of these passages alone
 #[derive(Debug, Args)]
@@ -100,19 +96,18 @@ pub(super) fn spread<T>(all: Vec<T>, limit: Option<usize>) -> Vec<T> {
 
 /// A knowledge base of the passages alone, imported as documents are, and all questions asked in it.
 async fn measure(common: &Common, passages: &[Passage], queries: &[Asked], work: &Path) -> anyhow::Result<Value> {
-    let base = Base::open(common, passages.iter(), work, Need::Search).await?;
+    let base = Base::open(common, common.settings(None)?, passages.iter(), work, Need::Search).await?;
     let app = &base.app;
     let bar = if common.json {
         ProgressBar::hidden()
     } else {
         ProgressBar::new(queries.len() as u64)
     };
-    let mut ranks: [Ranks; 4] = Default::default();
-    let mut ms = [0.0; 4];
+    let mut stages = Stages::default();
     let (mut errors, mut missed) = (Vec::new(), 0);
     for query in queries {
-        let right = |found: &Found| {
-            let mut seen: Vec<&str> = Vec::new();
+        let names = |found: &Found| {
+            let mut seen: Vec<String> = Vec::new();
             for hit in &found.hits {
                 let document = match &hit.source {
                     Source::Passage(passage) => base.name(passage.document_id),
@@ -120,39 +115,23 @@ async fn measure(common: &Common, passages: &[Passage], queries: &[Asked], work:
                 };
                 // Two passages of one document are one find.
                 if let Some(name) = document
-                    && !seen.contains(&name)
+                    && !seen.iter().any(|seen| seen == name)
                 {
-                    seen.push(name);
+                    seen.push(name.to_owned());
                 }
             }
-            let rank = seen.iter().position(|id| *id == query.passage_id).map(|at| at + 1);
-            (rank, seen.first().map(|first| (*first).to_owned()))
+            seen
         };
-        let search = |mode| Query {
-            text: query.question.clone(),
-            mode,
-            top_k: 2 * DEPTH,
-            faq_top_k: 0,
+        let place = |found: &Found| {
+            names(found)
+                .iter()
+                .position(|id| *id == query.passage_id)
+                .map(|at| at + 1)
         };
-        let modes = [SearchMode::Lexical, SearchMode::Dense, SearchMode::Hybrid];
-        let mut last = None;
-        for (stage, mode) in modes.into_iter().enumerate() {
-            let found = app.retriever.search(&search(mode)).await?;
-            // The vector of a question is computed once and remembered: both stages that need it would count it.
-            ms[stage] += found.search_ms + found.embed_ms;
-            ranks[stage].push(right(&found).0.filter(|rank| *rank <= DEPTH));
-            last = Some(found);
-        }
-        let Some(mut found) = last else { continue };
-        let started = Instant::now();
-        let count = app.config.dialogue.read_top_k;
-        read_hits(app.reader.as_ref(), &query.question, &mut found, count).await?;
-        ms[3] += started.elapsed().as_secs_f64() * 1e3;
-        let (rank, first) = right(&found);
-        let rank = rank.filter(|rank| *rank <= DEPTH);
-        ranks[3].push(rank);
+        let (found, rank) = stages.ask(app, &query.question, place).await?;
         if rank != Some(1) {
             missed += 1;
+            let first = names(&found).into_iter().next();
             errors.push(json!({"question": query.question, "right": query.passage_id, "first": first, "rank": rank}));
         }
         bar.inc(1);
@@ -161,19 +140,9 @@ async fn measure(common: &Common, passages: &[Passage], queries: &[Asked], work:
     // Those that are not found at all come first.
     errors.sort_by_key(|error| error["rank"].as_u64().map_or(0, |rank| rank));
     errors.truncate(LISTED);
-    let stages: serde_json::Map<String, Value> = (STAGES.iter().zip(ranks.iter().zip(ms)))
-        .map(|(name, (ranks, ms))| {
-            let row = json!({
-                "r1": ranks.recall(1), "r5": ranks.recall(5), "r10": ranks.recall(DEPTH), "mrr": ranks.mrr(),
-                "ndcg10": ranks.ndcg(DEPTH), "ms": ms / queries.len() as f64,
-                "r1_interval": output::interval(ranks.within(1), queries.len()),
-            });
-            ((*name).to_owned(), row)
-        })
-        .collect();
     let embedder = app.embedder.info();
     let report = json!({
-        "task": "retrieval", "n": queries.len(), "passages": passages.len(), "stages": stages,
+        "task": "retrieval", "n": queries.len(), "passages": passages.len(), "stages": stages.report(),
         "model": {"name": embedder.name, "sha256": embedder.sha256},
         "heads": {"reader": app.reader.version()},
         "machine": output::machine(), "not_first": missed, "errors": errors,
@@ -189,23 +158,7 @@ fn print_table(report: &Value) {
         report["passages"],
         report["seconds"].as_f64().unwrap_or_default()
     );
-    println!(
-        "{:<10} {:>6} {:>6} {:>6} {:>6} {:>7} {:>8}",
-        "", "R@1", "R@5", "R@10", "MRR", "nDCG@10", "ms"
-    );
-    for stage in STAGES {
-        let row = &report["stages"][stage];
-        let figure = |name: &str| row[name].as_f64().unwrap_or_default();
-        println!(
-            "{stage:<10} {:>6.3} {:>6.3} {:>6.3} {:>6.3} {:>7.3} {:>8.1}",
-            figure("r1"),
-            figure("r5"),
-            figure("r10"),
-            figure("mrr"),
-            figure("ndcg10"),
-            figure("ms")
-        );
-    }
+    stages::print(&report["stages"]);
     println!("\nnot first: {}; the worst:", report["not_first"]);
     for error in report["errors"].as_array().into_iter().flatten() {
         println!(
