@@ -7,6 +7,8 @@ pub mod dialogue;
 pub mod domain;
 pub mod http;
 pub mod inference;
+pub mod insight;
+pub mod jobs;
 pub mod kernels;
 pub mod retrieval;
 pub mod storage;

@@ -2,7 +2,10 @@
 
 use super::sentences::segments;
 use crate::inference::AnswerPlace;
+use regex::Regex;
+use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 /// Characters that a quotation aims at where the place of the answer is sure: two or three sentences.
 const SHORT_CHARS: usize = 160;
@@ -65,7 +68,7 @@ impl Quote {
     /// The words as an answer shows them: a row as a table of its own, with its head.
     #[must_use]
     pub fn shown(&self, text: &str) -> String {
-        let part = &text[self.part.clone()];
+        let part = &*without_anchors(&text[self.part.clone()]);
         match &self.table_head {
             Some(head) => {
                 let head = text[head.clone()].trim();
@@ -232,6 +235,25 @@ fn is_item(text: &str, part: &Range<usize>) -> bool {
     rest.len() < own.len() && rest.starts_with(['.', '、', ')', '）', '．', '步'])
 }
 
+/// Links within the document, and the marks they lead to: they lead nowhere from an answer.
+static ANCHORS: LazyLock<[(Regex, &'static str); 2]> = LazyLock::new(|| {
+    let regex = |pattern: &str| Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}"));
+    [
+        (regex(r"\[([^\[\]\n]{0,300})\]\(#[^()\n]{0,300}\)"), "$1"),
+        (regex(r"[ \t]*\{#[^{}\n]{0,200}\}"), ""),
+    ]
+});
+
+fn without_anchors(part: &str) -> Cow<'_, str> {
+    let mut part = Cow::Borrowed(part);
+    for (pattern, replacement) in ANCHORS.iter() {
+        if pattern.is_match(&part) {
+            part = Cow::Owned(pattern.replace_all(&part, *replacement).into_owned());
+        }
+    }
+    part
+}
+
 /// Whether the part is the head of a table: a row with the rule below it.
 #[must_use]
 pub fn is_table_head(text: &str, part: &Range<usize>) -> bool {
@@ -291,6 +313,15 @@ mod tests {
         assert_eq!(quote_around(&text, &place(1, 0.3)).part, bytes..3 * bytes);
         // Farther than a quotation may be long: as near as it gets.
         assert_eq!(quote_around(&text, &place(0, 0.3)).part, 0..3 * bytes);
+    }
+
+    #[test]
+    fn links_within_the_document_are_shown_as_words() {
+        let text = "见[年费](#section_1)与[官网](https://example.com)。 {#top}";
+        assert_eq!(
+            Quote::part(0..text.len()).shown(text),
+            "见年费与[官网](https://example.com)。"
+        );
     }
 
     #[test]

@@ -56,6 +56,14 @@ id!(
     FaqId
 );
 id!(
+    /// One group of questions that nothing answers.
+    GapId
+);
+id!(
+    /// One suggested FAQ.
+    SuggestionId
+);
+id!(
     /// One conversation with one visitor.
     ConversationId
 );

@@ -25,7 +25,8 @@ pub struct PassageLimits {
 /// Tokens of a text as a passage, prefix and special tokens included.
 pub type CountTokens<'a> = dyn Fn(&str) -> Result<usize, InferenceError> + 'a;
 
-/// Cuts `parsed` into passages. Together they hold every character of all blocks but white space, in order.
+/// Cuts `parsed` into passages. Together they hold every character of all blocks but white space and tables of contents,
+/// in order.
 ///
 /// Cost: each character is tokenised about twice.
 ///
@@ -51,7 +52,7 @@ pub fn chunk(
         drafts.extend(packed);
     }
     let mut passages = Vec::new();
-    for draft in merge_short(drafts, limits) {
+    for draft in merge_short(drafts, limits, &parsed.text) {
         chunker.finish(document_id, draft, &mut passages)?;
     }
     Ok(passages)
@@ -148,6 +149,12 @@ impl Chunker<'_> {
         let mut drafts = Vec::new();
         let mut open = empty();
         for block in section.blocks {
+            if block.kind == BlockKind::Navigation {
+                // A passage is one stretch of the text: what came before ends here. A heading alone is in the path.
+                let before = std::mem::replace(&mut open, empty());
+                drafts.extend(Some(before).filter(|before| before.has_body));
+                continue;
+            }
             let body = !matches!(block.kind, BlockKind::Heading { .. });
             for group in self.pieces(block, target, max, open.tokens)? {
                 let fits = open.tokens + group.tokens <= target;
@@ -164,6 +171,7 @@ impl Chunker<'_> {
         if let Some(last) = drafts.last_mut()
             && open.tokens < target / 4
             && last.tokens + open.tokens <= max
+            && adjoin(self.text, last, &open)
         {
             last.tokens += open.tokens;
             last.pieces.append(&mut open.pieces);
@@ -181,7 +189,7 @@ impl Chunker<'_> {
     fn pieces(&self, block: &Block, target: usize, max: usize, used: usize) -> Result<Vec<Piece>, RetrievalError> {
         let grains: &[Grain] = match block.kind {
             BlockKind::Heading { .. } | BlockKind::Paragraph => &[Grain::Sentence, Grain::Line],
-            BlockKind::List => &[Grain::Item, Grain::Line, Grain::Sentence],
+            BlockKind::List | BlockKind::Navigation => &[Grain::Item, Grain::Line, Grain::Sentence],
             BlockKind::Table | BlockKind::Code => &[Grain::Line],
         };
         let whole = self.piece(block.range.clone(), max)?;
@@ -338,7 +346,7 @@ impl Chunker<'_> {
 
 /// Joins neighbouring sections that are too short to be found well alone, if they stand under one heading: a list of
 /// one-line sections becomes one passage under their common title.
-fn merge_short(drafts: Vec<Draft>, limits: PassageLimits) -> Vec<Draft> {
+fn merge_short(drafts: Vec<Draft>, limits: PassageLimits, text: &str) -> Vec<Draft> {
     let mut merged: Vec<Draft> = Vec::new();
     for draft in drafts {
         let Some(last) = merged.last_mut() else {
@@ -352,7 +360,7 @@ fn merge_short(drafts: Vec<Draft>, limits: PassageLimits) -> Vec<Draft> {
         // A section that was itself cut begins with its own heading's text: it is no short neighbour, unless all that
         // stands before it is a heading.
         let whole = draft.whole_section || !last.has_body;
-        if common > 0 && siblings && short && whole && last.whole_section {
+        if common > 0 && siblings && short && whole && last.whole_section && adjoin(text, last, &draft) {
             if last.has_body || common < last.path.len() {
                 last.path.truncate(common);
             } else {
@@ -369,6 +377,16 @@ fn merge_short(drafts: Vec<Draft>, limits: PassageLimits) -> Vec<Draft> {
         }
     }
     merged
+}
+
+/// Whether nothing but white space stands between two drafts.
+fn adjoin(text: &str, first: &Draft, second: &Draft) -> bool {
+    match (first.pieces.last(), second.pieces.first()) {
+        (Some(last), Some(next)) => text
+            .get(last.range.end..next.range.start)
+            .is_some_and(|between| between.trim().is_empty()),
+        _ => true,
+    }
 }
 
 fn trimmed(text: &str, range: Range<usize>) -> Option<Range<usize>> {

@@ -34,7 +34,7 @@ pub use reading::{read_faq, read_hits};
 pub use retriever::{IndexStatus, Query, Retriever};
 pub use searchable::{searchable_faq, searchable_passage};
 pub use segment::segments;
-pub use vectors::{Embedded, embedding_key};
+pub use vectors::{Embedded, Vectors, embedding_key};
 
 /// Which stages a search uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

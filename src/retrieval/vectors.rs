@@ -38,12 +38,30 @@ pub struct Embedded {
 
 /// The vectors that are stored, and the means to compute the others.
 #[derive(Clone)]
-pub(super) struct Vectors {
+pub struct Vectors {
     pub(super) store: Arc<dyn Store>,
     pub(super) embedder: Arc<dyn Embedder>,
 }
 
 impl Vectors {
+    /// Vectors by `embedder`, kept in `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, embedder: Arc<dyn Embedder>) -> Self {
+        Self { store, embedder }
+    }
+
+    /// The vector of each text, of norm 1. Missing ones are computed and stored.
+    ///
+    /// # Errors
+    /// What the store or the embedder says.
+    pub async fn each(&self, kind: TextKind, texts: &[String]) -> Result<Vec<Vec<f32>>, RetrievalError> {
+        let rows = self.rows(kind, texts).await?;
+        Ok(rows
+            .chunks(self.embedder.info().dim.max(1))
+            .map(<[f32]>::to_vec)
+            .collect())
+    }
+
     /// Sees to it that every text has a stored vector. `progress` is told how many of them have one.
     pub(super) async fn ensure(
         &self,

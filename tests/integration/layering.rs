@@ -12,6 +12,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("understanding", &["domain"]),
     ("storage", &["domain"]),
+    ("insight", &["domain", "storage", "understanding"]),
+    (
+        "jobs",
+        &[
+            "config",
+            "dialogue",
+            "domain",
+            "inference",
+            "insight",
+            "retrieval",
+            "storage",
+        ],
+    ),
     ("inference", &["config", "domain", "kernels"]),
     (
         "retrieval",
@@ -33,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "domain",
             "http",
             "inference",
+            "jobs",
             "retrieval",
             "storage",
         ],

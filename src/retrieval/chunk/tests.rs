@@ -190,3 +190,27 @@ fn any_markdown_is_covered_in_order_and_within_limits() {
         assert_sound(&parsed, &cut(&parsed, limits), limits);
     }
 }
+
+#[test]
+fn a_table_of_contents_is_in_no_passage() {
+    let body = "办理挂失需要本人身份证件。".repeat(2);
+    let contents = "-   [如何挂失？](#section_a)\n    -   [年费`多少`？](#section_b)\n";
+    let source = format!("# 信用卡\n\n开头一段。\n\n{contents}\n## 如何挂失？\n\n{body}\n\n-   见[年费](#section_b)\n");
+    let parsed = parse_markdown(source);
+    let passages = cut(&parsed, LIMITS);
+    let texts: Vec<&str> = passages.iter().map(|passage| passage.text.as_str()).collect();
+    assert!(texts.iter().all(|text| !text.contains("多少")), "{texts:?}");
+    assert!(texts[0].contains("开头一段。") && texts.concat().contains(&body));
+    // Words beside the links make it a list like any other.
+    assert!(texts.concat().contains("见[年费]"));
+    // With nothing else in the document it is better than nothing.
+    let alone = parse_markdown(format!("# 目录\n\n{contents}"));
+    assert!(cut(&alone, LIMITS)[0].text.contains("如何挂失"));
+    // Two headings that only a table of contents divides do not take it along.
+    let between = format!("# 甲\n\n{contents}\n## 乙\n\n短。\n\n## 丙\n\n短。\n");
+    let passages = cut(&parse_markdown(between), LIMITS);
+    assert!(
+        passages.iter().all(|passage| !passage.text.contains("多少")),
+        "{passages:?}"
+    );
+}

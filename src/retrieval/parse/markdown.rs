@@ -2,7 +2,7 @@
 //! into what the author wrote; markup is taken out only where text is embedded or indexed.
 
 use super::{Block, BlockKind, ParsedDocument, fill_gaps, title_line, trim};
-use pulldown_cmark::{Event, Options, Parser, Tag};
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use std::ops::Range;
 
 /// Parses Markdown. Never fails: what is no markup is a paragraph.
@@ -22,9 +22,15 @@ pub fn parse_markdown(text: String) -> ParsedDocument {
                     open = Some(Open::new(&tag, range));
                 }
                 depth += 1;
+                if let (Tag::Link { dest_url, .. }, Some(open)) = (&tag, &mut open) {
+                    open.in_page_link = dest_url.starts_with('#');
+                }
             }
-            Event::End(_) => {
+            Event::End(end) => {
                 depth = depth.saturating_sub(1);
+                if let (TagEnd::Link, Some(open)) = (end, &mut open) {
+                    open.in_page_link = false;
+                }
                 if depth == 0
                     && let Some(open) = open.take()
                 {
@@ -32,6 +38,9 @@ pub fn parse_markdown(text: String) -> ParsedDocument {
                 }
             }
             Event::Text(piece) | Event::Code(piece) => {
+                if let Some(open) = &mut open {
+                    open.note(&piece);
+                }
                 if let Some(Open {
                     heading: Some((_, text)),
                     ..
@@ -52,6 +61,13 @@ pub fn parse_markdown(text: String) -> ParsedDocument {
             _ => {}
         }
     }
+    // What is a table of contents alone is better than nothing.
+    let says_more = |block: &Block| !matches!(block.kind, BlockKind::Heading { .. } | BlockKind::Navigation);
+    if !blocks.iter().any(says_more) {
+        for block in blocks.iter_mut().filter(|block| block.kind == BlockKind::Navigation) {
+            block.kind = BlockKind::List;
+        }
+    }
     let blocks = fill_gaps(&text, body_start, blocks);
     let title = front_title.or_else(|| first_heading(&blocks));
     ParsedDocument {
@@ -67,6 +83,12 @@ struct Open {
     kind: BlockKind,
     range: Range<usize>,
     heading: Option<(u8, String)>,
+    /// Within a link to another place of the document.
+    in_page_link: bool,
+    /// Whether such links have words.
+    has_links: bool,
+    /// Whether there are words besides.
+    has_words: bool,
 }
 
 impl Open {
@@ -81,13 +103,28 @@ impl Open {
             Tag::Heading { level, .. } => Some((*level as u8, String::new())),
             _ => None,
         };
-        Self { kind, range, heading }
+        Self {
+            kind,
+            range,
+            heading,
+            in_page_link: false,
+            has_links: false,
+            has_words: false,
+        }
+    }
+
+    fn note(&mut self, words: &str) {
+        if words.chars().any(char::is_alphanumeric) {
+            self.has_links |= self.in_page_link;
+            self.has_words |= !self.in_page_link;
+        }
     }
 
     fn close(self, body: &str, offset: usize) -> Option<Block> {
         let range = trim(body, self.range)?;
         let range = range.start + offset..range.end + offset;
         let kind = match self.heading {
+            None if self.has_links && !self.has_words => BlockKind::Navigation,
             None => self.kind,
             Some((level, text)) => match title_line(without_anchor(&text)) {
                 // A heading of markup alone (an image, an anchor) is text that heads nothing.

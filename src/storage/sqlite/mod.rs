@@ -8,6 +8,7 @@ mod faqs;
 mod faults;
 mod keys;
 mod knowledge;
+mod learning;
 mod open;
 mod rows;
 

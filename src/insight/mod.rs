@@ -1,0 +1,7 @@
+//! What the conversations show: questions that are asked in vain, and answers of people worth keeping.
+
+mod gaps;
+mod suggest;
+
+pub use gaps::{Asked, KnownGap, assign};
+pub use suggest::{Learnt, asks, learn};

@@ -1,0 +1,3 @@
+//! Work in the background, one job a file.
+
+pub mod learn;
