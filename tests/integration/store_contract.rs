@@ -3,10 +3,11 @@
 
 use jiff::Timestamp;
 use kefu::domain::{
-    ApiKeyId, Channel, Citation, Conversation, ConversationId, ConversationStatus, Document, DocumentFormat,
-    DocumentId, Faq, FaqId, KbItem, KbVersion, Message, MessageId, Passage, PassageId, Role, Route,
+    ApiKeyId, Channel, Citation, Conversation, ConversationId, ConversationStatus, Decision, Document, DocumentFormat,
+    DocumentId, Faq, FaqId, Gap, GapId, KbItem, KbVersion, Message, MessageId, Origin, Passage, PassageId, Role, Route,
+    SimilarFaq, Suggestion, SuggestionId, SuggestionState,
 };
-use kefu::storage::{ApiKey, KnowledgeCounts, PageRequest, StorageError, Store};
+use kefu::storage::{ApiKey, GapChange, KnowledgeCounts, PageRequest, StorageError, Store};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -29,6 +30,7 @@ pub async fn contract(store: Arc<dyn Store>) {
     ratings(store).await;
     waiting(store).await;
     keys(store).await;
+    learning(store).await;
 }
 
 /// The moment `seconds` after a fixed one.
@@ -714,4 +716,200 @@ async fn keys(store: &dyn Store) {
         ..late
     };
     assert_eq!(store.keys().await.unwrap(), [early, revoked]);
+}
+
+/// What was asked in vain is counted once, and what people answered becomes one suggestion a conversation.
+async fn learning(store: &dyn Store) {
+    let conversation = conversation(store, Channel::Web).await;
+    let say = |role, text: &str, route, second| {
+        let text = text.to_owned();
+        async move {
+            let message = Message {
+                id: MessageId::new(),
+                conversation_id: conversation.id,
+                role,
+                text,
+                route,
+                confidence: None,
+                citations: Vec::new(),
+                kb_version: None,
+                model: None,
+                total_ms: None,
+                stopped: false,
+                rating: None,
+                created_at: at(second),
+            };
+            store.add_message(&message).await.unwrap();
+            message.id
+        }
+    };
+    // Other promises may have left unresolved replies behind.
+    let before = store.unresolved(1000).await.unwrap();
+    let nothing: Vec<GapChange> = before
+        .iter()
+        .map(|reply| GapChange::Nothing {
+            message: reply.message_id,
+        })
+        .collect();
+    store.count_gaps(&nothing).await.unwrap();
+    assert_eq!(store.unresolved(10).await.unwrap(), []);
+
+    say(Role::Visitor, "钻石卡年费", None, 1).await;
+    let refused = say(Role::Assistant, "没有找到", Some(Route::Refuse), 2).await;
+    say(Role::Visitor, "普卡年费", None, 3).await;
+    let answered = say(Role::Assistant, "80元", Some(Route::Faq), 4).await;
+    let [reply] = &store.unresolved(10).await.unwrap()[..] else {
+        panic!("one reply helped nobody")
+    };
+    assert_eq!(
+        (reply.message_id, reply.question.as_str(), reply.at),
+        (refused, "钻石卡年费", at(2))
+    );
+    // A bad rating makes an answer one of them.
+    assert!(
+        store
+            .rate_message(conversation.id, answered, 2, "", at(5))
+            .await
+            .unwrap()
+    );
+    let both: Vec<MessageId> = store
+        .unresolved(10)
+        .await
+        .unwrap()
+        .iter()
+        .map(|r| r.message_id)
+        .collect();
+    assert_eq!(both, [refused, answered]);
+
+    let gap = |question: &str, count| Gap {
+        id: GapId::new(),
+        question: question.to_owned(),
+        examples: Vec::new(),
+        count,
+        first_at: at(2),
+        last_at: at(2),
+        closed: None,
+    };
+    let diamond = gap("钻石卡年费", 1);
+    let new = GapChange::New {
+        gap: diamond.clone(),
+        messages: vec![refused],
+    };
+    store.count_gaps(&[new]).await.unwrap();
+    assert_eq!(store.unresolved(10).await.unwrap().len(), 1);
+    let again = GapChange::Again {
+        id: diamond.id,
+        examples: vec!["普卡年费".to_owned()],
+        last_at: at(4),
+        messages: vec![answered, refused],
+    };
+    store.count_gaps(&[again.clone()]).await.unwrap();
+    // The same a second time counts nothing.
+    store.count_gaps(&[again]).await.unwrap();
+    let found = store.gaps(true, &PageRequest::first(10)).await.unwrap().items.remove(0);
+    assert_eq!((found.count, found.last_at), (2, at(4)));
+    assert_eq!(found.examples, ["普卡年费"]);
+    assert!(store.unresolved(10).await.unwrap().is_empty());
+
+    // Pages, the most asked first.
+    let rare = gap("能寄到海南吗", 1);
+    store
+        .count_gaps(&[GapChange::New {
+            gap: rare.clone(),
+            messages: Vec::new(),
+        }])
+        .await
+        .unwrap();
+    let first = store.gaps(true, &PageRequest::first(1)).await.unwrap();
+    assert_eq!(first.items[0].id, diamond.id);
+    let request = PageRequest {
+        limit: 1,
+        cursor: first.next,
+    };
+    let second = store.gaps(true, &request).await.unwrap();
+    assert_eq!((second.items[0].id, second.next), (rare.id, None));
+    let nonsense = PageRequest {
+        limit: 1,
+        cursor: Some("bm9uc2Vuc2U".to_owned()),
+    };
+    assert!(store.gaps(true, &nonsense).await.is_err());
+    let decision = Decision {
+        at: at(9),
+        by: "li".to_owned(),
+        reason: "写好了".to_owned(),
+    };
+    assert!(store.close_gap(diamond.id, &decision).await.unwrap());
+    assert!(!store.close_gap(diamond.id, &decision).await.unwrap(), "it is closed");
+    let closed = store.gaps(false, &PageRequest::first(10)).await.unwrap().items;
+    assert_eq!(closed[0].closed.as_ref(), Some(&decision));
+    assert_eq!(store.open_gaps().await.unwrap(), 1);
+    suggestions(store, conversation.id, say(Role::Agent, "年费3600元。", None, 6).await).await;
+}
+
+async fn suggestions(store: &dyn Store, conversation: ConversationId, _said: MessageId) {
+    assert!(store.answered_by_people(10).await.unwrap().is_empty(), "it goes on");
+    store
+        .set_conversation_status(conversation, ConversationStatus::Closed, at(7))
+        .await
+        .unwrap();
+    assert_eq!(store.answered_by_people(10).await.unwrap(), [conversation]);
+    let suggestion = Suggestion {
+        id: SuggestionId::new(),
+        question: "钻石卡年费".to_owned(),
+        variants: vec!["钻石卡一年多少".to_owned()],
+        answer: "年费3600元。".to_owned(),
+        origin: Origin::Conversation,
+        conversation_id: Some(conversation),
+        similar: vec![SimilarFaq {
+            faq_id: FaqId::new(),
+            question: "普卡年费".to_owned(),
+            similarity: 0.5,
+        }],
+        state: SuggestionState::Open,
+        created_at: at(8),
+        decided: None,
+    };
+    assert!(store.add_suggestion(&suggestion).await.unwrap());
+    let twin = Suggestion {
+        id: SuggestionId::new(),
+        ..suggestion.clone()
+    };
+    assert!(!store.add_suggestion(&twin).await.unwrap(), "one a conversation");
+    assert!(store.answered_by_people(10).await.unwrap().is_empty());
+    assert_eq!(
+        store.suggestion(suggestion.id).await.unwrap().as_ref(),
+        Some(&suggestion)
+    );
+    let written = Suggestion {
+        id: SuggestionId::new(),
+        origin: Origin::Written,
+        conversation_id: None,
+        ..suggestion.clone()
+    };
+    assert!(store.add_suggestion(&written).await.unwrap());
+    let page = store
+        .suggestions(SuggestionState::Open, &PageRequest::first(1))
+        .await
+        .unwrap();
+    assert_eq!(page.items[0].id, written.id, "newest first");
+    let request = PageRequest {
+        limit: 1,
+        cursor: page.next,
+    };
+    let page = store.suggestions(SuggestionState::Open, &request).await.unwrap();
+    assert_eq!((page.items[0].id, page.next), (suggestion.id, None));
+    assert_eq!(store.open_suggestions().await.unwrap(), 2);
+    let decision = Decision {
+        at: at(10),
+        by: "li".to_owned(),
+        reason: String::new(),
+    };
+    let decide = |state| store.decide_suggestion(suggestion.id, state, &decision);
+    assert!(decide(SuggestionState::Accepted).await.unwrap());
+    assert!(!decide(SuggestionState::Dismissed).await.unwrap(), "it is decided");
+    let decided = store.suggestion(suggestion.id).await.unwrap().unwrap();
+    assert_eq!(
+        (decided.state, decided.decided),
+        (SuggestionState::Accepted, Some(decision))
+    );
 }
