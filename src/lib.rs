@@ -10,6 +10,7 @@ pub mod inference;
 pub mod insight;
 pub mod jobs;
 pub mod kernels;
+pub mod people;
 pub mod retrieval;
 pub mod storage;
 pub mod understanding;

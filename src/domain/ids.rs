@@ -75,3 +75,15 @@ id!(
     /// One API key.
     ApiKeyId
 );
+id!(
+    /// One revision of a document or a FAQ.
+    RevisionId
+);
+id!(
+    /// One golden question.
+    GoldenId
+);
+id!(
+    /// One person who works with the program.
+    UserId
+);

@@ -1,9 +1,9 @@
 //! Learns from conversations: counts what is asked in vain, and suggests FAQs from what people answered.
 
 use crate::dialogue::{Ask, Assistant, DialogueError};
-use crate::domain::{Clock, ConversationId, Origin, SimilarFaq, Suggestion, SuggestionId, SuggestionState};
+use crate::domain::{Clock, ConversationId, Origin, SimilarFaq, Suggestion, SuggestionId, SuggestionState, Viewer};
 use crate::inference::TextKind;
-use crate::insight::{Asked, KnownGap, assign, learn};
+use crate::insight::{Asked, KnownGap, asks, assign, learn};
 use crate::retrieval::{RetrievalError, Vectors};
 use crate::storage::{GapChange, PageRequest, StorageError, Store};
 use std::sync::Arc;
@@ -103,9 +103,7 @@ impl Learner {
             return Ok(());
         }
         learnt.replies = replies.len();
-        let (asking, rest): (Vec<_>, Vec<_>) = replies
-            .into_iter()
-            .partition(|reply| crate::insight::asks(&reply.question));
+        let (asking, rest): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| asks(&reply.question));
         let questions: Vec<String> = asking.iter().map(|reply| reply.question.clone()).collect();
         let vectors = self.vectors.each(TextKind::Query, &questions).await?;
         let asked = asking
@@ -174,10 +172,7 @@ impl Learner {
         answer: String,
         origin: Origin,
     ) -> Result<Suggestion, LearnError> {
-        let ask = Ask {
-            question: question.clone(),
-            ..Ask::default()
-        };
+        let ask = Ask::new(question.clone(), Viewer::anybody(self.clock.now()));
         let (found, _) = self.assistant.find(&ask).await?;
         let mut similar: Vec<SimilarFaq> = (found.faqs.iter())
             .filter(|hit| hit.similarity >= LIKE)

@@ -1,14 +1,25 @@
 //! The truth on disk. The port [`Store`] stands here, made of small traits by noun; `sqlite/` is the embedded adapter.
 //! Indexes are derived from what is stored here and can be deleted at any time.
 
+mod learning;
+mod people;
+mod publishing;
 pub mod sqlite;
 
+pub use learning::{GapChange, LearningStore};
+pub use people::{
+    AuditCheck, AuditEntry, AuditRecord, AuditStore, AuditVerdict, Session, SessionStore, User, UserChange, UserStore,
+    name_key,
+};
+pub use publishing::{
+    GoldenStore, IMPORT_AUTHOR, MAX_GOLDEN, MAX_PUBLISHED, NewDraft, Publication, RevisionCounts, RevisionFilter,
+    RevisionStore, RollbackStep, VersionChange,
+};
 pub use sqlite::SqliteStore;
 
 use crate::domain::{
-    ApiKeyId, Conversation, ConversationId, ConversationStatus, Decision, Document, DocumentId, Faq, FaqId, Gap, GapId,
-    KbItem, KbVersion, Message, MessageId, Passage, PassageId, Scope, Suggestion, SuggestionId, SuggestionState,
-    Unresolved,
+    ApiKeyId, Conversation, ConversationId, ConversationStatus, Document, DocumentId, Faq, FaqId, KbItem, KbVersion,
+    Message, MessageId, Passage, PassageId, RevisionState, Scope,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -62,6 +73,48 @@ pub enum StorageError {
         /// The table it was meant for.
         table: &'static str,
         /// What is wrong with it.
+        detail: String,
+    },
+    /// There is nothing of that name.
+    #[error("there is no {what} {name}")]
+    Missing {
+        /// What was looked for.
+        what: &'static str,
+        /// Its id or name.
+        name: String,
+    },
+    /// Somebody else changed it meanwhile.
+    #[error("{item}: {detail}")]
+    Conflict {
+        /// The document's source, the FAQ's key, or the version.
+        item: String,
+        /// What happened, and what to do.
+        detail: String,
+    },
+    /// Nobody may publish what they wrote themselves.
+    #[error("{item} was written by {author}: another person must publish it (knowledge.four_eyes)")]
+    FourEyes {
+        /// The document's source or the FAQ's key.
+        item: String,
+        /// Who wrote it.
+        author: String,
+    },
+    /// The revision stands where this cannot be done.
+    #[error("the revision of {item} is {}: {wanted}", state.name())]
+    WrongState {
+        /// The document's source or the FAQ's key.
+        item: String,
+        /// Where it stands.
+        state: RevisionState,
+        /// Where it would have to stand.
+        wanted: &'static str,
+    },
+    /// What a version replaced is not known.
+    #[error("version {version} cannot be restored: {detail}")]
+    UnknownHistory {
+        /// The version asked for.
+        version: KbVersion,
+        /// What is not known.
         detail: String,
     },
     /// The database library has a known fault that damages files.
@@ -144,6 +197,8 @@ pub struct VersionEntry {
     pub version: KbVersion,
     /// What was done, for people ("import kb/docs/fees.md").
     pub note: String,
+    /// Who did it; empty in versions from before authors were kept.
+    pub author: String,
     /// When.
     pub created_at: Timestamp,
 }
@@ -269,74 +324,19 @@ pub trait KeyStore: Send + Sync {
     async fn revoke_key(&self, id: ApiKeyId, at: Timestamp) -> Result<bool, StorageError>;
 }
 
-/// What is to be stored of questions that were asked in vain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GapChange {
-    /// These replies leave a question open that no gap has.
-    New {
-        /// The gap; its count is how many replies there are.
-        gap: Gap,
-        /// The replies.
-        messages: Vec<MessageId>,
-    },
-    /// These replies leave the question of a present gap open again.
-    Again {
-        /// The gap.
-        id: GapId,
-        /// Its examples now.
-        examples: Vec<String>,
-        /// When it was last asked.
-        last_at: Timestamp,
-        /// The replies.
-        messages: Vec<MessageId>,
-    },
-    /// The customer asked nothing before this reply.
-    Nothing {
-        /// The reply.
-        message: MessageId,
-    },
-}
-
-/// What conversations teach.
-#[async_trait]
-pub trait LearningStore: Send + Sync {
-    /// Replies that helped nobody (refused, asked back, handed over) or were rated 1 or 2, with the question before, that
-    /// no [`GapChange`] has named: the oldest `limit`.
-    async fn unresolved(&self, limit: u32) -> Result<Vec<Unresolved>, StorageError>;
-    /// Stores all of it or nothing. A reply that is named a second time counts once.
-    async fn count_gaps(&self, changes: &[GapChange]) -> Result<(), StorageError>;
-    /// The open gaps, the most asked first; or the closed ones, the latest first.
-    async fn gaps(&self, open: bool, page: &PageRequest) -> Result<Page<Gap>, StorageError>;
-    /// How many are open.
-    async fn open_gaps(&self) -> Result<u64, StorageError>;
-    /// Closes a gap; `false` if there is no open one of that id.
-    async fn close_gap(&self, id: GapId, decision: &Decision) -> Result<bool, StorageError>;
-
-    /// Conversations that are closed, in which a person wrote, and that [`Self::add_suggestion`] and
-    /// [`Self::nothing_to_suggest`] have not named: the oldest `limit`.
-    async fn answered_by_people(&self, limit: u32) -> Result<Vec<ConversationId>, StorageError>;
-    /// Adds a suggestion; `false` if its conversation has one already.
-    async fn add_suggestion(&self, suggestion: &Suggestion) -> Result<bool, StorageError>;
-    /// A conversation of which nothing can be learnt.
-    async fn nothing_to_suggest(&self, id: ConversationId) -> Result<(), StorageError>;
-    /// The suggestions in that state, newest first.
-    async fn suggestions(&self, state: SuggestionState, page: &PageRequest) -> Result<Page<Suggestion>, StorageError>;
-    /// How many nobody has decided on.
-    async fn open_suggestions(&self) -> Result<u64, StorageError>;
-    /// The suggestion of that id.
-    async fn suggestion(&self, id: SuggestionId) -> Result<Option<Suggestion>, StorageError>;
-    /// Decides on a suggestion; `false` if there is no open one of that id.
-    async fn decide_suggestion(
-        &self,
-        id: SuggestionId,
-        state: SuggestionState,
-        decision: &Decision,
-    ) -> Result<bool, StorageError>;
-}
-
 /// Everything that is stored.
 #[async_trait]
-pub trait Store: KnowledgeStore + ConversationStore + KeyStore + LearningStore {
+pub trait Store:
+    KnowledgeStore
+    + RevisionStore
+    + GoldenStore
+    + ConversationStore
+    + KeyStore
+    + LearningStore
+    + UserStore
+    + SessionStore
+    + AuditStore
+{
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StorageError>;
     /// Name and version, for people ("SQLite 3.51.3").

@@ -13,6 +13,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("understanding", &["domain"]),
     ("storage", &["domain"]),
     ("insight", &["domain", "storage", "understanding"]),
+    ("people", &["domain", "storage"]),
+    ("inference", &["config", "domain", "kernels"]),
+    (
+        "retrieval",
+        &["config", "domain", "inference", "kernels", "storage", "understanding"],
+    ),
+    (
+        "dialogue",
+        &["config", "domain", "inference", "retrieval", "storage", "understanding"],
+    ),
+    // Work beside the answers: it needs the assistant to try what is published. The routes start jobs and ask after them; a
+    // job knows nothing of HTTP.
     (
         "jobs",
         &[
@@ -23,20 +35,21 @@ const ARROWS: &[(&str, &[&str])] = &[
             "insight",
             "retrieval",
             "storage",
+            "understanding",
         ],
-    ),
-    ("inference", &["config", "domain", "kernels"]),
-    (
-        "retrieval",
-        &["config", "domain", "inference", "kernels", "storage", "understanding"],
-    ),
-    (
-        "dialogue",
-        &["config", "domain", "inference", "retrieval", "storage", "understanding"],
     ),
     (
         "http",
-        &["config", "dialogue", "domain", "inference", "retrieval", "storage"],
+        &[
+            "config",
+            "dialogue",
+            "domain",
+            "inference",
+            "jobs",
+            "people",
+            "retrieval",
+            "storage",
+        ],
     ),
     (
         "app",
@@ -60,6 +73,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "domain",
             "http",
             "inference",
+            "jobs",
+            "people",
             "retrieval",
             "storage",
             "understanding",

@@ -34,6 +34,7 @@ impl Stages {
             mode,
             top_k: 2 * DEPTH,
             faq_top_k: 0,
+            viewer: app.viewer(),
         };
         let near = |found: &Found| place(found).filter(|rank| *rank <= DEPTH);
         for (stage, mode) in [SearchMode::Lexical, SearchMode::Dense].into_iter().enumerate() {

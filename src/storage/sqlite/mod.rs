@@ -1,15 +1,20 @@
 //! The embedded database: one SQLite file in the data directory. One connection writes, a few read; each call that
 //! changes something is one transaction, on the disk when the call returns (WAL, `synchronous=FULL`).
 
+mod audit;
 mod conversations;
 mod documents;
 mod embeddings;
 mod faqs;
 mod faults;
+mod golden;
 mod keys;
 mod knowledge;
 mod learning;
 mod open;
+mod people;
+mod publishing;
+mod revisions;
 mod rows;
 
 use super::{KnowledgeStore, StorageError, Store};
