@@ -8,9 +8,9 @@ use crate::inference::{
     CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, Reader, RemoteModel, load_language_model,
     manifest,
 };
-use crate::jobs::{Imports, Publisher};
+use crate::jobs::{Learner, Publisher};
 use crate::retrieval::parse::child::{Limits, Readers};
-use crate::retrieval::{Ingester, Retriever};
+use crate::retrieval::{Ingester, Retriever, Vectors};
 use crate::storage::{SqliteStore, Store};
 use anyhow::{Context, bail};
 use std::net::SocketAddr;
@@ -302,7 +302,18 @@ impl App {
             conversations: Arc::new(conversations),
             embedder: Arc::clone(&self.embedder),
             reader: Arc::clone(&self.reader),
+            learner: Arc::new(self.learner()),
         }
+    }
+
+    /// What learns from conversations.
+    fn learner(&self) -> Learner {
+        Learner::new(
+            Vectors::new(Arc::clone(&self.store), Arc::clone(&self.embedder)),
+            Arc::clone(&self.assistant),
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+        )
     }
 
     /// Serves this on a free port of the loopback address, for measurements.
@@ -398,11 +409,48 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
         state,
         shutdown.clone(),
     ));
+    let learning = tokio::spawn(learn_from_conversations(app.learner(), shutdown.clone()));
     let served = server.await?;
     following.await?;
+    learning.await?;
     app.close().await;
     served?;
     Ok(())
+}
+
+/// How often conversations are looked at for what they teach.
+const LEARN_EVERY: Duration = Duration::from_secs(20);
+
+/// Learns from conversations, step by step, as long as there is something to look at.
+async fn learn_from_conversations(learner: Learner, shutdown: CancellationToken) {
+    let mut failing = false;
+    let mut wait = LEARN_EVERY;
+    while shutdown.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
+        wait = LEARN_EVERY;
+        match learner.step().await {
+            Ok(learnt) => {
+                failing = false;
+                if learnt.is_full() {
+                    wait = Duration::ZERO;
+                }
+                if learnt.new_gaps + learnt.suggestions > 0 {
+                    tracing::info!(
+                        gaps = learnt.new_gaps,
+                        suggestions = learnt.suggestions,
+                        "learnt from conversations"
+                    );
+                }
+            }
+            // Said once: the next step looks at the same again.
+            Err(error) if !std::mem::replace(&mut failing, true) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "nothing is learnt from conversations"
+                );
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 /// Brings the index up to date whenever the knowledge base has changed, by this process or by another.

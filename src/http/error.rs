@@ -2,6 +2,7 @@
 
 use crate::dialogue::DialogueError;
 use crate::inference::InferenceError;
+use crate::jobs::LearnError;
 use crate::people::PeopleError;
 use crate::retrieval::RetrievalError;
 use crate::storage::StorageError;
@@ -369,6 +370,16 @@ impl From<PeopleError> for ApiError {
             PeopleError::NoSuchUser { .. } => Self::not_found("account"),
             PeopleError::Hashing(detail) => Self::internal(std::io::Error::other(detail)),
             PeopleError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<LearnError> for ApiError {
+    fn from(error: LearnError) -> Self {
+        match error {
+            LearnError::Storage(error) => error.into(),
+            LearnError::Retrieval(error) => error.into(),
+            LearnError::Dialogue(error) => error.into(),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::state::AppState;
 use crate::storage::{Page, PageRequest, StorageError};
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -46,6 +47,19 @@ impl PageParams {
             limit: self.limit.unwrap_or(DEFAULT_LIMIT),
             cursor: self.cursor.clone(),
         }
+    }
+}
+
+/// Other parameters of a query; what is wrong with them is said as everywhere.
+pub(super) struct QueryParams<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<AppState> for QueryParams<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &AppState) -> Result<Self, ApiError> {
+        Query::<T>::try_from_uri(&parts.uri)
+            .map(|Query(params)| Self(params))
+            .map_err(|error| ApiError::bad_request("invalid_query", error.body_text()))
     }
 }
 

@@ -4,7 +4,9 @@
 use super::auth::{Guard, Policy, guard};
 use super::error::ApiError;
 use super::middleware::envelope;
-use super::routes::{ask, audit, auth, conversations, docs, health, openai, pages, passages, search};
+use super::routes::{
+    ask, audit, auth, conversations, docs, gaps, health, openai, pages, passages, search, suggestions,
+};
 use super::state::AppState;
 use crate::domain::Roles;
 use axum::Router;
@@ -164,6 +166,12 @@ pub fn build(state: &AppState) -> (Router, Vec<RoutePolicy>) {
         .add(SignedIn, Short, routes!(auth::me))
         .add(SignedIn, Short, routes!(auth::password))
         .add(Person(Roles::REVIEWERS), Short, routes!(audit::list))
+        .add(Person(Roles::ALL), Short, routes!(gaps::list))
+        .add(Person(Roles::EDITORS), Short, routes!(gaps::close))
+        .add(Person(Roles::ALL), Short, routes!(suggestions::list))
+        .add(Person(Roles::AUTHORS), Short, routes!(suggestions::create))
+        .add(Person(Roles::EDITORS), Short, routes!(suggestions::accept))
+        .add(Person(Roles::EDITORS), Short, routes!(suggestions::dismiss))
         .add(Public, Short, routes!(health::healthz))
         .add(Public, Short, routes!(health::readyz))
         .add(LocalOnly, Short, routes!(health::metrics));

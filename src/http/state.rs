@@ -7,6 +7,7 @@ use crate::config::HttpConfig;
 use crate::dialogue::{Assistant, Conversations};
 use crate::domain::Clock;
 use crate::inference::{Embedder, Reader};
+use crate::jobs::Learner;
 use crate::people::People;
 use crate::storage::Store;
 use jiff::Timestamp;
@@ -25,6 +26,8 @@ pub struct Services {
     pub embedder: Arc<dyn Embedder>,
     /// Reads texts for a question.
     pub reader: Arc<dyn Reader>,
+    /// Learns from conversations.
+    pub learner: Arc<Learner>,
 }
 
 /// The state of one part of the program.
@@ -150,6 +153,14 @@ impl AppState {
     /// 503 `not_ready` until it is there.
     pub fn assistant(&self) -> Result<Arc<Assistant>, ApiError> {
         Ok(Arc::clone(&self.services()?.assistant))
+    }
+
+    /// What learns from conversations.
+    ///
+    /// # Errors
+    /// 503 `not_ready` until it is there.
+    pub fn learner(&self) -> Result<Arc<Learner>, ApiError> {
+        Ok(Arc::clone(&self.services()?.learner))
     }
 
     /// The conversations.

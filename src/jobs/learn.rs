@@ -25,7 +25,6 @@ const SAME: f32 = 0.95;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum LearnError {
     /// The database.
     #[error(transparent)]

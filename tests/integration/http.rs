@@ -6,6 +6,7 @@ mod connections;
 mod doubles;
 mod errors;
 mod honesty;
+mod learning;
 mod openai;
 mod policies;
 mod rerank;

@@ -8,7 +8,8 @@ use kefu::dialogue::{Assistant, Conversations};
 use kefu::domain::{ApiKeyId, Document, DocumentFormat, DocumentId, Faq, FaqId, ManualClock, Passage, PassageId};
 use kefu::http::{AppState, Part, PartState, Services};
 use kefu::inference::{Embedder, LanguageModel};
-use kefu::retrieval::Retriever;
+use kefu::jobs::Learner;
+use kefu::retrieval::{Retriever, Vectors};
 use kefu::storage::{ApiKey, SqliteStore, Store};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -128,10 +129,18 @@ impl Server {
             self.tasks.clone(),
             self.config.http.max_replies_per_visitor,
         ));
+        let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
+        let learner = Learner::new(
+            Vectors::new(Arc::clone(&self.store), Arc::clone(&embedder)),
+            Arc::clone(&assistant),
+            Arc::clone(&self.store),
+            clock,
+        );
         assert!(self.state.install(Services {
             assistant,
             conversations,
             embedder,
+            learner: Arc::new(learner),
             reader: Arc::new(OverlapReader),
         }));
         self.state.set(Part::Model, PartState::Ok);
