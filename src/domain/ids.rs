@@ -67,3 +67,11 @@ id!(
     /// One API key.
     ApiKeyId
 );
+id!(
+    /// One revision of a document or a FAQ.
+    RevisionId
+);
+id!(
+    /// One golden question.
+    GoldenId
+);

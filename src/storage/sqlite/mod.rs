@@ -6,9 +6,12 @@ mod documents;
 mod embeddings;
 mod faqs;
 mod faults;
+mod golden;
 mod keys;
 mod knowledge;
 mod open;
+mod publishing;
+mod revisions;
 mod rows;
 
 use super::{KnowledgeStore, StorageError, Store};
