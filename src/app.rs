@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config};
 use crate::dialogue::{Assistant, Conversations};
-use crate::domain::{Clock, SystemClock};
+use crate::domain::{Clock, SystemClock, Viewer};
 use crate::http::{self, AppState, Part, PartState, Services};
 use crate::inference::{
     CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, Reader, RemoteModel, load_language_model,
@@ -252,6 +252,12 @@ impl App {
             readers: document_readers(),
         };
         Ok((app, missing))
+    }
+
+    /// Somebody of no group, on no channel, at present: who asks on the command line.
+    #[must_use]
+    pub fn viewer(&self) -> Viewer {
+        Viewer::anybody(self.clock.now())
     }
 
     /// What imports documents into this knowledge base.

@@ -360,6 +360,7 @@ async fn search(common: &Common, query: String, top_k: usize, mode: SearchMode) 
             mode,
             top_k,
             faq_top_k: 3,
+            viewer: app.viewer(),
         })
         .await?;
     let mut rows = Vec::new();

@@ -204,7 +204,7 @@ impl Passage {
 }
 
 /// An approved question with its answer, given to customers word for word.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Faq {
     /// Its identifier; kept when the same key is imported again.
     pub id: FaqId,
