@@ -67,3 +67,7 @@ id!(
     /// One API key.
     ApiKeyId
 );
+id!(
+    /// One person who works with the program.
+    UserId
+);

@@ -7,13 +7,15 @@ mod digest;
 mod ids;
 mod knowledge;
 mod language;
+mod people;
 mod scope;
 
 pub use citation::Citation;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use conversation::{Channel, Conversation, ConversationStatus, Message, Role, Route, Turn};
 pub use digest::{hexadecimal, sha256_hex};
-pub use ids::{ApiKeyId, ConversationId, DocumentId, FaqId, MessageId, PassageId};
+pub use ids::{ApiKeyId, ConversationId, DocumentId, FaqId, MessageId, PassageId, UserId};
 pub use knowledge::{Document, DocumentFormat, Faq, KbItem, KbVersion, Passage};
 pub use language::{Language, is_han};
+pub use people::{Hidden, Roles, StaffRole};
 pub use scope::{Scope, Viewer};

@@ -1,8 +1,13 @@
 //! The truth on disk. The port [`Store`] stands here, made of small traits by noun; `sqlite/` is the embedded adapter.
 //! Indexes are derived from what is stored here and can be deleted at any time.
 
+mod people;
 pub mod sqlite;
 
+pub use people::{
+    AuditCheck, AuditEntry, AuditRecord, AuditStore, AuditVerdict, Session, SessionStore, User, UserChange, UserStore,
+    name_key,
+};
 pub use sqlite::SqliteStore;
 
 use crate::domain::{
@@ -270,7 +275,7 @@ pub trait KeyStore: Send + Sync {
 
 /// Everything that is stored.
 #[async_trait]
-pub trait Store: KnowledgeStore + ConversationStore + KeyStore {
+pub trait Store: KnowledgeStore + ConversationStore + KeyStore + UserStore + SessionStore + AuditStore {
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StorageError>;
     /// Name and version, for people ("SQLite 3.51.3").

@@ -1,6 +1,7 @@
 //! The embedded database: one SQLite file in the data directory. One connection writes, a few read; each call that
 //! changes something is one transaction, on the disk when the call returns (WAL, `synchronous=FULL`).
 
+mod audit;
 mod conversations;
 mod documents;
 mod embeddings;
@@ -9,6 +10,7 @@ mod faults;
 mod keys;
 mod knowledge;
 mod open;
+mod people;
 mod rows;
 
 use super::{KnowledgeStore, StorageError, Store};
