@@ -8,6 +8,7 @@ pub mod domain;
 pub mod http;
 pub mod inference;
 pub mod kernels;
+pub mod people;
 pub mod retrieval;
 pub mod storage;
 pub mod understanding;

@@ -3,6 +3,7 @@
 use super::{Common, output};
 use crate::app;
 use crate::config::{Config, DEFAULT_TOML};
+use crate::domain::StaffRole;
 use crate::http;
 use crate::inference::device;
 use crate::inference::manifest::Manifest;
@@ -99,6 +100,7 @@ impl Doctor {
         findings.push(memory());
         findings.push(data(&common.data));
         findings.push(knowledge(&common.data).await);
+        findings.push(people(&common.data).await);
         findings.push(pages());
         if self.airgap {
             findings.push(airgap(common));
@@ -328,6 +330,48 @@ async fn knowledge(data: &Path) -> Finding {
         ),
         Err(error) => Finding::bad(
             "knowledge",
+            State::Wrong,
+            format!("数据库无法打开：{error:#}"),
+            format!("{error:#}"),
+            "kefu --data DIR doctor",
+        ),
+    }
+}
+
+/// Whether somebody can sign in who may do everything, and whether the record of what was done is whole.
+async fn people(data: &Path) -> Finding {
+    let looked = async {
+        let store = app::open_store(data).await?;
+        let admins = store.active_users(StaffRole::Admin).await?;
+        let verdict = store.verify_audit().await?;
+        store.close().await;
+        anyhow::Ok((admins, verdict))
+    };
+    match looked.await {
+        Ok((_, verdict)) if verdict.broken_at.is_some() => {
+            let at = verdict.broken_at.unwrap_or_default();
+            Finding::bad(
+                "people",
+                State::Wrong,
+                format!("审计日志自第 {at} 条起被改动"),
+                format!("the audit log was changed: line {at} does not follow from the one before it"),
+                "restore a backup",
+            )
+        }
+        Ok((0, _)) => Finding::bad(
+            "people",
+            State::Warning,
+            "没有管理员：无法登录管理页面",
+            "there is no admin: nobody can manage the program on its web pages",
+            "kefu user add NAME --role admin",
+        ),
+        Ok((admins, verdict)) => Finding::well(
+            "people",
+            format!("{admins} 位管理员；审计日志 {} 条，完整", verdict.entries),
+            format!("{admins} admins; the audit log is whole ({} lines)", verdict.entries),
+        ),
+        Err(error) => Finding::bad(
+            "people",
             State::Wrong,
             format!("数据库无法打开：{error:#}"),
             format!("{error:#}"),

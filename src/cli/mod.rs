@@ -11,6 +11,7 @@ mod models;
 mod output;
 mod parse_document;
 mod serve;
+mod user;
 
 use crate::config::{Config, Overrides};
 use anyhow::Context;
@@ -91,6 +92,9 @@ enum Verb {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(key::Key),
+    /// Add, list and shut out the people who sign in
+    #[command(subcommand)]
+    User(user::UserVerb),
     #[command(hide = true)]
     ParseDocument(parse_document::ParseDocument),
 }
@@ -152,6 +156,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Bench(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::Doctor(verb) => verb.run(&common).await,
         Verb::Key(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
+        Verb::User(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::ParseDocument(verb) => Ok(verb.run()),
     }
 }

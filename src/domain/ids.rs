@@ -75,3 +75,7 @@ id!(
     /// One golden question.
     GoldenId
 );
+id!(
+    /// One person who works with the program.
+    UserId
+);

@@ -8,6 +8,7 @@ mod golden;
 mod ids;
 mod knowledge;
 mod language;
+mod people;
 mod revision;
 mod scope;
 
@@ -16,8 +17,9 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use conversation::{Channel, Conversation, ConversationStatus, Message, Role, Route, Turn};
 pub use digest::{hexadecimal, sha256_hex};
 pub use golden::{Expectation, GoldenQuestion};
-pub use ids::{ApiKeyId, ConversationId, DocumentId, FaqId, GoldenId, MessageId, PassageId, RevisionId};
+pub use ids::{ApiKeyId, ConversationId, DocumentId, FaqId, GoldenId, MessageId, PassageId, RevisionId, UserId};
 pub use knowledge::{Document, DocumentFormat, Faq, KbItem, KbVersion, Passage};
 pub use language::{Language, is_han};
+pub use people::{Hidden, Roles, StaffRole};
 pub use revision::{Content, DocumentContent, FaqContent, PassageSpan, Revision, RevisionState, RevisionSummary};
 pub use scope::{Scope, Viewer};

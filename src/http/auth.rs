@@ -4,15 +4,16 @@
 use super::error::ApiError;
 use super::state::AppState;
 use crate::config::HttpConfig;
-use crate::domain::{Conversation, ConversationId, sha256_hex};
-use axum::extract::{RawPathParams, Request, State};
+use crate::domain::{Conversation, ConversationId, Roles, sha256_hex};
+use crate::people::Person;
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::{RequestPartsExt, http};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The longest key or token that is looked up.
 const MAX_CREDENTIAL_BYTES: usize = 512;
@@ -38,6 +39,10 @@ pub enum Policy {
     Reader,
     /// Clients on this machine, unless the settings open it.
     LocalOnly,
+    /// Whoever is signed in, even one who must choose another password first.
+    SignedIn,
+    /// Whoever is signed in with one of these roles.
+    Person(Roles),
 }
 
 /// A visitor's credential: the conversation and its secret, as one word.
@@ -82,6 +87,13 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
         Policy::Visitor => {
             let conversation = visitor_of_path(&state, &mut parts).await?;
             parts.extensions.insert(conversation);
+        }
+        Policy::SignedIn | Policy::Person(_) => {
+            let person = signed_in(&state, &parts).await?;
+            if let Policy::Person(roles) = policy {
+                check_role(&person, roles)?;
+            }
+            parts.extensions.insert(person);
         }
     }
     Ok(next.run(Request::from_parts(parts, body)).await)
@@ -201,6 +213,88 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     }
 }
 
+/// Whoever the session cookie belongs to. Nothing else signs a person in: a key in a header is not looked at.
+async fn signed_in(state: &AppState, parts: &Parts) -> Result<Person, ApiError> {
+    let not_signed_in = || ApiError::unauthorized("not_signed_in", "sign in first: POST /api/v1/auth/login");
+    let token = cookie_value(&parts.headers, session_name(state.config())).ok_or_else(not_signed_in)?;
+    // A browser sends the cookie by itself, whoever wrote the page: the page must be this server's.
+    same_origin(parts, state.config(), true)?;
+    state.people().identify(token).await?.ok_or_else(not_signed_in)
+}
+
+fn check_role(person: &Person, roles: Roles) -> Result<(), ApiError> {
+    if person.must_change {
+        let message = "choose another password first: POST /api/v1/auth/password";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "password_change_needed", message));
+    }
+    if roles.contains(person.role) {
+        return Ok(());
+    }
+    let message = format!("the role {} may not do this", person.role.name());
+    Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", message))
+}
+
+impl FromRequestParts<AppState> for Person {
+    type Rejection = ApiError;
+
+    /// The person whom the route's policy let in.
+    async fn from_request_parts(parts: &mut Parts, _state: &AppState) -> Result<Self, ApiError> {
+        let missing = || ApiError::internal(std::io::Error::other("this route's policy signs nobody in"));
+        parts.extensions.get::<Self>().cloned().ok_or_else(missing)
+    }
+}
+
+/// The client's address. Behind a proxy it is the one that the proxy itself added, the last of the header; where it adds
+/// none, all clients share the proxy's.
+pub(super) struct ClientAddress(pub(super) IpAddr);
+
+impl FromRequestParts<AppState> for ClientAddress {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let forwarded = || {
+            let last = parts.headers.get_all("x-forwarded-for").iter().next_back()?;
+            last.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
+        };
+        let own = parts
+            .extensions
+            .get::<Peer>()
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+        let through_proxy = state.config().behind_proxy.then(forwarded).flatten();
+        Ok(Self(through_proxy.unwrap_or(own)))
+    }
+}
+
+/// The name of a person's session cookie; the prefix as for [`cookie_name`].
+pub(super) fn session_name(config: &HttpConfig) -> &'static str {
+    if config.behind_proxy {
+        "__Host-kefu-session"
+    } else {
+        "kefu-session"
+    }
+}
+
+/// The cookie that holds a session. It ends with the browser, and with the session before that.
+pub(super) fn session_cookie(config: &HttpConfig, token: &str) -> Option<HeaderValue> {
+    let (name, place) = (session_name(config), cookie_place(config));
+    HeaderValue::from_str(&format!("{name}={token}; {place}; HttpOnly; SameSite=Strict")).ok()
+}
+
+/// What makes a browser forget a session.
+pub(super) fn clear_session(config: &HttpConfig) -> Option<HeaderValue> {
+    let (name, place) = (session_name(config), cookie_place(config));
+    HeaderValue::from_str(&format!("{name}=; {place}; HttpOnly; SameSite=Strict; Max-Age=0")).ok()
+}
+
+/// Where cookies are sent, and how. The prefix demands the path "/"; without TLS there is neither.
+fn cookie_place(config: &HttpConfig) -> &'static str {
+    if config.behind_proxy {
+        "Path=/; Secure"
+    } else {
+        "Path=/api/v1"
+    }
+}
+
 /// The name of the visitor's cookie. The prefix makes browsers insist on TLS and refuse other hosts' cookies
 /// (RFC 6265bis, section 4.1.3.2).
 pub(super) fn cookie_name(config: &HttpConfig) -> &'static str {
@@ -215,12 +309,7 @@ pub(super) fn cookie_name(config: &HttpConfig) -> &'static str {
 pub(super) fn set_cookie(config: &HttpConfig, token: &str) -> Option<HeaderValue> {
     let name = cookie_name(config);
     let seconds = config.visitor_cookie_seconds;
-    // The prefix demands the path "/".
-    let place = if config.behind_proxy {
-        "Path=/; Secure"
-    } else {
-        "Path=/api/v1"
-    };
+    let place = cookie_place(config);
     HeaderValue::from_str(&format!(
         "{name}={token}; {place}; HttpOnly; SameSite=Strict; Max-Age={seconds}"
     ))
@@ -228,7 +317,11 @@ pub(super) fn set_cookie(config: &HttpConfig, token: &str) -> Option<HeaderValue
 }
 
 fn cookie(headers: &HeaderMap, config: &HttpConfig) -> Option<VisitorToken> {
-    let name = cookie_name(config);
+    cookie_value(headers, cookie_name(config)).and_then(VisitorToken::parse)
+}
+
+/// The first cookie of that name.
+fn cookie_value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers
         .get_all(COOKIE)
         .iter()
@@ -236,7 +329,7 @@ fn cookie(headers: &HeaderMap, config: &HttpConfig) -> Option<VisitorToken> {
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(key, value)| *key == name && value.len() <= MAX_CREDENTIAL_BYTES)
-        .and_then(|(_, value)| VisitorToken::parse(value))
+        .map(|(_, value)| value)
 }
 
 /// Refuses what a browser sends for another site's page. Without `strict`, a client that is no browser (it sends neither

@@ -2,6 +2,7 @@
 
 use crate::dialogue::DialogueError;
 use crate::inference::InferenceError;
+use crate::people::PeopleError;
 use crate::retrieval::RetrievalError;
 use crate::storage::StorageError;
 use axum::body::Body;
@@ -345,6 +346,29 @@ impl From<StorageError> for ApiError {
             | StorageError::OldLibrary { .. }
             | StorageError::Corrupt { .. }
             | StorageError::Database(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<PeopleError> for ApiError {
+    fn from(error: PeopleError) -> Self {
+        match error {
+            PeopleError::WrongCredentials => Self::unauthorized("wrong_credentials", error.to_string()),
+            PeopleError::CodeNeeded => Self::unauthorized("code_needed", error.to_string()),
+            PeopleError::WrongCode => Self::unauthorized("wrong_code", error.to_string()),
+            PeopleError::Throttled { retry_after } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", error.to_string())
+                    .with_retry_after(retry_after)
+            }
+            PeopleError::Overloaded => Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error.to_string()),
+            PeopleError::WrongPassword => Self::bad_request("wrong_password", error.to_string()).with_param("old"),
+            PeopleError::WeakPassword(_) => Self::bad_request("weak_password", error.to_string()).with_param("new"),
+            PeopleError::BadName => Self::parameter("name", error.to_string()),
+            PeopleError::BadDisplayName => Self::parameter("display_name", error.to_string()),
+            PeopleError::NameTaken { .. } => Self::new(StatusCode::CONFLICT, "name_taken", error.to_string()),
+            PeopleError::NoSuchUser { .. } => Self::not_found("account"),
+            PeopleError::Hashing(detail) => Self::internal(std::io::Error::other(detail)),
+            PeopleError::Storage(error) => error.into(),
         }
     }
 }

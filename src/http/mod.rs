@@ -9,6 +9,7 @@ mod body;
 mod error;
 mod metrics;
 mod middleware;
+mod paging;
 mod router;
 mod routes;
 mod server;

@@ -4,8 +4,9 @@
 use super::auth::{Guard, Policy, guard};
 use super::error::ApiError;
 use super::middleware::envelope;
-use super::routes::{ask, conversations, docs, health, openai, pages, passages, search};
+use super::routes::{ask, audit, auth, conversations, docs, health, openai, pages, passages, search};
 use super::state::AppState;
+use crate::domain::Roles;
 use axum::Router;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -111,6 +112,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operati
     [
         (Method::GET, item.get.as_mut()),
         (Method::POST, item.post.as_mut()),
+        (Method::PUT, item.put.as_mut()),
         (Method::DELETE, item.delete.as_mut()),
     ]
     .into_iter()
@@ -123,6 +125,7 @@ fn security(policy: Policy) -> Option<Vec<SecurityRequirement>> {
         Policy::Public | Policy::LocalOnly => None,
         Policy::Visitor => Some(vec![scheme("visitor_token"), scheme("visitor_cookie")]),
         Policy::ApiKey => Some(vec![scheme("api_key")]),
+        Policy::SignedIn | Policy::Person(_) => Some(vec![scheme("session_cookie")]),
         Policy::Reader => Some(vec![
             scheme("visitor_token"),
             scheme("visitor_cookie"),
@@ -134,7 +137,7 @@ fn security(policy: Policy) -> Option<Vec<SecurityRequirement>> {
 /// All routes of the server, and the table of who may use which.
 pub fn build(state: &AppState) -> (Router, Vec<RoutePolicy>) {
     use Patience::{Answer, Short};
-    use Policy::{ApiKey, LocalOnly, Public, Reader, Visitor};
+    use Policy::{ApiKey, LocalOnly, Person, Public, Reader, SignedIn, Visitor};
     let routes = Routes {
         state: state.clone(),
         router: OpenApiRouter::with_openapi(docs::document(state)),
@@ -156,6 +159,11 @@ pub fn build(state: &AppState) -> (Router, Vec<RoutePolicy>) {
         .add(ApiKey, Answer, routes!(openai::rerank::rerank))
         .add(ApiKey, Short, routes!(openai::models::list))
         .add(ApiKey, Short, routes!(openai::models::show))
+        .add(Public, Short, routes!(auth::login))
+        .add(SignedIn, Short, routes!(auth::logout))
+        .add(SignedIn, Short, routes!(auth::me))
+        .add(SignedIn, Short, routes!(auth::password))
+        .add(Person(Roles::REVIEWERS), Short, routes!(audit::list))
         .add(Public, Short, routes!(health::healthz))
         .add(Public, Short, routes!(health::readyz))
         .add(LocalOnly, Short, routes!(health::metrics));

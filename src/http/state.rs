@@ -7,6 +7,7 @@ use crate::config::HttpConfig;
 use crate::dialogue::{Assistant, Conversations};
 use crate::domain::Clock;
 use crate::inference::{Embedder, Reader};
+use crate::people::People;
 use crate::storage::Store;
 use jiff::Timestamp;
 use std::sync::{Arc, OnceLock};
@@ -76,6 +77,7 @@ pub struct AppState(Arc<Inner>);
 struct Inner {
     config: Arc<HttpConfig>,
     store: Arc<dyn Store>,
+    people: People,
     clock: Arc<dyn Clock>,
     started: Timestamp,
     metrics: Metrics,
@@ -94,8 +96,10 @@ impl AppState {
             database: PartState::Ok,
             index: PartState::Loading,
         };
+        let people = People::new(Arc::clone(&store), Arc::clone(&clock));
         Self(Arc::new(Inner {
             config,
+            people,
             store,
             started: clock.now(),
             clock,
@@ -166,6 +170,12 @@ impl AppState {
     #[must_use]
     pub fn store(&self) -> &dyn Store {
         self.0.store.as_ref()
+    }
+
+    /// Accounts and sessions.
+    #[must_use]
+    pub fn people(&self) -> &People {
+        &self.0.people
     }
 
     /// The present moment.

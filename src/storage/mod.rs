@@ -1,9 +1,14 @@
 //! The truth on disk. The port [`Store`] stands here, made of small traits by noun; `sqlite/` is the embedded adapter.
 //! Indexes are derived from what is stored here and can be deleted at any time.
 
+mod people;
 mod publishing;
 pub mod sqlite;
 
+pub use people::{
+    AuditCheck, AuditEntry, AuditRecord, AuditStore, AuditVerdict, Session, SessionStore, User, UserChange, UserStore,
+    name_key,
+};
 pub use publishing::{
     GoldenStore, IMPORT_AUTHOR, MAX_GOLDEN, MAX_PUBLISHED, NewDraft, Publication, RevisionCounts, RevisionFilter,
     RevisionStore, RollbackStep, VersionChange,
@@ -319,7 +324,16 @@ pub trait KeyStore: Send + Sync {
 
 /// Everything that is stored.
 #[async_trait]
-pub trait Store: KnowledgeStore + RevisionStore + GoldenStore + ConversationStore + KeyStore {
+pub trait Store:
+    KnowledgeStore
+    + RevisionStore
+    + GoldenStore
+    + ConversationStore
+    + KeyStore
+    + UserStore
+    + SessionStore
+    + AuditStore
+{
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StorageError>;
     /// Name and version, for people ("SQLite 3.51.3").

@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("understanding", &["domain"]),
     ("storage", &["domain"]),
+    ("people", &["domain", "storage"]),
     ("inference", &["config", "domain", "kernels"]),
     (
         "retrieval",
@@ -23,7 +24,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "http",
-        &["config", "dialogue", "domain", "inference", "retrieval", "storage"],
+        &[
+            "config",
+            "dialogue",
+            "domain",
+            "inference",
+            "people",
+            "retrieval",
+            "storage",
+        ],
     ),
     (
         "app",
@@ -46,6 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "domain",
             "http",
             "inference",
+            "people",
             "retrieval",
             "storage",
             "understanding",

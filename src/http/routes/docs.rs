@@ -39,6 +39,9 @@ pub(crate) fn document(state: &AppState) -> OpenApi {
     let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(crate::http::auth::cookie_name(
         state.config(),
     ))));
+    let session = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(crate::http::auth::session_name(
+        state.config(),
+    ))));
     let mut components = Components::new();
     for (name, scheme) in [
         (
@@ -50,6 +53,7 @@ pub(crate) fn document(state: &AppState) -> OpenApi {
             bearer("The token that POST /api/v1/conversations returned."),
         ),
         ("visitor_cookie", cookie),
+        ("session_cookie", session),
     ] {
         components.add_security_scheme(name, scheme);
     }

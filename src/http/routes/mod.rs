@@ -1,6 +1,8 @@
 //! The routes, one noun a file.
 
 pub(super) mod ask;
+pub(super) mod audit;
+pub(super) mod auth;
 pub(super) mod conversations;
 pub(super) mod docs;
 pub(super) mod health;

@@ -1,6 +1,7 @@
 //! The embedded database: one SQLite file in the data directory. One connection writes, a few read; each call that
 //! changes something is one transaction, on the disk when the call returns (WAL, `synchronous=FULL`).
 
+mod audit;
 mod conversations;
 mod documents;
 mod embeddings;
@@ -10,6 +11,7 @@ mod golden;
 mod keys;
 mod knowledge;
 mod open;
+mod people;
 mod publishing;
 mod revisions;
 mod rows;

@@ -64,6 +64,10 @@ impl<'r> Fields<'r> {
         self.get(column)
     }
 
+    pub(super) fn optional_bytes(&self, column: &str) -> Result<Option<&'r [u8]>, StorageError> {
+        self.get(column)
+    }
+
     pub(super) fn optional_real(&self, column: &str) -> Result<Option<f64>, StorageError> {
         self.get(column)
     }
