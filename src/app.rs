@@ -8,6 +8,7 @@ use crate::inference::{
     CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, Reader, RemoteModel, load_language_model,
     manifest,
 };
+use crate::jobs::{Imports, Publisher};
 use crate::retrieval::parse::child::{Limits, Readers};
 use crate::retrieval::{Ingester, Retriever};
 use crate::storage::{SqliteStore, Store};
@@ -270,6 +271,21 @@ impl App {
             self.config.retrieval.clone(),
         )
         .with_readers(self.readers.clone())
+    }
+
+    /// What publishes, tried on this knowledge base.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+            self.config.knowledge.clone(),
+        )
+        .with_trial(
+            Arc::clone(&self.retriever),
+            Arc::clone(&self.reader),
+            self.config.dialogue.clone(),
+        )
     }
 
     /// What the server answers with.

@@ -117,6 +117,7 @@ pub trait ImportProgress: Send + Sync {
 impl ImportProgress for () {}
 
 /// Imports files.
+#[derive(Clone)]
 pub struct Ingester {
     vectors: Vectors,
     clock: Arc<dyn Clock>,

@@ -45,10 +45,9 @@ impl VectorSet {
         allowed: Option<&dyn Fn(u32) -> bool>,
         count: usize,
     ) -> Vec<Neighbour> {
-        let graph = self
-            .graph
-            .get()
-            .filter(|_| allowed.is_none() || (count >= FEW_VECTORS.min(self.rows()) && count * SMALL_PART >= self.rows()));
+        let graph = self.graph.get().filter(|_| {
+            allowed.is_none() || (count >= FEW_VECTORS.min(self.rows()) && count * SMALL_PART >= self.rows())
+        });
         let Some(graph) = graph else {
             return match allowed {
                 Some(allowed) => self.flat.search_among(query, k, allowed),
@@ -299,7 +298,10 @@ impl Layer {
             .collect();
         let parts = Parts {
             rows,
-            texts: concat(|layer| &layer.texts, &keeps(|_, dead, row| !dead.rows.texts.contains(row))),
+            texts: concat(
+                |layer| &layer.texts,
+                &keeps(|_, dead, row| !dead.rows.texts.contains(row)),
+            ),
             wordings: concat(
                 |layer| &layer.wordings,
                 &keeps(|layer, dead, wording| {
@@ -347,7 +349,12 @@ impl Layer {
     fn rows_of(&self, item: &KbItem) -> Vec<u32> {
         match item {
             KbItem::Document(id) => self.documents.get(id).cloned().unwrap_or_default(),
-            KbItem::Faq(id) => self.faqs.get(id).map(|faq| self.faq_rows[*faq as usize]).into_iter().collect(),
+            KbItem::Faq(id) => self
+                .faqs
+                .get(id)
+                .map(|faq| self.faq_rows[*faq as usize])
+                .into_iter()
+                .collect(),
         }
     }
 
@@ -445,9 +452,8 @@ impl Layer {
 
     /// About how many bytes it takes: vectors (twice where there is a graph), words, and what tells of rows.
     pub(super) fn bytes(&self) -> usize {
-        let vectors = |set: &VectorSet| {
-            size_of_val(set.flat.matrix().as_slice()) * (1 + usize::from(set.graph.get().is_some()))
-        };
+        let vectors =
+            |set: &VectorSet| size_of_val(set.flat.matrix().as_slice()) * (1 + usize::from(set.graph.get().is_some()));
         let faq = |faq: &std::sync::Arc<crate::domain::Faq>| {
             faq.answer.len() + faq.wordings().map(|wording| wording.len() * 2 + 80).sum::<usize>() + 200
         };

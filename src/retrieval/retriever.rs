@@ -403,7 +403,10 @@ impl Inner {
         if let Some(state) = state.followed(&shared.vectors, &shared.follow_pool).await? {
             self.set(state);
         } else {
-            tracing::info!(from = state.edition.version.0, "too much has changed: the index is built anew");
+            tracing::info!(
+                from = state.edition.version.0,
+                "too much has changed: the index is built anew"
+            );
             self.epoch.fetch_add(1, Ordering::AcqRel);
             self.set(shared.build().await?);
         }

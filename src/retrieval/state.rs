@@ -79,14 +79,21 @@ impl State {
         let store = vectors.store.as_ref();
         let present = store.kb_version().await?;
         let Some(version) = snapshots.newest(present) else {
-            tracing::info!(kb_version = present.0, "no index is saved: it is built from the database");
+            tracing::info!(
+                kb_version = present.0,
+                "no index is saved: it is built from the database"
+            );
             return Ok(None);
         };
         let loaded = match Edition::of(store, version).await? {
             None => Err("the knowledge base has another history".to_owned()),
             Some(edition) => {
                 let snapshots = snapshots.clone();
-                let load = move || snapshots.load(&edition).and_then(|snapshot| Self::open(edition, snapshot));
+                let load = move || {
+                    snapshots
+                        .load(&edition)
+                        .and_then(|snapshot| Self::open(edition, snapshot))
+                };
                 tokio::task::spawn_blocking(load)
                     .await
                     .map_err(|error| internal("loading the index", &error))?
@@ -162,15 +169,12 @@ impl State {
 
     /// Saves the base. Without a snapshot the next start takes longer, and nothing else.
     pub(super) fn save(&self, snapshots: &Snapshots) {
-        let saved = self.layers[0]
-            .layer
-            .snapshot(&self.edition)
-            .and_then(|snapshot| {
-                let path = snapshots.directory().to_owned();
-                snapshots
-                    .save(&snapshot)
-                    .map_err(|source| RetrievalError::Io { path, source })
-            });
+        let saved = self.layers[0].layer.snapshot(&self.edition).and_then(|snapshot| {
+            let path = snapshots.directory().to_owned();
+            snapshots
+                .save(&snapshot)
+                .map_err(|source| RetrievalError::Io { path, source })
+        });
         if let Err(error) = saved {
             tracing::warn!(%error, "the index could not be saved; it will be built again at the next start");
         }
@@ -308,7 +312,10 @@ impl State {
 
     /// The layer of a row, and its number there.
     pub(super) fn locate(&self, row: u32) -> Option<(usize, u32)> {
-        let place = self.layers.partition_point(|placed| placed.first <= row).checked_sub(1)?;
+        let place = self
+            .layers
+            .partition_point(|placed| placed.first <= row)
+            .checked_sub(1)?;
         let local = row - self.layers[place].first;
         // An empty layer begins where the next one does.
         ((local as usize) < self.layers[place].layer.len()).then_some((place, local))

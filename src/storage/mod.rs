@@ -325,14 +325,7 @@ pub trait KeyStore: Send + Sync {
 /// Everything that is stored.
 #[async_trait]
 pub trait Store:
-    KnowledgeStore
-    + RevisionStore
-    + GoldenStore
-    + ConversationStore
-    + KeyStore
-    + UserStore
-    + SessionStore
-    + AuditStore
+    KnowledgeStore + RevisionStore + GoldenStore + ConversationStore + KeyStore + UserStore + SessionStore + AuditStore
 {
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StorageError>;

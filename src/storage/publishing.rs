@@ -95,7 +95,8 @@ pub struct RevisionCounts {
 
 /// Revisions, and what makes them live. Every change of the live knowledge, by [`super::KnowledgeStore`] too, writes a revision
 /// in its own transaction: of each item that was ever changed since revisions are kept, the published revision says what
-/// the live tables say, or that it was removed.
+/// the live tables say, or that it was removed. What a person does here has its line in the audit log, in the same
+/// transaction; imports have their versions alone.
 #[async_trait]
 pub trait RevisionStore: Send + Sync {
     /// Adds drafts, all or none; they are based on what is live now. The same author's draft of the same item is replaced, if it
@@ -124,7 +125,7 @@ pub trait RevisionStore: Send + Sync {
     ///
     /// # Errors
     /// `Missing`; `WrongState` for anything but a draft.
-    async fn submit_revision(&self, id: RevisionId) -> Result<RevisionSummary, StorageError>;
+    async fn submit_revision(&self, id: RevisionId, by: &str) -> Result<RevisionSummary, StorageError>;
     /// Says no to a draft or a revision in review; `note` says why.
     ///
     /// # Errors
@@ -134,7 +135,7 @@ pub trait RevisionStore: Send + Sync {
     ///
     /// # Errors
     /// `Missing`; `WrongState` for one that is or was live.
-    async fn discard_revision(&self, id: RevisionId) -> Result<(), StorageError>;
+    async fn discard_revision(&self, id: RevisionId, by: &str) -> Result<(), StorageError>;
 
     /// Makes these drafts live, all or none, as one version.
     ///
@@ -170,7 +171,7 @@ pub trait RevisionStore: Send + Sync {
     ) -> Result<Page<VersionChange>, StorageError>;
 }
 
-/// Golden questions.
+/// Golden questions. Every change has its line in the audit log.
 #[async_trait]
 pub trait GoldenStore: Send + Sync {
     /// Adds questions, or replaces those in the same words (they keep their id). All or none; how many were added or changed.
@@ -181,5 +182,5 @@ pub trait GoldenStore: Send + Sync {
     /// All of them, oldest first.
     async fn golden(&self) -> Result<Vec<GoldenQuestion>, StorageError>;
     /// Removes one; `false` if there is none.
-    async fn remove_golden(&self, id: GoldenId) -> Result<bool, StorageError>;
+    async fn remove_golden(&self, id: GoldenId, by: &str) -> Result<bool, StorageError>;
 }

@@ -39,10 +39,10 @@ async fn clear(store: &dyn Store) {
         item: None,
     };
     for revision in store.revisions(&open, &PageRequest::first(1000)).await.unwrap().items {
-        store.discard_revision(revision.id).await.unwrap();
+        store.discard_revision(revision.id, "clear").await.unwrap();
     }
     for question in store.golden().await.unwrap() {
-        assert!(store.remove_golden(question.id).await.unwrap());
+        assert!(store.remove_golden(question.id, "clear").await.unwrap());
     }
 }
 
@@ -227,10 +227,10 @@ async fn drafts(store: &dyn Store) {
 
 async fn review(store: &dyn Store) {
     let id = draft(store, faq_draft(&faq("reviewed", "x"), "ann")).await;
-    let submitted = store.submit_revision(id).await.unwrap();
+    let submitted = store.submit_revision(id, "ann").await.unwrap();
     assert_eq!((submitted.state, submitted.decided_at), (RevisionState::Review, None));
     assert!(matches!(
-        store.submit_revision(id).await,
+        store.submit_revision(id, "ann").await,
         Err(StorageError::WrongState {
             state: RevisionState::Review,
             ..
@@ -251,10 +251,10 @@ async fn review(store: &dyn Store) {
         store.publish(&[id], &by("bob")).await,
         Err(StorageError::WrongState { .. })
     ));
-    store.discard_revision(id).await.unwrap();
+    store.discard_revision(id, "bob").await.unwrap();
     for error in [
-        store.discard_revision(id).await.unwrap_err(),
-        store.submit_revision(id).await.unwrap_err(),
+        store.discard_revision(id, "bob").await.unwrap_err(),
+        store.submit_revision(id, "ann").await.unwrap_err(),
         store.publish(&[id], &by("bob")).await.unwrap_err(),
     ] {
         assert!(matches!(error, StorageError::Missing { .. }), "{error}");
@@ -318,6 +318,13 @@ async fn publishing_is_one_version(store: &dyn Store) {
         store.publish(&ids[..1], &by("bob")).await,
         Err(StorageError::WrongState { .. })
     ));
+    // The audit log has it too: by whom, and which version.
+    let line = store.audit_page(&PageRequest::first(1)).await.unwrap().items.remove(0);
+    assert_eq!(
+        (line.actor.as_str(), line.action.as_str()),
+        ("bob", "knowledge.publish")
+    );
+    assert_eq!(line.object, format!("version:{version}"));
     // Without a note the version says what it has.
     let again = draft(store, faq_draft(&kept, "ann")).await;
     let version = store.publish(&[again, again], &by("ann")).await.unwrap();
@@ -499,7 +506,7 @@ async fn lists(store: &dyn Store) {
         .map(|number| faq_draft(&faq(&format!("list {number}"), "x"), "ann"))
         .collect();
     let added = store.add_drafts(&drafts).await.unwrap();
-    store.submit_revision(added[3].id).await.unwrap();
+    store.submit_revision(added[3].id, "ann").await.unwrap();
     let filter = |state| RevisionFilter {
         states: vec![state],
         item: None,
@@ -589,6 +596,6 @@ async fn golden(store: &dyn Store) {
         Err(StorageError::Invalid { .. })
     ));
     assert_eq!(store.golden().await.unwrap().len(), 2, "all or none");
-    assert!(store.remove_golden(both[0].id).await.unwrap());
-    assert!(!store.remove_golden(both[0].id).await.unwrap());
+    assert!(store.remove_golden(both[0].id, "bob").await.unwrap());
+    assert!(!store.remove_golden(both[0].id, "bob").await.unwrap());
 }

@@ -114,9 +114,49 @@ fn unquoted(value: &str) -> &str {
     value.trim().trim_matches(['"', '\'']).trim()
 }
 
-/// The lines that say `scope` in a front matter; empty where it limits nothing.
+/// `text` with a front matter that says `scope`; with `titled`, and where one is made anew, `title` too. A text that says so already
+/// is given back as it is.
 #[must_use]
-pub fn scope_lines(scope: &Scope) -> String {
+pub fn with_scope(text: &str, title: &str, scope: &Scope, titled: bool) -> String {
+    // What was read out of another format begins as it likes: nothing in it is front matter.
+    let found = if titled {
+        FrontMatter::default()
+    } else {
+        front_matter(text)
+    };
+    let said = found.scope().ok().flatten();
+    if !titled && said.unwrap_or_default() == *scope {
+        return text.to_owned();
+    }
+    let (block, body) = text.split_at(found.body_start);
+    let mut head = String::from("---\n");
+    if found.title.is_none() {
+        let _ = writeln!(head, "title: {}", title_line(title));
+    }
+    let mut dropping = false;
+    for line in block
+        .lines()
+        .skip(1)
+        .filter(|line| !matches!(line.trim_end(), "---" | "+++" | "..."))
+    {
+        let is_item = line.trim_start().starts_with("- ");
+        if !is_item {
+            let key = line.split([':', '=']).next().unwrap_or_default().trim_end();
+            dropping = SCOPE_KEYS.iter().any(|names| names.contains(&key));
+        }
+        if !dropping {
+            head.push_str(line);
+            head.push('\n');
+        }
+    }
+    head.push_str(&scope_lines(scope));
+    head.push_str("---\n");
+    head.push_str(body);
+    head
+}
+
+/// The lines that say `scope` in a front matter; empty where it limits nothing.
+fn scope_lines(scope: &Scope) -> String {
     let mut lines = String::new();
     let moments = [
         ("effective_from", scope.effective_from),
@@ -157,6 +197,33 @@ mod tests {
         let again = front_matter(&format!("---\n{}---\n", scope_lines(&scope)));
         assert_eq!(again.scope().unwrap(), Some(scope));
         assert_eq!(front_matter("+++\ntitle = 'x'\n+++\n").scope().unwrap(), None);
+    }
+
+    #[test]
+    fn a_scope_is_written_where_it_is_read() {
+        let scope = Scope {
+            expires_at: Some("2027-01-01T00:00:00Z".parse().unwrap()),
+            channels: vec!["web".to_owned()],
+            ..Scope::default()
+        };
+        for text in [
+            "# a\n",
+            "---\ntitle: t\nother: x\naudience:\n  - vip\n---\n# a\n",
+            "plain\n",
+        ] {
+            let written = with_scope(text, "a", &scope, false);
+            let front = front_matter(&written);
+            assert_eq!(front.scope().unwrap().as_ref(), Some(&scope), "{written}");
+            assert_eq!(with_scope(&written, "a", &scope, false), written);
+            let open = with_scope(&written, "a", &Scope::default(), false);
+            assert_eq!(front_matter(&open).scope().unwrap(), None, "{open}");
+            assert!(open.contains("a\n") && open.contains("other: x") == text.contains("other: x"));
+        }
+        assert_eq!(with_scope("text", "a", &Scope::default(), false), "text");
+        assert_eq!(
+            with_scope("text", "a", &Scope::default(), true),
+            "---\ntitle: a\n---\ntext"
+        );
     }
 
     #[test]

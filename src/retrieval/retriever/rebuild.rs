@@ -104,7 +104,12 @@ impl Inner {
             // One owner is this thread; the states that use the base are the others.
             let Some(layer) = base.upgrade() else { return };
             let wanted = || Arc::strong_count(&layer) > 1;
-            layer.build_graphs(shared.exact_vectors, shared.graph_settings(), &shared.base_pool, &wanted);
+            layer.build_graphs(
+                shared.exact_vectors,
+                shared.graph_settings(),
+                &shared.base_pool,
+                &wanted,
+            );
         };
         if let Err(error) = std::thread::Builder::new().name("index-graph".to_owned()).spawn(work) {
             tracing::warn!(%error, "no thread to build the graph; the search stays exact and slower");

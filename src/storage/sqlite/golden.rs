@@ -1,11 +1,11 @@
 //! Questions whose right answer is known.
 
-use super::SqliteStore;
 use super::rows::{Fields, id_bytes, to_json};
+use super::{SqliteStore, audit};
 use crate::domain::{GoldenId, GoldenQuestion};
-use crate::storage::publishing::MAX_GOLDEN;
-use crate::storage::{GoldenStore, StorageError};
+use crate::storage::{GoldenStore, MAX_GOLDEN, StorageError};
 use async_trait::async_trait;
+use serde_json::json;
 
 const TABLE: &str = "golden_questions";
 
@@ -40,7 +40,14 @@ impl GoldenStore for SqliteStore {
                     detail: format!("{there} golden questions are more than {MAX_GOLDEN}: remove some first"),
                 });
             }
+            let Some(first) = questions.first().filter(|_| changed > 0) else {
+                return Ok(0);
+            };
+            let what = ("golden.put", first.question.clone());
+            let detail = json!({"changed": changed, "questions": there});
+            let line = audit::note(&mut transaction, self.clock.now(), &first.author, what, detail).await?;
             transaction.commit().await?;
+            audit::tell(&line);
             Ok(changed)
         })
         .await
@@ -69,15 +76,20 @@ impl GoldenStore for SqliteStore {
         .await
     }
 
-    async fn remove_golden(&self, id: GoldenId) -> Result<bool, StorageError> {
+    async fn remove_golden(&self, id: GoldenId, by: &str) -> Result<bool, StorageError> {
         self.explained(async {
             let mut transaction = self.change().await?;
-            let done = sqlx::query("DELETE FROM golden_questions WHERE id = ?1")
+            let row = sqlx::query("DELETE FROM golden_questions WHERE id = ?1 RETURNING question")
                 .bind(id_bytes(id.0))
-                .execute(&mut *transaction)
+                .fetch_optional(&mut *transaction)
                 .await?;
+            let Some(row) = row else { return Ok(false) };
+            let question = Fields::new(&row, TABLE).text("question")?;
+            let what = ("golden.remove", question);
+            let line = audit::note(&mut transaction, self.clock.now(), by, what, json!({})).await?;
             transaction.commit().await?;
-            Ok(done.rows_affected() > 0)
+            audit::tell(&line);
+            Ok(true)
         })
         .await
     }

@@ -1,6 +1,6 @@
 //! The knowledge base and its versions.
 
-use super::publishing::{self, Stored};
+use super::publishing::{self, Act, Stored};
 use super::rows::{Fields, to_integer};
 use super::{SqliteStore, documents, embeddings, faqs, revisions};
 use crate::domain::{
@@ -47,7 +47,7 @@ impl KnowledgeStore for SqliteStore {
             };
             let mut transaction = self.change().await?;
             let note = format!("import {}", document.source);
-            let moment = publishing::begin(&mut transaction, &note, IMPORT_AUTHOR, self.clock.now()).await?;
+            let moment = publishing::begin(&mut transaction, &note, Act::IMPORT, self.clock.now()).await?;
             let revision = publishing::imported(&moment, &draft);
             publishing::make_live(&mut transaction, &moment, revision, Stored::Now).await?;
             transaction.commit().await?;
@@ -83,7 +83,7 @@ impl KnowledgeStore for SqliteStore {
                 return Ok(false);
             };
             let note = format!("remove {}", document.source);
-            let moment = publishing::begin(&mut transaction, &note, IMPORT_AUTHOR, self.clock.now()).await?;
+            let moment = publishing::begin(&mut transaction, &note, Act::IMPORT, self.clock.now()).await?;
             publishing::remove(&mut transaction, &moment, KbItem::Document(id)).await?;
             transaction.commit().await?;
             Ok(true)
@@ -118,7 +118,7 @@ impl KnowledgeStore for SqliteStore {
                 let moment = match &moment {
                     Some(moment) => moment,
                     None => {
-                        moment.insert(publishing::begin(&mut transaction, note, IMPORT_AUTHOR, self.clock.now()).await?)
+                        moment.insert(publishing::begin(&mut transaction, note, Act::IMPORT, self.clock.now()).await?)
                     }
                 };
                 let draft = NewDraft {
@@ -163,7 +163,7 @@ impl KnowledgeStore for SqliteStore {
                 return Ok(false);
             };
             let note = format!("remove FAQ {}", faq.key);
-            let moment = publishing::begin(&mut transaction, &note, IMPORT_AUTHOR, self.clock.now()).await?;
+            let moment = publishing::begin(&mut transaction, &note, Act::IMPORT, self.clock.now()).await?;
             publishing::remove(&mut transaction, &moment, KbItem::Faq(id)).await?;
             transaction.commit().await?;
             Ok(true)

@@ -2,14 +2,15 @@
 
 use super::revisions::{self, Verdict};
 use super::rows::{Fields, id_bytes, page_of, page_rows, read_cursor, to_integer};
-use super::{SqliteStore, documents, faqs};
+use super::{SqliteStore, audit, documents, faqs};
 use crate::domain::{KbItem, KbVersion, Revision, RevisionId, RevisionState, RevisionSummary, Scope};
 use crate::storage::{
-    NewDraft, Page, PageRequest, Publication, RevisionCounts, RevisionFilter, RevisionStore, RollbackStep,
-    StorageError, VersionChange, VersionEntry, publishing::MAX_PUBLISHED,
+    AuditEntry, IMPORT_AUTHOR, MAX_PUBLISHED, NewDraft, Page, PageRequest, Publication, RevisionCounts, RevisionFilter,
+    RevisionStore, RollbackStep, StorageError, VersionChange, VersionEntry,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde_json::json;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 use std::collections::HashSet;
@@ -25,7 +26,15 @@ impl RevisionStore for SqliteStore {
             for draft in drafts {
                 added.push(revisions::add_draft(&mut transaction, draft, now).await?);
             }
+            let Some(first) = added.first() else {
+                return Ok(added);
+            };
+            let names: Vec<&str> = added.iter().take(NAMED).map(|one| one.name.as_str()).collect();
+            let detail = json!({"drafts": added.len(), "names": names});
+            let what = ("knowledge.draft", format!("revision:{}", first.id));
+            let line = audit::note(&mut transaction, now, &first.author, what, detail).await?;
             transaction.commit().await?;
+            audit::tell(&line);
             Ok(added)
         })
         .await
@@ -60,20 +69,25 @@ impl RevisionStore for SqliteStore {
             .await
     }
 
-    async fn submit_revision(&self, id: RevisionId) -> Result<RevisionSummary, StorageError> {
-        self.explained(self.decide(id, Verdict::Submit)).await
+    async fn submit_revision(&self, id: RevisionId, by: &str) -> Result<RevisionSummary, StorageError> {
+        self.explained(self.decide(id, by, Verdict::Submit)).await
     }
 
     async fn reject_revision(&self, id: RevisionId, by: &str, note: &str) -> Result<RevisionSummary, StorageError> {
         let now = self.clock.now();
-        self.explained(self.decide(id, Verdict::Reject { by, note, now })).await
+        self.explained(self.decide(id, by, Verdict::Reject { by, note, now }))
+            .await
     }
 
-    async fn discard_revision(&self, id: RevisionId) -> Result<(), StorageError> {
+    async fn discard_revision(&self, id: RevisionId, by: &str) -> Result<(), StorageError> {
         self.explained(async {
             let mut transaction = self.change().await?;
-            revisions::discard(&mut transaction, id).await?;
+            let summary = revisions::discard(&mut transaction, id).await?;
+            let what = ("knowledge.discard", format!("revision:{id}"));
+            let detail = json!({"name": summary.name, "author": summary.author});
+            let line = audit::note(&mut transaction, self.clock.now(), by, what, detail).await?;
             transaction.commit().await?;
+            audit::tell(&line);
             Ok(())
         })
         .await
@@ -92,14 +106,14 @@ impl RevisionStore for SqliteStore {
                 ready.iter().map(|one| one.summary.name.as_str()),
             );
             let now = self.clock.now();
-            let moment = begin(&mut transaction, &note, &publication.by, now).await?;
+            let moment = begin(&mut transaction, &note, Act::of("knowledge.publish", publication), now).await?;
             for mut revision in ready {
                 revision.summary.reviewer = Some(publication.by.clone());
                 revision.summary.decided_at = Some(now);
                 step(&mut transaction, &moment, revision, Stored::Before).await?;
             }
             transaction.commit().await?;
-            Ok(moment.version)
+            Ok(moment.told())
         })
         .await
     }
@@ -124,7 +138,8 @@ impl RevisionStore for SqliteStore {
             } else {
                 format!("{rollback}: {}", publication.note)
             };
-            let moment = begin(&mut transaction, &note, &publication.by, self.clock.now()).await?;
+            let act = Act::of("knowledge.rollback", publication);
+            let moment = begin(&mut transaction, &note, act, self.clock.now()).await?;
             for RollbackStep { item, target, .. } in steps {
                 match target {
                     Some(id) => {
@@ -135,7 +150,7 @@ impl RevisionStore for SqliteStore {
                 }
             }
             transaction.commit().await?;
-            Ok(moment.version)
+            Ok(moment.told())
         })
         .await
     }
@@ -178,19 +193,64 @@ impl RevisionStore for SqliteStore {
 }
 
 impl SqliteStore {
-    async fn decide(&self, id: RevisionId, verdict: Verdict<'_>) -> Result<RevisionSummary, StorageError> {
+    async fn decide(&self, id: RevisionId, by: &str, verdict: Verdict<'_>) -> Result<RevisionSummary, StorageError> {
+        let action = match verdict {
+            Verdict::Submit => "knowledge.submit",
+            Verdict::Reject { .. } => "knowledge.reject",
+        };
         let mut transaction = self.change().await?;
         let decided = revisions::decide(&mut transaction, id, verdict).await?;
+        let what = (action, format!("revision:{id}"));
+        let detail = json!({"name": decided.name, "note": decided.note});
+        let line = audit::note(&mut transaction, self.clock.now(), by, what, detail).await?;
         transaction.commit().await?;
+        audit::tell(&line);
         Ok(decided)
     }
 }
+
+/// Names that a note or a line of the audit log lists.
+const NAMED: usize = 3;
 
 /// A version that is being made.
 pub(super) struct Moment {
     pub(super) version: KbVersion,
     now: Timestamp,
     by: String,
+    line: Option<AuditEntry>,
+}
+
+impl Moment {
+    /// The version, once it stands.
+    pub(super) fn told(&self) -> KbVersion {
+        if let Some(line) = &self.line {
+            audit::tell(line);
+        }
+        self.version
+    }
+}
+
+/// Who makes a version.
+#[derive(Clone, Copy)]
+pub(super) struct Act<'a> {
+    by: &'a str,
+    /// What the audit log says; `None` where the version alone tells of it.
+    action: Option<&'a str>,
+}
+
+impl<'a> Act<'a> {
+    /// An import.
+    pub(super) const IMPORT: Self = Self {
+        by: IMPORT_AUTHOR,
+        action: None,
+    };
+
+    fn of(action: &'a str, publication: &'a Publication) -> Self {
+        Self {
+            by: &publication.by,
+            action: Some(action),
+        }
+    }
 }
 
 /// Whether a revision's row was there before.
@@ -204,7 +264,7 @@ pub(super) enum Stored {
 pub(super) async fn begin(
     connection: &mut SqliteConnection,
     note: &str,
-    by: &str,
+    Act { by, action }: Act<'_>,
     now: Timestamp,
 ) -> Result<Moment, StorageError> {
     let sql = "INSERT INTO kb_versions (version, note, author, created_at) \
@@ -213,12 +273,21 @@ pub(super) async fn begin(
         .bind(note.to_owned())
         .bind(by.to_owned())
         .bind(now.as_microsecond())
-        .fetch_one(connection)
+        .fetch_one(&mut *connection)
         .await?;
+    let version = KbVersion(Fields::new(&row, "kb_versions").number("version")?);
+    let line = match action {
+        Some(action) => {
+            let what = (action, format!("version:{version}"));
+            Some(audit::note(connection, now, by, what, json!({"note": note})).await?)
+        }
+        None => None,
+    };
     Ok(Moment {
-        version: KbVersion(Fields::new(&row, "kb_versions").number("version")?),
+        version,
         now,
         by: by.to_owned(),
+        line,
     })
 }
 
@@ -421,7 +490,6 @@ async fn ready(
 
 /// The note of a version, of `names` where none was given.
 fn described<'a>(publication: &Publication, verb: &str, names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    const NAMED: usize = 3;
     if !publication.note.is_empty() {
         return publication.note.clone();
     }

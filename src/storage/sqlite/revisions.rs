@@ -399,7 +399,10 @@ pub(super) enum Verdict<'a> {
     Reject { by: &'a str, note: &'a str, now: Timestamp },
 }
 
-pub(super) async fn discard(connection: &mut SqliteConnection, id: RevisionId) -> Result<(), StorageError> {
+pub(super) async fn discard(
+    connection: &mut SqliteConnection,
+    id: RevisionId,
+) -> Result<RevisionSummary, StorageError> {
     let summary = needed(connection, id).await?.summary;
     if matches!(summary.state, RevisionState::Published | RevisionState::Retired) {
         return Err(StorageError::WrongState {
@@ -412,7 +415,7 @@ pub(super) async fn discard(connection: &mut SqliteConnection, id: RevisionId) -
         .bind(id_bytes(id.0))
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(summary)
 }
 
 /// What was live is no longer.
