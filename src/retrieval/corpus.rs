@@ -241,7 +241,9 @@ pub(super) async fn read_items(store: &dyn Store, items: &[KbItem]) -> Result<Co
     for item in items {
         match item {
             KbItem::Document(id) => {
-                let Some(document) = store.document_summary(*id).await? else { continue };
+                let Some(document) = store.document_summary(*id).await? else {
+                    continue;
+                };
                 for passage in store.document_passages(*id).await? {
                     corpus.add_passage(&passage, &document.scope);
                 }

@@ -45,10 +45,9 @@ impl VectorSet {
         allowed: Option<&dyn Fn(u32) -> bool>,
         count: usize,
     ) -> Vec<Neighbour> {
-        let graph = self
-            .graph
-            .get()
-            .filter(|_| allowed.is_none() || (count >= FEW_VECTORS.min(self.rows()) && count * SMALL_PART >= self.rows()));
+        let graph = self.graph.get().filter(|_| {
+            allowed.is_none() || (count >= FEW_VECTORS.min(self.rows()) && count * SMALL_PART >= self.rows())
+        });
         let Some(graph) = graph else {
             return match allowed {
                 Some(allowed) => self.flat.search_among(query, k, allowed),
@@ -299,7 +298,10 @@ impl Layer {
             .collect();
         let parts = Parts {
             rows,
-            texts: concat(|layer| &layer.texts, &keeps(|_, dead, row| !dead.rows.texts.contains(row))),
+            texts: concat(
+                |layer| &layer.texts,
+                &keeps(|_, dead, row| !dead.rows.texts.contains(row)),
+            ),
             wordings: concat(
                 |layer| &layer.wordings,
                 &keeps(|layer, dead, wording| {
@@ -347,7 +349,12 @@ impl Layer {
     fn rows_of(&self, item: &KbItem) -> Vec<u32> {
         match item {
             KbItem::Document(id) => self.documents.get(id).cloned().unwrap_or_default(),
-            KbItem::Faq(id) => self.faqs.get(id).map(|faq| self.faq_rows[*faq as usize]).into_iter().collect(),
+            KbItem::Faq(id) => self
+                .faqs
+                .get(id)
+                .map(|faq| self.faq_rows[*faq as usize])
+                .into_iter()
+                .collect(),
         }
     }
 
@@ -445,9 +452,8 @@ impl Layer {
 
     /// About how many bytes it takes: vectors (twice where there is a graph), words, and what tells of rows.
     pub(super) fn bytes(&self) -> usize {
-        let vectors = |set: &VectorSet| {
-            size_of_val(set.flat.matrix().as_slice()) * (1 + usize::from(set.graph.get().is_some()))
-        };
+        let vectors =
+            |set: &VectorSet| size_of_val(set.flat.matrix().as_slice()) * (1 + usize::from(set.graph.get().is_some()));
         let faq = |faq: &std::sync::Arc<crate::domain::Faq>| {
             faq.answer.len() + faq.wordings().map(|wording| wording.len() * 2 + 80).sum::<usize>() + 200
         };
@@ -464,5 +470,47 @@ fn inconsistent(detail: String) -> RetrievalError {
     RetrievalError::Internal {
         task: "putting the index together",
         detail,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::index::tests::clustered;
+    use super::*;
+
+    #[test]
+    fn the_graph_serves_many_and_few_are_compared_one_by_one() {
+        let rows = 6_000;
+        let mut data = clustered(rows + 50, 16, 60, 5);
+        let queries = Matrix::new(16, data.split_off(rows * 16));
+        let exact = VectorSet::new(Matrix::new(16, data.clone()));
+        let graph = VectorSet::new(Matrix::new(16, data));
+        let settings = GraphSettings {
+            neighbours: 16,
+            ef_construction: 100,
+            ef_search: 64,
+        };
+        let built = HnswIndex::build(graph.flat.matrix(), settings, &|| true).unwrap();
+        assert!(graph.graph.set(built).is_ok());
+        // 5,000 rows; 60; 7; none.
+        for (part, is_exact) in [(6, false), (100, true), (857, true), (u32::MAX, true)] {
+            let allowed = |row: u32| match part {
+                6 => row % part != 0,
+                _ => row % part == 1 && part != u32::MAX,
+            };
+            let count = (0..rows as u32).filter(|row| allowed(*row)).count();
+            let (mut same, mut all) = (0, 0);
+            for query in 0..queries.rows() {
+                let query = queries.row(query);
+                let wanted = exact.search(query, 10, Some(&allowed), count);
+                let found = graph.search(query, 10, Some(&allowed), count);
+                assert_eq!(found.len(), count.min(10));
+                assert!(found.iter().all(|found| allowed(found.row)));
+                assert!(!is_exact || found == wanted);
+                all += wanted.len();
+                same += wanted.iter().filter(|a| found.iter().any(|b| a.row == b.row)).count();
+            }
+            assert!(same * 100 >= all * 95, "one in {part}: {same} of {all}");
+        }
     }
 }

@@ -150,7 +150,9 @@ impl LexicalIndex {
 
     /// How many texts there are.
     pub(super) fn texts(&self) -> usize {
-        self.searcher.as_ref().map_or(0, |searcher| searcher.num_docs() as usize)
+        self.searcher
+            .as_ref()
+            .map_or(0, |searcher| searcher.num_docs() as usize)
     }
 
     /// Its searcher over its one segment; `None` where there is no text.
@@ -164,7 +166,9 @@ impl LexicalIndex {
     }
 
     fn tokens_of(&self, texts: impl Iterator<Item = u32>) -> Result<[u64; 2], RetrievalError> {
-        let Some(searcher) = &self.searcher else { return Ok([0, 0]) };
+        let Some(searcher) = &self.searcher else {
+            return Ok([0, 0]);
+        };
         let columns = searcher.segment_reader(0).fast_fields();
         let (titles, bodies) = (columns.u64("title_tokens")?, columns.u64("body_tokens")?);
         Ok(texts.fold([0, 0], |[title, body], text| {
@@ -357,7 +361,12 @@ mod tests {
         assert_eq!(merged.texts(), 2);
         let term = |field, text| Term::from_field_text(field, text);
         let Fields { title, body, .. } = one.fields();
-        for (field, text, expected) in [(body, "挂失", 1), (body, "退货", 1), (title, "信用", 0), (title, "退货", 1)] {
+        for (field, text, expected) in [
+            (body, "挂失", 1),
+            (body, "退货", 1),
+            (title, "信用", 0),
+            (title, "退货", 1),
+        ] {
             assert_eq!(merged.living_frequency(&term(field, text), &none).unwrap(), expected);
             let parts = one.living_frequency(&term(field, text), &gone).unwrap()
                 + two.living_frequency(&term(field, text), &none).unwrap();

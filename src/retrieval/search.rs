@@ -166,7 +166,11 @@ impl State {
             .unzip();
         let view = View {
             state: self,
-            layers: self.layers.iter().map(|placed| Seen::new(placed, &question.viewer)).collect(),
+            layers: self
+                .layers
+                .iter()
+                .map(|placed| Seen::new(placed, &question.viewer))
+                .collect(),
             words: Words::new(rows),
             segment_words: Words::new(segments),
         };
@@ -320,9 +324,7 @@ impl View<'_> {
 
     fn is_faq(&self, row: u32) -> bool {
         let at = self.state.locate(row);
-        at.is_some_and(|(place, local)| {
-            matches!(self.layers[place].layer().rows.rows[local as usize], Row::Faq(_))
-        })
+        at.is_some_and(|(place, local)| matches!(self.layers[place].layer().rows.rows[local as usize], Row::Faq(_)))
     }
 
     /// The FAQs nearest to the question. Candidates are the best of the ranking and those whose wordings are near;
@@ -375,9 +377,13 @@ impl View<'_> {
         words: &Weighted,
         question: &Haystack,
     ) -> Result<Option<FaqHit>, RetrievalError> {
-        let Some((place, local)) = self.state.locate(row) else { return Ok(None) };
+        let Some((place, local)) = self.state.locate(row) else {
+            return Ok(None);
+        };
         let layer = self.layers[place].layer();
-        let Row::Faq(faq) = layer.rows.rows[local as usize] else { return Ok(None) };
+        let Row::Faq(faq) = layer.rows.rows[local as usize] else {
+            return Ok(None);
+        };
         let entry = &layer.rows.faqs[faq as usize];
         let mut best = (0, 0.0_f32, 0.0_f32);
         let matrix = layer.wordings.flat.matrix();

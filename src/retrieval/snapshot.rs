@@ -120,16 +120,18 @@ impl Snapshots {
         letters.take(12).collect()
     }
 
-    /// The newest version up to `present` that there is a snapshot of.
-    pub(super) fn newest(&self, present: KbVersion) -> Option<KbVersion> {
+    /// The versions up to `present` that there are snapshots of, newest first.
+    pub(super) fn versions(&self, present: KbVersion) -> Vec<KbVersion> {
         let model = self.model();
-        let names = fs::read_dir(&self.directory).ok()?.flatten();
-        let versions = names.filter_map(|entry| {
+        let names = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let of = |entry: fs::DirEntry| {
             let name = entry.file_name();
             let (version, of) = name.to_str()?.split_once('-')?;
             (of == model).then(|| version.parse().ok().map(KbVersion))?
-        });
-        versions.filter(|version| *version <= present).max()
+        };
+        let mut versions: Vec<KbVersion> = names.filter_map(of).filter(|version| *version <= present).collect();
+        versions.sort_by(|a, b| b.cmp(a));
+        versions
     }
 
     /// The snapshot of that edition, or why there is none that can be used.
@@ -170,7 +172,12 @@ impl Snapshots {
                 return Err("segments.counts is cut off".to_owned());
             }
             let counts = counts.iter().map(|count| u32::from_le_bytes(*count)).collect();
-            Ok((files.rows()?, counts, files.index("lexical.")?, files.index("segment_words.")?))
+            Ok((
+                files.rows()?,
+                counts,
+                files.index("lexical.")?,
+                files.index("segment_words.")?,
+            ))
         };
         let (vectors, others) = rayon::join(vectors, others);
         let (texts, wordings, segments) = vectors?;
@@ -234,7 +241,10 @@ impl Snapshots {
         write_whole("scopes.json", &serde_json::to_vec(&snapshot.rows.scopes)?)?;
         let counts = snapshot.segment_counts.iter().flat_map(|count| count.to_le_bytes());
         write_whole("segments.counts", &counts.collect::<Vec<u8>>())?;
-        for (prefix, files) in [("lexical", &snapshot.lexical), ("segment_words", &snapshot.segment_words)] {
+        for (prefix, files) in [
+            ("lexical", &snapshot.lexical),
+            ("segment_words", &snapshot.segment_words),
+        ] {
             for (path, bytes) in files {
                 write_whole(&format!("{prefix}.{}", path.display()), bytes)?;
             }
@@ -383,7 +393,11 @@ impl Files<'_> {
         parts.into_par_iter().try_for_each(|(name, sha256, part)| {
             let path = self.directory.join(name);
             let found = read_numbers(&path, part).map_err(|error| format!("{}: {error}", path.display()))?;
-            if found == sha256 { Ok(()) } else { Err(format!("{name} is damaged")) }
+            if found == sha256 {
+                Ok(())
+            } else {
+                Err(format!("{name} is damaged"))
+            }
         })?;
         Ok(Matrix::new(dim, data))
     }
@@ -419,11 +433,7 @@ fn rows_to_bytes(rows: &Rows) -> Vec<u8> {
     bytes
 }
 
-fn rows_from_bytes(
-    bytes: &[u8],
-    faqs: Vec<Arc<Faq>>,
-    scopes: Vec<crate::domain::Scope>,
-) -> Result<Rows, String> {
+fn rows_from_bytes(bytes: &[u8], faqs: Vec<Arc<Faq>>, scopes: Vec<crate::domain::Scope>) -> Result<Rows, String> {
     let (bytes, rest) = bytes.as_chunks::<ROW_BYTES>();
     if !rest.is_empty() {
         return Err("rows are cut off".to_owned());

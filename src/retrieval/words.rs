@@ -9,9 +9,9 @@ use super::lexical::{Gone, LexicalIndex};
 use super::terms;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use tantivy::Term;
 use tantivy::query::{Bm25StatisticsProvider, BooleanQuery, BoostQuery, EnableScoring, Query, TermQuery};
 use tantivy::schema::{Field, IndexRecordOption};
-use tantivy::Term;
 
 /// How much more a word in a title counts than one in the body.
 const TITLE_BOOST: f32 = 2.0;
@@ -87,7 +87,9 @@ impl<'a> Words<'a> {
     }
 
     fn query(&self, text: &str) -> Result<Option<BooleanQuery>, RetrievalError> {
-        let Some((index, _)) = self.parts.first() else { return Ok(None) };
+        let Some((index, _)) = self.parts.first() else {
+            return Ok(None);
+        };
         let mut terms: Vec<(u64, String)> = Vec::new();
         for term in terms::query_terms(text) {
             let frequency = self.frequency(&term)?;
@@ -134,7 +136,9 @@ impl<'a> Words<'a> {
 
     /// In how many texts a term occurs, in title or body, whichever is more.
     fn frequency(&self, term: &str) -> Result<u64, RetrievalError> {
-        let Some((index, _)) = self.parts.first() else { return Ok(0) };
+        let Some((index, _)) = self.parts.first() else {
+            return Ok(0);
+        };
         let of = |field| self.doc_freq(&Term::from_field_text(field, term));
         Ok(of(index.fields().title)?.max(of(index.fields().body)?))
     }
@@ -187,7 +191,11 @@ mod tests {
     fn best(index: &LexicalIndex, query: &str) -> Option<u32> {
         let gone = Gone::default();
         let words = Words::new(vec![(index, &gone)]);
-        words.search(query, 3, &|_, _| true).unwrap().first().map(|found| found.text)
+        words
+            .search(query, 3, &|_, _| true)
+            .unwrap()
+            .first()
+            .map(|found| found.text)
     }
 
     #[test]
@@ -234,7 +242,10 @@ mod tests {
             let wanted = one.search(query, 4, &|_, _| true).unwrap();
             let found = parts.search(query, 4, &|_, _| true).unwrap();
             let number = |found: &FoundText| [[0, 9, 1], [2, 3, 9]][found.part][found.text as usize];
-            assert_eq!(found.iter().map(number).collect::<Vec<_>>(), wanted.iter().map(|f| f.text).collect::<Vec<_>>());
+            assert_eq!(
+                found.iter().map(number).collect::<Vec<_>>(),
+                wanted.iter().map(|f| f.text).collect::<Vec<_>>()
+            );
             for (a, b) in found.iter().zip(&wanted) {
                 assert!((a.score - b.score).abs() < 1e-5, "{query}: {a:?} {b:?}");
             }
@@ -242,7 +253,10 @@ mod tests {
             assert!(only.iter().all(|found| found.part == 1));
         }
         for word in ["信用卡", "年费", "天气", "退货政策"] {
-            assert!((one.rarity(word).unwrap() - parts.rarity(word).unwrap()).abs() < 1e-6, "{word}");
+            assert!(
+                (one.rarity(word).unwrap() - parts.rarity(word).unwrap()).abs() < 1e-6,
+                "{word}"
+            );
         }
     }
 }

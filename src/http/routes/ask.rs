@@ -148,17 +148,17 @@ impl AskBody {
 ///
 /// # Errors
 /// More audiences, or longer names, than a scope can have.
-pub(crate) fn viewer(
-    state: &AppState,
-    audiences: Vec<String>,
-    channel: Option<String>,
-) -> Result<Viewer, ApiError> {
+pub(crate) fn viewer(state: &AppState, audiences: Vec<String>, channel: Option<String>) -> Result<Viewer, ApiError> {
     if audiences.len() > MAX_AUDIENCES {
         let message = format!("audiences may have at most {MAX_AUDIENCES} entries");
         return Err(ApiError::parameter("audiences", message));
     }
     let channel = channel.unwrap_or_else(|| Channel::Api.name().to_owned());
-    for (param, name) in audiences.iter().map(|name| ("audiences", name)).chain([("channel", &channel)]) {
+    for (param, name) in audiences
+        .iter()
+        .map(|name| ("audiences", name))
+        .chain([("channel", &channel)])
+    {
         if name.is_empty() || name.chars().count() > MAX_NAME_CHARS {
             let message = format!("a name in {param} has 1 to {MAX_NAME_CHARS} characters");
             return Err(ApiError::parameter(param, message));

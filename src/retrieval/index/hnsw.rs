@@ -104,9 +104,7 @@ impl VectorIndex for HnswIndex {
         if k == 0 || self.rows.is_empty() {
             return Vec::new();
         }
-        let nodes = self
-            .graph
-            .search(query, k.min(self.rows.len()), self.ef_search.max(k));
+        let nodes = self.graph.search(query, k.min(self.rows.len()), self.ef_search.max(k));
         self.rows_of(&nodes, k, &|_| true)
     }
 
@@ -131,12 +129,7 @@ impl VectorIndex for HnswIndex {
 
 impl HnswIndex {
     /// The allowed rows of these nodes, nearest first.
-    fn rows_of(
-        &self,
-        nodes: &[hnsw_rs::hnsw::Neighbour],
-        k: usize,
-        allowed: &dyn Fn(u32) -> bool,
-    ) -> Vec<Neighbour> {
+    fn rows_of(&self, nodes: &[hnsw_rs::hnsw::Neighbour], k: usize, allowed: &dyn Fn(u32) -> bool) -> Vec<Neighbour> {
         let mut found: Vec<Neighbour> = nodes
             .iter()
             .flat_map(|node| {
