@@ -8,7 +8,7 @@ use crate::inference::{
     CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, Reader, RemoteModel, load_language_model,
     manifest,
 };
-use crate::jobs::{Imports, Publisher};
+use crate::jobs::Publisher;
 use crate::retrieval::parse::child::{Limits, Readers};
 use crate::retrieval::{Ingester, Retriever};
 use crate::storage::{SqliteStore, Store};

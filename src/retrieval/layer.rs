@@ -472,3 +472,45 @@ fn inconsistent(detail: String) -> RetrievalError {
         detail,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::index::tests::clustered;
+    use super::*;
+
+    #[test]
+    fn the_graph_serves_many_and_few_are_compared_one_by_one() {
+        let rows = 6_000;
+        let mut data = clustered(rows + 50, 16, 60, 5);
+        let queries = Matrix::new(16, data.split_off(rows * 16));
+        let exact = VectorSet::new(Matrix::new(16, data.clone()));
+        let graph = VectorSet::new(Matrix::new(16, data));
+        let settings = GraphSettings {
+            neighbours: 16,
+            ef_construction: 100,
+            ef_search: 64,
+        };
+        let built = HnswIndex::build(graph.flat.matrix(), settings, &|| true).unwrap();
+        assert!(graph.graph.set(built).is_ok());
+        // 5,000 rows; 60; 7; none.
+        for (part, is_exact) in [(6, false), (100, true), (857, true), (u32::MAX, true)] {
+            let allowed = |row: u32| match part {
+                6 => row % part != 0,
+                _ => row % part == 1 && part != u32::MAX,
+            };
+            let count = (0..rows as u32).filter(|row| allowed(*row)).count();
+            let (mut same, mut all) = (0, 0);
+            for query in 0..queries.rows() {
+                let query = queries.row(query);
+                let wanted = exact.search(query, 10, Some(&allowed), count);
+                let found = graph.search(query, 10, Some(&allowed), count);
+                assert_eq!(found.len(), count.min(10));
+                assert!(found.iter().all(|found| allowed(found.row)));
+                assert!(!is_exact || found == wanted);
+                all += wanted.len();
+                same += wanted.iter().filter(|a| found.iter().any(|b| a.row == b.row)).count();
+            }
+            assert!(same * 100 >= all * 95, "one in {part}: {same} of {all}");
+        }
+    }
+}

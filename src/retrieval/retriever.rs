@@ -8,7 +8,7 @@ use super::layer::Layer;
 use super::query_cache::QueryCache;
 use super::search::{Question, Searched};
 use super::snapshot::Snapshots;
-use super::state::{Found as FoundRow, State, internal};
+use super::state::{Found as FoundRow, State, Wear, internal};
 use super::vectors::{Vectors, readable};
 use super::{FaqHit, Found, Hit, RetrievalError, SearchMode, Source};
 use crate::config::RetrievalConfig;
@@ -29,6 +29,24 @@ const CACHED_QUESTIONS: usize = 1024;
 /// in 1.2 ms, the graph in 0.7 and 0.9 ms (`cargo bench --bench index`): below this number the graph would take longer,
 /// take memory, and miss something now and then.
 const EXACT_VECTORS: usize = 16_384;
+
+/// From which sizes on work in the background begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tuning {
+    /// Sets of up to so many vectors have no graph.
+    pub(super) exact_vectors: usize,
+    /// How much changes before a new base is made.
+    pub(super) wear: Wear,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            exact_vectors: EXACT_VECTORS,
+            wear: Wear::default(),
+        }
+    }
+}
 
 /// What is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +98,7 @@ pub struct Retriever(Arc<Inner>);
 struct Shared {
     vectors: Vectors,
     config: RetrievalConfig,
-    exact_vectors: usize,
+    tuning: Tuning,
     snapshots: Arc<Snapshots>,
     cache: QueryCache,
     searches: Semaphore,
@@ -118,16 +136,16 @@ impl Retriever {
         dir: PathBuf,
         config: RetrievalConfig,
     ) -> Result<Self, RetrievalError> {
-        Self::open_with(store, embedder, dir, config, EXACT_VECTORS).await
+        Self::open_with(store, embedder, dir, config, Tuning::default()).await
     }
 
-    /// As [`Self::open`], with graphs over more than `exact_vectors` vectors.
+    /// As [`Self::open`], with other bounds.
     pub(super) async fn open_with(
         store: Arc<dyn Store>,
         embedder: Arc<dyn Embedder>,
         dir: PathBuf,
         config: RetrievalConfig,
-        exact_vectors: usize,
+        tuning: Tuning,
     ) -> Result<Self, RetrievalError> {
         let info = embedder.info();
         let snapshots = Arc::new(Snapshots::new(dir, info.sha256.clone(), info.dim));
@@ -135,7 +153,7 @@ impl Retriever {
         let shared = Shared {
             vectors: Vectors { store, embedder },
             config,
-            exact_vectors,
+            tuning,
             snapshots,
             cache: QueryCache::new(CACHED_QUESTIONS),
             searches: Semaphore::new(cores),
@@ -431,6 +449,10 @@ fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
 }
 
+#[cfg(test)]
+mod live_tests;
 mod rebuild;
+#[cfg(test)]
+mod scope_tests;
 #[cfg(test)]
 mod tests;

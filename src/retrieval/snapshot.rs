@@ -120,16 +120,18 @@ impl Snapshots {
         letters.take(12).collect()
     }
 
-    /// The newest version up to `present` that there is a snapshot of.
-    pub(super) fn newest(&self, present: KbVersion) -> Option<KbVersion> {
+    /// The versions up to `present` that there are snapshots of, newest first.
+    pub(super) fn versions(&self, present: KbVersion) -> Vec<KbVersion> {
         let model = self.model();
-        let names = fs::read_dir(&self.directory).ok()?.flatten();
-        let versions = names.filter_map(|entry| {
+        let names = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let of = |entry: fs::DirEntry| {
             let name = entry.file_name();
             let (version, of) = name.to_str()?.split_once('-')?;
             (of == model).then(|| version.parse().ok().map(KbVersion))?
-        });
-        versions.filter(|version| *version <= present).max()
+        };
+        let mut versions: Vec<KbVersion> = names.filter_map(of).filter(|version| *version <= present).collect();
+        versions.sort_by(|a, b| b.cmp(a));
+        versions
     }
 
     /// The snapshot of that edition, or why there is none that can be used.

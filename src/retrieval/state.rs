@@ -12,18 +12,31 @@ use std::sync::Arc;
 
 /// Items that are followed one by one; more changes at once are a new base.
 const MAX_ITEMS: u32 = 10_000;
-/// Rows in the small layers from which on, if they are also one in [`WORN_PART`] of the base, everything is put into one
-/// layer again.
-const WORN_ROWS: usize = 2_000;
+/// See [`Wear`].
 const WORN_PART: usize = 20;
-/// Dead rows from which on, if they are also one in [`DEAD_PART`] of all, everything is put into one layer again.
-const DEAD_ROWS: usize = 200;
+/// See [`Wear`].
 const DEAD_PART: usize = 10;
-/// As [`WORN_ROWS`], at a start: there the snapshot is written anew, so that the next start need not follow as much.
+/// Rows in the small layers, if they are also one in [`WORN_PART`] of the base, from which on everything is put into one
+/// layer at a start: the snapshot is written anew then, so that the next start need not follow as much.
 const WORN_ROWS_AT_START: usize = 200;
 /// A small layer is merged with the one before it unless that is more than so many times as large: then there are only as
 /// many layers as the logarithm of their rows, and a row is copied only as often.
 const TIER: usize = 4;
+
+/// How much changes before everything is put into one layer again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wear {
+    /// Rows in the small layers, if they are also one in [`WORN_PART`] of the base.
+    pub(super) rows: usize,
+    /// Dead rows, if they are also one in [`DEAD_PART`] of all.
+    pub(super) dead: usize,
+}
+
+impl Default for Wear {
+    fn default() -> Self {
+        Self { rows: 2_000, dead: 200 }
+    }
+}
 
 /// A layer in its place.
 #[derive(Clone)]
@@ -78,39 +91,40 @@ impl State {
     ) -> Result<Option<Self>, RetrievalError> {
         let store = vectors.store.as_ref();
         let present = store.kb_version().await?;
-        let Some(version) = snapshots.newest(present) else {
-            tracing::info!(
-                kb_version = present.0,
-                "no index is saved: it is built from the database"
-            );
+        let mut state = None;
+        for version in snapshots.versions(present) {
+            let loaded = match Edition::of(store, version).await? {
+                None => Err("the knowledge base has another history".to_owned()),
+                Some(edition) => {
+                    let snapshots = snapshots.clone();
+                    let load = move || {
+                        snapshots
+                            .load(&edition)
+                            .and_then(|snapshot| Self::open(edition, snapshot))
+                    };
+                    tokio::task::spawn_blocking(load)
+                        .await
+                        .map_err(|error| internal("loading the index", &error))?
+                }
+            };
+            match loaded {
+                Ok(loaded) => {
+                    state = Some(loaded);
+                    break;
+                }
+                Err(reason) => tracing::info!(kb_version = version.0, reason, "a saved index is not used"),
+            }
+        }
+        let Some(state) = state else {
+            tracing::info!(kb_version = present.0, "the index is built from the database");
             return Ok(None);
-        };
-        let loaded = match Edition::of(store, version).await? {
-            None => Err("the knowledge base has another history".to_owned()),
-            Some(edition) => {
-                let snapshots = snapshots.clone();
-                let load = move || {
-                    snapshots
-                        .load(&edition)
-                        .and_then(|snapshot| Self::open(edition, snapshot))
-                };
-                tokio::task::spawn_blocking(load)
-                    .await
-                    .map_err(|error| internal("loading the index", &error))?
-            }
-        };
-        let state = match loaded {
-            Ok(state) => state,
-            Err(reason) => {
-                tracing::info!(kb_version = present.0, reason, "the index is built from the database");
-                return Ok(None);
-            }
         };
         let Some(state) = state.followed(vectors, pool).await? else {
             return Ok(None);
         };
         let delta = state.delta_rows();
-        if delta <= WORN_ROWS_AT_START.max(state.layers[0].layer.len() / WORN_PART) && !state.is_worn() {
+        let few = WORN_ROWS_AT_START.max(state.layers[0].layer.len() / WORN_PART);
+        if delta <= few && !state.is_worn(Wear::default()) {
             return Ok(Some(state));
         }
         let (snapshots, dim) = (snapshots.clone(), vectors.embedder.info().dim);
@@ -169,6 +183,10 @@ impl State {
 
     /// Saves the base. Without a snapshot the next start takes longer, and nothing else.
     pub(super) fn save(&self, snapshots: &Snapshots) {
+        // Nothing is sooner built than read, and fits every knowledge base.
+        if self.layers[0].layer.len() == 0 {
+            return;
+        }
         let saved = self.layers[0].layer.snapshot(&self.edition).and_then(|snapshot| {
             let path = snapshots.directory().to_owned();
             snapshots
@@ -276,10 +294,10 @@ impl State {
     }
 
     /// Whether so much has changed that one layer would be searched faster.
-    pub(super) fn is_worn(&self) -> bool {
+    pub(super) fn is_worn(&self, wear: Wear) -> bool {
         let (rows, dead) = (self.rows(), self.dead_rows());
-        self.delta_rows() > WORN_ROWS.max(self.layers[0].layer.len() / WORN_PART)
-            || dead > DEAD_ROWS.max(rows / DEAD_PART)
+        self.delta_rows() > wear.rows.max(self.layers[0].layer.len() / WORN_PART)
+            || dead > wear.dead.max(rows / DEAD_PART)
     }
 
     /// Rows, dead ones too.

@@ -9,7 +9,7 @@ impl Inner {
     /// Begins what the present state needs: a new base where much has changed, else the graphs that its base lacks.
     pub(super) fn tend(self: &Arc<Self>) {
         let state = self.current();
-        if state.is_worn() {
+        if state.is_worn(self.shared.tuning.wear) {
             self.rebuild(&state);
         } else {
             self.build_graphs(&state);
@@ -40,7 +40,7 @@ impl Inner {
                 if let Ok(state) = &merged {
                     let settings = shared.graph_settings();
                     let layer = &state.layers[0].layer;
-                    layer.build_graphs(shared.exact_vectors, settings, &shared.base_pool, &wanted);
+                    layer.build_graphs(shared.tuning.exact_vectors, settings, &shared.base_pool, &wanted);
                     if wanted() {
                         state.save(&shared.snapshots);
                     }
@@ -90,7 +90,7 @@ impl Inner {
     /// there. The work ends early when the base is no longer used.
     fn build_graphs(self: &Arc<Self>, state: &State) {
         let base = &state.layers[0].layer;
-        if !self.follows || !base.lacks_graphs(self.shared.exact_vectors) {
+        if !self.follows || !base.lacks_graphs(self.shared.tuning.exact_vectors) {
             return;
         }
         let mut begun = self.graphs_of.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,7 +105,7 @@ impl Inner {
             let Some(layer) = base.upgrade() else { return };
             let wanted = || Arc::strong_count(&layer) > 1;
             layer.build_graphs(
-                shared.exact_vectors,
+                shared.tuning.exact_vectors,
                 shared.graph_settings(),
                 &shared.base_pool,
                 &wanted,
