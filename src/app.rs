@@ -402,7 +402,7 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
         missing.map_or(PartState::Ok, |error| PartState::Failed(format!("{error:#}"))),
     );
     let model = app.assistant.model().map_or("none", |model| model.info().name.as_str());
-    tracing::info!(model, kb_version = %app.retriever.status().kb_version, "ready");
+    tracing::info!(model, kb_version = %app.retriever.kb_version(), "ready");
     let following = tokio::spawn(follow_knowledge(
         Arc::clone(&app.retriever),
         Duration::from_millis(app.config.retrieval.refresh_interval_ms),
@@ -460,7 +460,7 @@ async fn follow_knowledge(retriever: Arc<Retriever>, every: Duration, state: App
         match retriever.refresh().await {
             Ok(changed) => {
                 if changed {
-                    tracing::info!(kb_version = %retriever.status().kb_version, "the index follows the knowledge base");
+                    tracing::info!(kb_version = %retriever.kb_version(), "the index follows the knowledge base");
                 }
                 if std::mem::take(&mut failing) {
                     state.set(Part::Index, PartState::Ok);

@@ -276,7 +276,7 @@ impl Assistant {
         };
         sink.timings.understand = sink.elapsed();
         if let Some(decision) = policy::decide_early(understood) {
-            let kb_version = self.retriever.status().kb_version;
+            let kb_version = self.retriever.kb_version();
             self.perform_early(decision, language, sink).await?;
             return self.done(Written::default(), kb_version, sink).await.map(Ok);
         }

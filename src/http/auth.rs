@@ -74,7 +74,8 @@ pub(super) struct Guard {
     pub(super) policy: Policy,
 }
 
-/// Runs a route's policy. Puts the visitor's [`Conversation`] into the request where the policy is `Visitor`.
+/// Runs a route's policy. Puts the visitor's [`Conversation`] into the request where the policy is `Visitor`, and where it is
+/// `Reader` and a visitor reads.
 pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Result<Response, ApiError> {
     let Guard { state, policy } = guard;
     let (mut parts, body) = request.into_parts();
@@ -83,7 +84,11 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
         Policy::Public => {}
         Policy::LocalOnly => local_only(&parts, state.config())?,
         Policy::ApiKey => api_key(&state, &parts).await?,
-        Policy::Reader => reader(&state, &parts).await?,
+        Policy::Reader => {
+            if let Some(conversation) = reader(&state, &parts).await? {
+                parts.extensions.insert(conversation);
+            }
+        }
         Policy::Visitor => {
             let conversation = visitor_of_path(&state, &mut parts).await?;
             parts.extensions.insert(conversation);
@@ -140,19 +145,20 @@ fn wrong_key() -> ApiError {
     ApiError::unauthorized("invalid_api_key", "this API key is unknown or was revoked")
 }
 
-async fn reader(state: &AppState, parts: &Parts) -> Result<(), ApiError> {
+/// The conversation, where it is its visitor who reads.
+async fn reader(state: &AppState, parts: &Parts) -> Result<Option<Conversation>, ApiError> {
     if let Some(word) = bearer(&parts.headers)? {
         return match VisitorToken::parse(word) {
-            Some(token) => visitor(state, &token).await.map(drop),
-            None => check_key(state, word).await,
+            Some(token) => visitor(state, &token).await.map(Some),
+            None => check_key(state, word).await.map(|()| None),
         };
     }
     if let Some(token) = cookie(&parts.headers, state.config())
-        && visitor(state, &token).await.is_ok()
+        && let Ok(conversation) = visitor(state, &token).await
     {
-        return Ok(());
+        return Ok(Some(conversation));
     }
-    api_key(state, parts).await
+    api_key(state, parts).await.map(|()| None)
 }
 
 /// The conversation of a token; 404 where the token is nobody's.

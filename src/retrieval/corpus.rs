@@ -83,7 +83,7 @@ pub(super) enum Row {
 }
 
 /// What rows stand for, and who may be told.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
     /// The rows.
     pub(super) rows: Vec<Row>,
@@ -93,9 +93,23 @@ pub(super) struct Rows {
     pub(super) scopes: Vec<Scope>,
     /// For each row the place of its scope.
     pub(super) scope_of: Vec<u32>,
+    /// Where a scope stands, while rows are added.
+    places: HashMap<Scope, u32>,
 }
 
 impl Rows {
+    /// Rows as they were before.
+    pub(super) fn of(rows: Vec<Row>, faqs: Vec<Arc<Faq>>, scopes: Vec<Scope>, scope_of: Vec<u32>) -> Self {
+        let places = HashMap::new();
+        Self {
+            rows,
+            faqs,
+            scopes,
+            scope_of,
+            places,
+        }
+    }
+
     /// Adds a passage of that scope.
     pub(super) fn add_passage(&mut self, id: PassageId, document: DocumentId, scope: &Scope) {
         self.rows.push(Row::Passage(id, document));
@@ -110,15 +124,19 @@ impl Rows {
     }
 
     fn add_scope(&mut self, scope: &Scope) {
-        // Rows of one document come together, and there are few scopes.
-        let place = match self.scope_of.last() {
-            Some(last) if self.scopes[*last as usize] == *scope => *last as usize,
-            _ => self.scopes.iter().position(|known| known == scope).unwrap_or_else(|| {
-                self.scopes.push(scope.clone());
-                self.scopes.len() - 1
-            }),
-        };
-        self.scope_of.push(place as u32);
+        // Rows of one document come together.
+        if let Some(last) = self.scope_of.last().copied()
+            && self.scopes[last as usize] == *scope
+        {
+            self.scope_of.push(last);
+            return;
+        }
+        let next = self.scopes.len() as u32;
+        let place = *self.places.entry(scope.clone()).or_insert(next);
+        if place == next {
+            self.scopes.push(scope.clone());
+        }
+        self.scope_of.push(place);
     }
 
     /// For every wording of every FAQ, in the order of the wordings' vectors: FAQ and number of the wording.

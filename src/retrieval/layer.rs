@@ -87,6 +87,7 @@ pub(super) struct Layer {
     exact: HashMap<String, Vec<(u32, u32)>>,
     documents: HashMap<DocumentId, Vec<u32>>,
     faqs: HashMap<FaqId, u32>,
+    bytes_without_graphs: usize,
 }
 
 /// What a layer is made of.
@@ -197,7 +198,7 @@ impl Layer {
         if rows.scope_of.iter().any(|scope| *scope as usize >= rows.scopes.len()) {
             return Err("a row has no scope".to_owned());
         }
-        Ok(Self {
+        let mut layer = Self {
             rows,
             texts: VectorSet::new(texts),
             wordings: VectorSet::new(wordings),
@@ -212,7 +213,10 @@ impl Layer {
             exact,
             documents,
             faqs,
-        })
+            bytes_without_graphs: 0,
+        };
+        layer.bytes_without_graphs = layer.count_bytes();
+        Ok(layer)
     }
 
     /// Indexes a corpus, on the calling thread and the current rayon pool.
@@ -382,17 +386,25 @@ impl Layer {
     /// # Errors
     /// What tantivy says.
     pub(super) fn without(&self, dead: &Dead, items: &[KbItem]) -> Result<Option<Dead>, RetrievalError> {
+        let is_new = |row: &u32| !dead.rows.texts.contains(*row);
+        let gone: Vec<u32> = items
+            .iter()
+            .flat_map(|item| self.rows_of(item))
+            .filter(is_new)
+            .collect();
+        if gone.is_empty() {
+            return Ok(None);
+        }
         let mut all = dead.clone();
         if all.rows.texts.count() == 0 {
             all.rows.texts = Mask::new(self.len());
             all.segments.texts = Mask::new(self.segment_rows.len());
         }
-        let mut changed = false;
-        for row in items.iter().flat_map(|item| self.rows_of(item)) {
+        for row in gone {
+            // An item may be named twice.
             if !all.rows.texts.insert(row) {
                 continue;
             }
-            changed = true;
             for segment in self.segments_of(row) {
                 all.segments.texts.insert(segment);
             }
@@ -402,9 +414,6 @@ impl Layer {
             living.segments -= gone.segments;
             living.faqs -= gone.faqs;
             living.wordings -= gone.wordings;
-        }
-        if !changed {
-            return Ok(None);
         }
         all.rows = self.lexical.gone(all.rows.texts)?;
         all.segments = self.segment_words.gone(all.segments.texts)?;
@@ -452,8 +461,16 @@ impl Layer {
 
     /// About how many bytes it takes: vectors (twice where there is a graph), words, and what tells of rows.
     pub(super) fn bytes(&self) -> usize {
-        let vectors =
-            |set: &VectorSet| size_of_val(set.flat.matrix().as_slice()) * (1 + usize::from(set.graph.get().is_some()));
+        let graph = |set: &VectorSet| match set.graph.get() {
+            Some(_) => size_of_val(set.flat.matrix().as_slice()),
+            None => 0,
+        };
+        self.bytes_without_graphs + self.sets().into_iter().map(graph).sum::<usize>()
+    }
+
+    fn count_bytes(&self) -> usize {
+        let vectors = |set: &VectorSet| size_of_val(set.flat.matrix().as_slice());
+        // Once as the FAQ, once as the keys of its wordings.
         let faq = |faq: &std::sync::Arc<crate::domain::Faq>| {
             faq.answer.len() + faq.wordings().map(|wording| wording.len() * 2 + 80).sum::<usize>() + 200
         };
@@ -495,7 +512,7 @@ mod tests {
         // 5,000 rows; 60; 7; none.
         for (part, is_exact) in [(6, false), (100, true), (857, true), (u32::MAX, true)] {
             let allowed = |row: u32| match part {
-                6 => row % part != 0,
+                6 => !row.is_multiple_of(part),
                 _ => row % part == 1 && part != u32::MAX,
             };
             let count = (0..rows as u32).filter(|row| allowed(*row)).count();

@@ -63,6 +63,17 @@ pub struct Query {
     pub viewer: Viewer,
 }
 
+/// What is done for the index in the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexWork {
+    /// Nothing.
+    None,
+    /// Graphs over large sets of vectors are built; they are searched exactly until then.
+    Graphs,
+    /// A new base is made, because much has changed.
+    NewBase,
+}
+
 /// What is searched at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexStatus {
@@ -84,8 +95,8 @@ pub struct IndexStatus {
     pub delta_rows: usize,
     /// Rows that were removed or replaced and still take memory.
     pub dead_rows: usize,
-    /// Whether a new base is being made.
-    pub rebuilding: bool,
+    /// What is done in the background.
+    pub work: IndexWork,
     /// About how many bytes of memory it takes.
     pub bytes: usize,
 }
@@ -270,21 +281,34 @@ impl Retriever {
         Ok(Self(Arc::new(Inner::new(shared, state, passages, false))))
     }
 
+    /// The version that is searched at present.
+    pub fn kb_version(&self) -> KbVersion {
+        self.0.current().edition.version
+    }
+
     /// What is searched at present.
     pub fn status(&self) -> IndexStatus {
         let state = self.0.current();
         let living = state.living();
+        let base = &state.layers[0].layer;
+        let work = if self.0.rebuilding.load(Ordering::Acquire) {
+            IndexWork::NewBase
+        } else if base.lacks_graphs(self.0.shared.tuning.exact_vectors) {
+            IndexWork::Graphs
+        } else {
+            IndexWork::None
+        };
         IndexStatus {
             kb_version: state.edition.version,
             passages: living.rows - living.faqs,
             faq_wordings: living.wordings,
             from_snapshot: state.from_snapshot,
-            graph: state.layers[0].layer.texts.graph.get().is_some(),
+            graph: base.texts.graph.get().is_some(),
             build_ms: state.build_ms,
             layers: state.layers.len(),
             delta_rows: state.delta_rows(),
             dead_rows: state.dead_rows(),
-            rebuilding: self.0.rebuilding.load(Ordering::Acquire),
+            work,
             bytes: state.bytes(),
         }
     }

@@ -453,10 +453,5 @@ fn rows_from_bytes(bytes: &[u8], faqs: Vec<Arc<Faq>>, scopes: Vec<crate::domain:
         });
         scope_of.push(u32::from_le_bytes([row[32], row[33], row[34], row[35]]));
     }
-    Ok(Rows {
-        rows,
-        faqs,
-        scopes,
-        scope_of,
-    })
+    Ok(Rows::of(rows, faqs, scopes, scope_of))
 }

@@ -243,9 +243,10 @@ impl State {
         vectors: &Vectors,
         pool: &Arc<rayon::ThreadPool>,
     ) -> Result<Self, RetrievalError> {
-        let added = match corpus.texts.is_empty() {
-            true => None,
-            false => Some(Layer::build(corpus, vectors, pool).await?),
+        let added = if corpus.texts.is_empty() {
+            None
+        } else {
+            Some(Layer::build(corpus, vectors, pool).await?)
         };
         let (layers, dim) = (self.layers.clone(), vectors.embedder.info().dim);
         let (from_snapshot, build_ms) = (self.from_snapshot, self.build_ms);

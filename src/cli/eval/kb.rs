@@ -114,7 +114,7 @@ impl Kb {
         let mut report = report(&judged, began.elapsed());
         report["model"] = json!({"language": model, "embedding": embedder});
         report["machine"] = output::machine();
-        report["kb_version"] = json!(app.retriever.status().kb_version);
+        report["kb_version"] = json!(app.retriever.kb_version());
         server.stop().await;
         app.close().await;
         if common.json {

@@ -1,10 +1,10 @@
 //! The source behind a citation.
 
-use crate::domain::{Faq, FaqId, KbVersion, Passage, PassageId};
+use crate::domain::{Conversation, Faq, FaqId, KbVersion, Passage, PassageId, Scope, Viewer};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::state::AppState;
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -34,7 +34,8 @@ pub(crate) struct PassageBody {
     source_uri: String,
 }
 
-/// Shows a passage, or an approved answer.
+/// Shows a passage, or an approved answer. To a visitor, what may not be told on the conversation's channel at present does
+/// not exist.
 #[utoipa::path(
     get, path = "/api/v1/passages/{id}", tag = "questions",
     params(("id" = Uuid, Path, description = "As a citation names it")),
@@ -42,19 +43,29 @@ pub(crate) struct PassageBody {
 )]
 pub(crate) async fn passage(
     State(state): State<AppState>,
+    visitor: Option<Extension<Conversation>>,
     Path(id): Path<String>,
 ) -> Result<Json<PassageBody>, ApiError> {
+    let may_read = |scope: &Scope| {
+        visitor.as_ref().is_none_or(|Extension(conversation)| {
+            scope.admits(&Viewer {
+                channel: Some(conversation.channel.name().to_owned()),
+                ..Viewer::anybody(state.now())
+            })
+        })
+    };
     let id: Uuid = id.parse().map_err(|_| ApiError::not_found("passage"))?;
     let store = state.store();
     let kb_version = store.kb_version().await?;
     if let Some(passage) = store.passages(&[PassageId(id)]).await?.pop() {
-        let document = store.document(passage.document_id).await?;
-        let (title, source) = document
-            .map(|document| (document.title, document.source))
-            .unwrap_or_default();
+        let document = store.document_summary(passage.document_id).await?;
+        let Some(document) = document.filter(|document| may_read(&document.scope)) else {
+            return Err(ApiError::not_found("passage"));
+        };
+        let (title, source) = (document.title, document.source);
         return Ok(Json(PassageBody::of_passage(passage, title, source, kb_version)));
     }
-    match store.faqs(&[FaqId(id)]).await?.pop() {
+    match store.faqs(&[FaqId(id)]).await?.pop().filter(|faq| may_read(&faq.scope)) {
         Some(faq) => Ok(Json(PassageBody::of_faq(faq, kb_version))),
         None => Err(ApiError::not_found("passage")),
     }

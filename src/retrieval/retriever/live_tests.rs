@@ -302,7 +302,7 @@ async fn open_tuned(store: &Arc<dyn Store>, directory: &Path, tuning: Tuning) ->
 }
 
 async fn rest(retriever: &Retriever) {
-    while retriever.status().rebuilding {
+    while retriever.status().work == IndexWork::NewBase {
         tokio::task::yield_now().await;
     }
 }
@@ -312,6 +312,9 @@ async fn following_finds_what_building_anew_finds() {
     let directory = tempfile::tempdir().unwrap();
     let store = store(directory.path()).await;
     let mut editor = Editor::new(&store, 1);
+    for _ in 0..25 {
+        editor.change().await;
+    }
     let live = open(&store, "a", directory.path()).await;
     for step in 1..=60 {
         editor.change().await;
@@ -473,7 +476,7 @@ async fn a_preview_shows_what_would_be_and_changes_nothing() {
     );
     store.put_document(&kept, &passages).await.unwrap();
     let present = faq("free", "转账免费吗", &[]);
-    store.put_faqs(&[present.clone()], "").await.unwrap();
+    store.put_faqs(std::slice::from_ref(&present), "").await.unwrap();
     let live = open(&store, "a", directory.path()).await;
     let version = live.status().kb_version;
 
