@@ -13,4 +13,5 @@ mod reader;
 mod retrieval;
 mod store_contract;
 mod store_crash;
+mod store_people;
 mod store_sqlite;
