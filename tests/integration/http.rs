@@ -8,6 +8,7 @@ mod errors;
 mod honesty;
 mod learning;
 mod openai;
+mod people;
 mod policies;
 mod rerank;
 mod routes;

@@ -32,6 +32,7 @@ pub async fn contract(store: Arc<dyn Store>) {
     waiting(store).await;
     keys(store).await;
     learning(store).await;
+    super::store_people::contract(store).await;
 }
 
 /// The moment `seconds` after a fixed one.
