@@ -7,7 +7,7 @@ use crate::config::HttpConfig;
 use crate::dialogue::{Assistant, Conversations};
 use crate::domain::Clock;
 use crate::inference::{Embedder, Reader};
-use crate::jobs::Learner;
+use crate::jobs::{Imports, Learner, Publisher};
 use crate::people::People;
 use crate::storage::Store;
 use jiff::Timestamp;
@@ -28,6 +28,10 @@ pub struct Services {
     pub reader: Arc<dyn Reader>,
     /// Learns from conversations.
     pub learner: Arc<Learner>,
+    /// Publishes and rolls back.
+    pub publisher: Arc<Publisher>,
+    /// Imports uploads.
+    pub imports: Arc<Imports>,
 }
 
 /// The state of one part of the program.

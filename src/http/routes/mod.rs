@@ -7,6 +7,7 @@ pub(super) mod conversations;
 pub(super) mod docs;
 pub(super) mod gaps;
 pub(super) mod health;
+pub(super) mod knowledge;
 pub(super) mod openai;
 pub(super) mod pages;
 pub(super) mod passages;
