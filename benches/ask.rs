@@ -11,10 +11,7 @@ use tokio_util::sync::CancellationToken;
 async fn answer(app: &App, question: String) -> usize {
     let mut events = app
         .assistant
-        .reply(Ask {
-            question,
-            ..Ask::default()
-        })
+        .reply(Ask::new(question, app.viewer()))
         .expect("a valid question");
     let mut length = 0;
     while let Some(event) = events.next().await {

@@ -2,12 +2,13 @@
 
 use crate::config::{self, Config};
 use crate::dialogue::{Assistant, Conversations};
-use crate::domain::{Clock, SystemClock};
+use crate::domain::{Clock, SystemClock, Viewer};
 use crate::http::{self, AppState, Part, PartState, Services};
 use crate::inference::{
     CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, Reader, RemoteModel, load_language_model,
     manifest,
 };
+use crate::jobs::Publisher;
 use crate::retrieval::parse::child::{Limits, Readers};
 use crate::retrieval::{Ingester, Retriever};
 use crate::storage::{SqliteStore, Store};
@@ -254,6 +255,12 @@ impl App {
         Ok((app, missing))
     }
 
+    /// Somebody of no group, on no channel, at present: who asks on the command line.
+    #[must_use]
+    pub fn viewer(&self) -> Viewer {
+        Viewer::anybody(self.clock.now())
+    }
+
     /// What imports documents into this knowledge base.
     #[must_use]
     pub fn ingester(&self) -> Ingester {
@@ -264,6 +271,21 @@ impl App {
             self.config.retrieval.clone(),
         )
         .with_readers(self.readers.clone())
+    }
+
+    /// What publishes, tried on this knowledge base.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+            self.config.knowledge.clone(),
+        )
+        .with_trial(
+            Arc::clone(&self.retriever),
+            Arc::clone(&self.reader),
+            self.config.dialogue.clone(),
+        )
     }
 
     /// What the server answers with.

@@ -7,6 +7,7 @@ pub mod dialogue;
 pub mod domain;
 pub mod http;
 pub mod inference;
+pub mod jobs;
 pub mod kernels;
 pub mod people;
 pub mod retrieval;

@@ -22,10 +22,7 @@ pub struct Ask {
 impl Ask {
     pub async fn run(self, common: &Common) -> anyhow::Result<()> {
         let app = App::open(common.settings(None)?, &common.data, &common.models, Need::Answers).await?;
-        let mut events = app.assistant.reply(Question {
-            question: self.question,
-            ..Question::default()
-        })?;
+        let mut events = app.assistant.reply(Question::new(self.question, app.viewer()))?;
         let (mut answer, mut route, mut citations) = (String::new(), None, Vec::new());
         while let Some(event) = events.next().await {
             match event {

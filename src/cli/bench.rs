@@ -268,6 +268,7 @@ async fn index(app: &App, runs: usize, rows: &mut Vec<Value>) -> anyhow::Result<
                     mode,
                     top_k: 8,
                     faq_top_k: 5,
+                    viewer: app.viewer(),
                 };
                 times.push(app.retriever.search(&query).await?.search_ms);
             }
@@ -289,10 +290,7 @@ async fn ask(app: &App, runs: usize, rows: &mut Vec<Value>) -> anyhow::Result<()
         for text in QUESTIONS {
             // A word that changes keeps caches out of the measurement.
             let question = format!("{text} {run}");
-            let mut events = app.assistant.reply(Ask {
-                question,
-                ..Ask::default()
-            })?;
+            let mut events = app.assistant.reply(Ask::new(question, app.viewer()))?;
             let mut route = "error";
             while let Some(event) = events.next().await {
                 match event {

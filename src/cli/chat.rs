@@ -25,11 +25,9 @@ impl Chat {
             }
             let question = line.trim().to_owned();
             let ask = Ask {
-                question: question.clone(),
                 history: history.clone(),
                 past_routes: past_routes.clone(),
-                top_k: None,
-                visitor: None,
+                ..Ask::new(question.clone(), app.viewer())
             };
             let mut events = match app.assistant.reply(ask) {
                 Ok(events) => events,

@@ -79,7 +79,7 @@ enum Verb {
     /// List, fetch, check and exchange models
     #[command(subcommand)]
     Models(models::Models),
-    /// Import, list, show, remove and search knowledge
+    /// Import, draft, publish, roll back, list, show, remove, export and search knowledge
     #[command(subcommand)]
     Kb(kb::Kb),
     /// Measure answer quality

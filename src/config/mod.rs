@@ -27,6 +27,8 @@ pub struct Config {
     pub retrieval: RetrievalConfig,
     /// How questions are answered.
     pub dialogue: DialogueConfig,
+    /// How knowledge is published.
+    pub knowledge: KnowledgeConfig,
 }
 
 /// `[http]`
@@ -203,4 +205,18 @@ pub struct DialogueConfig {
     pub answer_confidence: f32,
     /// The same, from which on the customer is shown what may be related; below, the question is refused.
     pub clarify_confidence: f32,
+}
+
+/// `[knowledge]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KnowledgeConfig {
+    /// Whether nobody may publish what they wrote themselves.
+    pub four_eyes: bool,
+    /// Whether the golden questions are asked before anything is published or rolled back.
+    pub golden_gate: bool,
+    /// Earlier revisions that are kept of each document and FAQ.
+    pub keep_revisions: u32,
+    /// Bytes of one upload.
+    pub max_upload_bytes: u64,
 }

@@ -123,6 +123,15 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         retrieval.ef_search > 0 && retrieval.candidates > 0,
         "retrieval.ef_search and candidates must be at least 1",
     );
+    let knowledge = &config.knowledge;
+    need(
+        (1..=100_000).contains(&knowledge.keep_revisions),
+        "knowledge.keep_revisions must lie between 1 and 100000",
+    );
+    need(
+        knowledge.max_upload_bytes > 0,
+        "knowledge.max_upload_bytes must be at least 1",
+    );
     let dialogue = &config.dialogue;
     need(
         (1..=20).contains(&dialogue.top_k),

@@ -230,19 +230,20 @@ impl Assistant {
     /// What the search or the reader reports.
     pub async fn find(&self, ask: &Ask) -> Result<(Found, Features), DialogueError> {
         let question = standalone(&ask.question, &ask.history);
-        let mut found = self.search(&question, ask.top_k).await?;
+        let mut found = self.search(&question, ask).await?;
         self.read(&question, &mut found).await?;
         let features = Features::of(&found);
         Ok((found, features))
     }
 
     /// Searches, and reads the best FAQ.
-    async fn search(&self, question: &str, top_k: Option<usize>) -> Result<Found, DialogueError> {
+    async fn search(&self, question: &str, ask: &Ask) -> Result<Found, DialogueError> {
         let query = Query {
             text: question.to_owned(),
             mode: SearchMode::Hybrid,
-            top_k: top_k.unwrap_or(self.config.top_k).max(LEAST_HITS),
+            top_k: ask.top_k.unwrap_or(self.config.top_k).max(LEAST_HITS),
             faq_top_k: FAQ_CANDIDATES,
+            viewer: ask.viewer.clone(),
         };
         let mut found = self.retriever.search(&query).await?;
         if let Some(best) = found.faqs.first_mut() {
@@ -258,7 +259,7 @@ impl Assistant {
     /// Searches, and reads as much as the decision needs: where the best FAQ is surely meant, only that.
     async fn look(&self, ask: &Ask) -> Result<(Found, Decision), DialogueError> {
         let question = standalone(&ask.question, &ask.history);
-        let mut found = self.search(&question, ask.top_k).await?;
+        let mut found = self.search(&question, ask).await?;
         let thresholds = Thresholds::from(&self.config);
         if let Some(decision) = policy::decide_faq(&Features::of(&found), &self.confidence, thresholds) {
             return Ok((found, decision));
@@ -281,7 +282,8 @@ impl Assistant {
             return self.done(Written::default(), kb_version, sink).await.map(Ok);
         }
         // A question in an approved wording needs neither model nor search.
-        if let Some((faq, kb_version)) = self.retriever.exact_faq(&standalone(&ask.question, &ask.history)) {
+        let question = standalone(&ask.question, &ask.history);
+        if let Some((faq, kb_version)) = self.retriever.exact_faq(&question, &ask.viewer) {
             sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
             self.answer_faq(Some(&faq), 1.0, kb_version, sink).await?;
             return self.done(Written::default(), kb_version, sink).await.map(Ok);

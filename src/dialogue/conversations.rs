@@ -3,7 +3,7 @@
 use super::{Ask, Assistant, DialogueError, Replies, ReplyEvent, replies};
 use crate::domain::{
     Channel, Clock, Conversation, ConversationId, ConversationStatus, Language, Message, MessageId, Role, Route, Turn,
-    sha256_hex,
+    Viewer, sha256_hex,
 };
 use crate::storage::Store;
 use base64::Engine as _;
@@ -134,6 +134,10 @@ impl Conversations {
                 })
                 .collect(),
             top_k: None,
+            viewer: Viewer {
+                channel: Some(conversation.channel.name().to_owned()),
+                ..Viewer::anybody(self.clock.now())
+            },
         };
         let (sender, receiver) = mpsc::channel(16);
         let this = Arc::clone(self);

@@ -14,7 +14,7 @@ mod replies;
 mod sentences;
 mod speaker;
 
-use crate::domain::{Citation, KbVersion, MessageId, Route, Turn};
+use crate::domain::{Citation, KbVersion, MessageId, Route, Turn, Viewer};
 use crate::inference::{InferenceError, Usage};
 use crate::retrieval::RetrievalError;
 use crate::storage::StorageError;
@@ -64,7 +64,7 @@ pub enum DialogueError {
 }
 
 /// A question with what was said before.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Ask {
     /// The customer's words.
     pub question: String,
@@ -76,6 +76,23 @@ pub struct Ask {
     pub visitor: Option<String>,
     /// How the replies before this one came to be, oldest first: what is unresolved again and again goes to a person.
     pub past_routes: Vec<Route>,
+    /// Who asks, where and when: the answer rests only on what this viewer may be told.
+    pub viewer: Viewer,
+}
+
+impl Ask {
+    /// A question with nothing said before.
+    #[must_use]
+    pub fn new(question: impl Into<String>, viewer: Viewer) -> Self {
+        Self {
+            question: question.into(),
+            history: Vec::new(),
+            top_k: None,
+            visitor: None,
+            past_routes: Vec::new(),
+            viewer,
+        }
+    }
 }
 
 /// How long the parts of a reply took, in milliseconds from the question's arrival.

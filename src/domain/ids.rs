@@ -68,6 +68,14 @@ id!(
     ApiKeyId
 );
 id!(
+    /// One revision of a document or a FAQ.
+    RevisionId
+);
+id!(
+    /// One golden question.
+    GoldenId
+);
+id!(
     /// One person who works with the program.
     UserId
 );

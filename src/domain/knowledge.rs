@@ -4,6 +4,7 @@ use super::{DocumentId, FaqId, PassageId, Scope, is_han};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use uuid::Uuid;
 
 /// Counts the changes of the knowledge base: every change of what may be answered makes it one greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -24,6 +25,26 @@ pub enum KbItem {
     Document(DocumentId),
     /// An approved question.
     Faq(FaqId),
+}
+
+impl KbItem {
+    /// The name of its kind, as it is stored.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Document(_) => "document",
+            Self::Faq(_) => "faq",
+        }
+    }
+
+    /// Its identifier, whatever it is.
+    #[must_use]
+    pub fn uuid(self) -> Uuid {
+        match self {
+            Self::Document(id) => id.0,
+            Self::Faq(id) => id.0,
+        }
+    }
 }
 
 /// The formats that can be imported.
@@ -183,7 +204,7 @@ impl Passage {
 }
 
 /// An approved question with its answer, given to customers word for word.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Faq {
     /// Its identifier; kept when the same key is imported again.
     pub id: FaqId,

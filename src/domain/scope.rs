@@ -44,7 +44,33 @@ impl Viewer {
     }
 }
 
+/// Names of groups, or of channels, that a scope may have.
+const MAX_NAMES: usize = 32;
+
+/// Characters of such a name.
+const MAX_NAME_CHARS: usize = 100;
+
 impl Scope {
+    /// What is wrong with it, in words; `None` if nothing is.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        if let (Some(from), Some(end)) = (self.effective_from, self.expires_at)
+            && from >= end
+        {
+            return Some(format!("it expires at {end}, before it takes effect at {from}"));
+        }
+        for (what, names) in [("audience", &self.audiences), ("channel", &self.channels)] {
+            if names.len() > MAX_NAMES {
+                return Some(format!("more than {MAX_NAMES} names in {what}"));
+            }
+            let fits = |name: &String| !name.trim().is_empty() && name.chars().nth(MAX_NAME_CHARS).is_none();
+            if !names.iter().all(fits) {
+                return Some(format!("a name in {what} has 1 to {MAX_NAME_CHARS} characters"));
+            }
+        }
+        None
+    }
+
     /// Whether it limits nothing.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -332,6 +332,13 @@ impl From<StorageError> for ApiError {
                 "database_busy",
                 "the database is busy; try again",
             ),
+            StorageError::Missing { what, .. } => Self::not_found(what),
+            StorageError::Conflict { .. } => Self::new(StatusCode::CONFLICT, "conflict", error.to_string()),
+            StorageError::FourEyes { .. } => Self::new(StatusCode::FORBIDDEN, "four_eyes", error.to_string()),
+            StorageError::WrongState { .. } => Self::new(StatusCode::CONFLICT, "wrong_state", error.to_string()),
+            StorageError::UnknownHistory { .. } => {
+                Self::new(StatusCode::CONFLICT, "unknown_history", error.to_string())
+            }
             StorageError::Invalid { .. }
             | StorageError::Damaged { .. }
             | StorageError::Newer { .. }
@@ -410,6 +417,7 @@ impl From<RetrievalError> for ApiError {
             | RetrievalError::UnsupportedFormat { .. }
             | RetrievalError::NotText(_)
             | RetrievalError::BadMarkup { .. }
+            | RetrievalError::BadScope { .. }
             | RetrievalError::Document(_)
             | RetrievalError::Empty
             | RetrievalError::FaqHeader { .. }

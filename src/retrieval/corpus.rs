@@ -1,57 +1,124 @@
-//! What is searched: the passages and FAQs of one version of the knowledge base, numbered by rows.
+//! What is searched: passages and FAQs, numbered by rows, with the texts that are embedded and indexed.
 
 use super::RetrievalError;
 use super::lexical::Entry;
 use super::searchable::{plain, searchable_faq, searchable_passage};
 use super::segment::segments;
-use crate::domain::{Faq, KbVersion, PassageId};
+use crate::domain::{DocumentId, Faq, FaqId, KbItem, KbVersion, Passage, PassageId, Scope};
 use crate::storage::{PageRequest, Store};
-use crate::understanding::match_key;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Rows read at a time.
 const PAGE: u32 = 500;
 /// How often reading starts again because the knowledge base changed meanwhile.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
+/// Versions after that of a snapshot among which its own is looked for; a base that is further behind is built anew.
+const MAX_VERSIONS: u64 = 10_000;
 
-/// What the rows of the index stand for. Rows are numbered passages first, then FAQs.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Rows {
-    /// The version they were read from.
+/// Which version of which knowledge base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Edition {
+    /// The version.
     pub(super) version: KbVersion,
-    /// What [`lineage`] said of it.
+    /// What tells it from a version of the same number in another database (one that was deleted and filled again, or
+    /// restored): when and by what it was made.
     pub(super) lineage: String,
-    /// The passages, in order of id.
-    pub(super) passages: Vec<PassageId>,
-    /// The FAQs, in order of key.
-    pub(super) faqs: Vec<Arc<Faq>>,
+}
+
+impl Edition {
+    /// The present edition.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(super) async fn present(store: &dyn Store) -> Result<Self, RetrievalError> {
+        let newest = store.kb_versions(1).await?.into_iter().next();
+        Ok(newest.map_or_else(Self::empty, |entry| Self {
+            version: entry.version,
+            lineage: format!("{} {}", entry.created_at, entry.note),
+        }))
+    }
+
+    /// The edition of the version `version` in the history of the store; `None` if it is not in it, or too far back.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(super) async fn of(store: &dyn Store, version: KbVersion) -> Result<Option<Self>, RetrievalError> {
+        let present = Self::present(store).await?;
+        if version == KbVersion(0) {
+            return Ok(Some(Self::empty()));
+        }
+        let Some(behind) = present.version.0.checked_sub(version.0) else {
+            return Ok(None);
+        };
+        if behind == 0 {
+            return Ok(Some(present));
+        }
+        if behind > MAX_VERSIONS {
+            return Ok(None);
+        }
+        let versions = store.kb_versions(behind as u32 + 1).await?;
+        let found = versions.into_iter().find(|entry| entry.version == version);
+        Ok(found.map(|entry| Self {
+            version,
+            lineage: format!("{} {}", entry.created_at, entry.note),
+        }))
+    }
+
+    fn empty() -> Self {
+        Self {
+            version: KbVersion(0),
+            lineage: String::new(),
+        }
+    }
 }
 
 /// What a row stands for.
-pub(super) enum Row<'a> {
-    Passage(PassageId),
-    Faq(&'a Arc<Faq>),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Row {
+    /// A passage of a document.
+    Passage(PassageId, DocumentId),
+    /// The FAQ of that place among the FAQs.
+    Faq(u32),
+}
+
+/// What rows stand for, and who may be told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Rows {
+    /// The rows.
+    pub(super) rows: Vec<Row>,
+    /// The FAQs in order of their rows.
+    pub(super) faqs: Vec<Arc<Faq>>,
+    /// Each scope that a row has, once.
+    pub(super) scopes: Vec<Scope>,
+    /// For each row the place of its scope.
+    pub(super) scope_of: Vec<u32>,
 }
 
 impl Rows {
-    pub(super) fn len(&self) -> usize {
-        self.passages.len() + self.faqs.len()
+    /// Adds a passage of that scope.
+    pub(super) fn add_passage(&mut self, id: PassageId, document: DocumentId, scope: &Scope) {
+        self.rows.push(Row::Passage(id, document));
+        self.add_scope(scope);
     }
 
-    pub(super) fn get(&self, row: u32) -> Option<Row<'_>> {
-        let row = row as usize;
-        match self.passages.get(row) {
-            Some(id) => Some(Row::Passage(*id)),
-            None => self.faqs.get(row - self.passages.len()).map(Row::Faq),
-        }
+    /// Adds a FAQ.
+    pub(super) fn add_faq(&mut self, faq: Arc<Faq>) {
+        self.rows.push(Row::Faq(self.faqs.len() as u32));
+        self.add_scope(&faq.scope);
+        self.faqs.push(faq);
     }
 
-    /// The place of a row's FAQ among the FAQs.
-    pub(super) fn faq_of(&self, row: u32) -> Option<usize> {
-        (row as usize)
-            .checked_sub(self.passages.len())
-            .filter(|faq| *faq < self.faqs.len())
+    fn add_scope(&mut self, scope: &Scope) {
+        // Rows of one document come together, and there are few scopes.
+        let place = match self.scope_of.last() {
+            Some(last) if self.scopes[*last as usize] == *scope => *last as usize,
+            _ => self.scopes.iter().position(|known| known == scope).unwrap_or_else(|| {
+                self.scopes.push(scope.clone());
+                self.scopes.len() - 1
+            }),
+        };
+        self.scope_of.push(place as u32);
     }
 
     /// For every wording of every FAQ, in the order of the wordings' vectors: FAQ and number of the wording.
@@ -60,23 +127,10 @@ impl Rows {
             |(faq, entry): (usize, &Arc<Faq>)| (0..=entry.variants.len()).map(move |n| (faq as u32, n as u32));
         self.faqs.iter().enumerate().flat_map(numbers).collect()
     }
-
-    /// Where each wording is found again by its key. Of equal wordings the first FAQ's counts.
-    pub(super) fn exact(&self) -> HashMap<String, (u32, u32)> {
-        let mut exact = HashMap::new();
-        for (faq, entry) in self.faqs.iter().enumerate() {
-            for (number, wording) in entry.wordings().enumerate() {
-                let key = match_key(wording);
-                if !key.is_empty() {
-                    exact.entry(key).or_insert((faq as u32, number as u32));
-                }
-            }
-        }
-        exact
-    }
 }
 
-/// The rows with their texts.
+/// Rows with their texts.
+#[derive(Default)]
 pub(super) struct Corpus {
     pub(super) rows: Rows,
     /// For each row what is embedded as a passage.
@@ -91,98 +145,116 @@ pub(super) struct Corpus {
     pub(super) segment_counts: Vec<u32>,
 }
 
+impl Corpus {
+    /// Adds a passage of a document of that scope.
+    pub(super) fn add_passage(&mut self, passage: &Passage, scope: &Scope) {
+        let text = searchable_passage(passage);
+        let (title, body) = text.split_once('\n').unwrap_or(("", &text));
+        self.entries.push(Entry {
+            title: title.to_owned(),
+            body: body.to_owned(),
+        });
+        self.texts.push(text);
+        let own = segments(passage);
+        self.segment_counts.push(own.len() as u32);
+        self.segments.extend(own);
+        self.rows.add_passage(passage.id, passage.document_id, scope);
+    }
+
+    /// Adds a FAQ.
+    pub(super) fn add_faq(&mut self, faq: Arc<Faq>) {
+        let text = searchable_faq(&faq);
+        self.segment_counts.push(1);
+        self.segments.push(text.clone());
+        self.texts.push(text);
+        self.entries.push(Entry {
+            title: faq.wordings().collect::<Vec<_>>().join("\n"),
+            body: plain(&faq.answer),
+        });
+        self.wordings.extend(faq.wordings().map(str::to_owned));
+        self.rows.add_faq(faq);
+    }
+}
+
 /// Reads the whole knowledge base as it is in one version.
 ///
 /// # Errors
 /// What the store says.
-pub(super) async fn read(store: &dyn Store) -> Result<Corpus, RetrievalError> {
-    let mut version = store.kb_version().await?;
+pub(super) async fn read(store: &dyn Store) -> Result<(Edition, Corpus), RetrievalError> {
+    let mut edition = Edition::present(store).await?;
     for attempt in 1.. {
-        let corpus = read_once(store, version).await?;
-        let now = store.kb_version().await?;
-        // If it never stands still: the older number, so that the next look at it reads it again.
-        if now == version || attempt == ATTEMPTS {
-            return Ok(corpus);
+        let corpus = read_once(store).await?;
+        let now = Edition::present(store).await?;
+        // If it never stands still: the older number, so that the next look at it follows the changes since.
+        if now == edition || attempt == ATTEMPTS {
+            return Ok((edition, corpus));
         }
-        version = now;
+        edition = now;
     }
     unreachable!("the loop above returns")
 }
 
-async fn read_once(store: &dyn Store, version: KbVersion) -> Result<Corpus, RetrievalError> {
-    let (mut ids, mut texts, mut entries) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut all_segments, mut segment_counts) = (Vec::new(), Vec::new());
+async fn read_once(store: &dyn Store) -> Result<Corpus, RetrievalError> {
+    let mut scopes: HashMap<DocumentId, Scope> = HashMap::new();
+    let mut request = PageRequest::first(PAGE);
     loop {
-        let page = store.passages_after(ids.last().copied(), PAGE).await?;
-        if page.is_empty() {
-            break;
-        }
-        for passage in page {
-            let text = searchable_passage(&passage);
-            let (title, body) = text.split_once('\n').unwrap_or(("", &text));
-            entries.push(Entry {
-                title: title.to_owned(),
-                body: body.to_owned(),
-            });
-            ids.push(passage.id);
-            texts.push(text);
-            let own = segments(&passage);
-            segment_counts.push(own.len() as u32);
-            all_segments.extend(own);
+        let page = store.documents(&request).await?;
+        scopes.extend(page.items.into_iter().map(|document| (document.id, document.scope)));
+        match page.next {
+            Some(next) => request.cursor = Some(next),
+            None => break,
         }
     }
-    let faqs = read_faqs(store).await?;
-    let mut wordings = Vec::new();
-    for faq in &faqs {
-        let text = searchable_faq(faq);
-        segment_counts.push(1);
-        all_segments.push(text.clone());
-        texts.push(text);
-        entries.push(Entry {
-            title: faq.wordings().collect::<Vec<_>>().join("\n"),
-            body: plain(&faq.answer),
-        });
-        wordings.extend(faq.wordings().map(str::to_owned));
+    let mut corpus = Corpus::default();
+    let mut last = None;
+    loop {
+        let page = store.passages_after(last, PAGE).await?;
+        let Some(end) = page.last() else { break };
+        last = Some(end.id);
+        for passage in &page {
+            // A document that came after the look at the documents comes with the next version.
+            if let Some(scope) = scopes.get(&passage.document_id) {
+                corpus.add_passage(passage, scope);
+            }
+        }
     }
-    let lineage = lineage(store).await?;
-    Ok(Corpus {
-        rows: Rows {
-            version,
-            lineage,
-            passages: ids,
-            faqs,
-        },
-        texts,
-        wordings,
-        entries,
-        segments: all_segments,
-        segment_counts,
-    })
-}
-
-/// What tells the present version from one of the same number in another database (one that was deleted and filled
-/// again, or restored): when and by what it was made.
-///
-/// # Errors
-/// What the store says.
-pub(super) async fn lineage(store: &dyn Store) -> Result<String, RetrievalError> {
-    let newest = store.kb_versions(1).await?.into_iter().next();
-    Ok(newest.map_or_else(String::new, |entry| format!("{} {}", entry.created_at, entry.note)))
-}
-
-/// All FAQs in order of key.
-///
-/// # Errors
-/// What the store says.
-pub(super) async fn read_faqs(store: &dyn Store) -> Result<Vec<Arc<Faq>>, RetrievalError> {
-    let mut faqs = Vec::new();
     let mut request = PageRequest::first(PAGE);
     loop {
         let page = store.faq_page(&request).await?;
-        faqs.extend(page.items.into_iter().map(Arc::new));
+        for faq in page.items {
+            corpus.add_faq(Arc::new(faq));
+        }
         match page.next {
             Some(next) => request.cursor = Some(next),
-            None => return Ok(faqs),
+            None => return Ok(corpus),
         }
     }
+}
+
+/// Reads these items as they are now; those that are gone are left out.
+///
+/// # Errors
+/// What the store says.
+pub(super) async fn read_items(store: &dyn Store, items: &[KbItem]) -> Result<Corpus, RetrievalError> {
+    let mut corpus = Corpus::default();
+    let mut faqs: Vec<FaqId> = Vec::new();
+    for item in items {
+        match item {
+            KbItem::Document(id) => {
+                let Some(document) = store.document_summary(*id).await? else {
+                    continue;
+                };
+                for passage in store.document_passages(*id).await? {
+                    corpus.add_passage(&passage, &document.scope);
+                }
+            }
+            KbItem::Faq(id) => faqs.push(*id),
+        }
+    }
+    for ids in faqs.chunks(PAGE as usize) {
+        for faq in store.faqs(ids).await? {
+            corpus.add_faq(Arc::new(faq));
+        }
+    }
+    Ok(corpus)
 }

@@ -64,6 +64,14 @@ pub enum RetrievalError {
     /// A document in a format that is read by a process of its own.
     #[error(transparent)]
     Document(#[from] DocumentFault),
+    /// The lines at the top that say whom a document is meant for cannot be understood.
+    #[error("line {line}: {detail}")]
+    BadScope {
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it, and what is expected.
+        detail: String,
+    },
     /// Nothing in it can be found.
     #[error("there is no text in it; nothing was imported")]
     Empty,

@@ -5,17 +5,20 @@ use super::RetrievalError;
 use super::chunk::{PassageLimits, chunk};
 use super::parse::child::Readers;
 use super::parse::{
-    DocumentFault, FaqRow, FileKind, LineError, ParsedDocument, ParsedFaqs, decode, is_faq_table, is_question_set,
-    is_text, parse_csv, parse_document, parse_jsonl,
+    DocumentFault, FaqRow, FileKind, LineError, ParsedDocument, ParsedFaqs, decode, front_matter, is_faq_table,
+    is_question_set, is_text, parse_csv, parse_document, parse_jsonl,
 };
 use super::searchable::{searchable_faq, searchable_passage};
 use super::segment::segments;
 use super::vectors::{Embedded, Vectors};
 use super::walk::{self, Found};
 use crate::config::RetrievalConfig;
-use crate::domain::{Clock, Document, DocumentFormat, DocumentId, Faq, FaqId, Passage, sha256_hex};
+use crate::domain::{
+    Clock, Content, Document, DocumentContent, DocumentFormat, DocumentId, Faq, FaqContent, FaqId, KbItem, Passage,
+    RevisionId, RevisionSummary, Scope, sha256_hex,
+};
 use crate::inference::{Embedder, TextKind};
-use crate::storage::Store;
+use crate::storage::{NewDraft, Store};
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -64,6 +67,8 @@ pub struct FileReport {
     pub source: String,
     /// What became of it.
     pub outcome: FileOutcome,
+    /// The drafts made of it, where the import makes drafts.
+    pub drafts: Vec<RevisionId>,
 }
 
 /// What an import did.
@@ -112,15 +117,18 @@ pub trait ImportProgress: Send + Sync {
 impl ImportProgress for () {}
 
 /// Imports files.
+#[derive(Clone)]
 pub struct Ingester {
     vectors: Vectors,
     clock: Arc<dyn Clock>,
     config: RetrievalConfig,
     readers: Option<Readers>,
+    /// Who proposes what is imported; `None`: it is published at once.
+    drafts_of: Option<String>,
 }
 
 /// A file in memory, on the disk or in an archive before.
-struct Content<'a> {
+struct Input<'a> {
     source: &'a str,
     /// Its path, for its name.
     path: &'a Path,
@@ -132,6 +140,8 @@ struct Run<'a> {
     report: ImportReport,
     /// Files known of.
     total: usize,
+    /// Drafts made of the present file.
+    drafts: Vec<RevisionId>,
     progress: &'a dyn ImportProgress,
     cancel: &'a CancellationToken,
 }
@@ -152,6 +162,7 @@ impl Run<'_> {
         let file = FileReport {
             source: source.to_owned(),
             outcome,
+            drafts: std::mem::take(&mut self.drafts),
         };
         self.progress.file_done(&file);
         self.report.files.push(file);
@@ -173,7 +184,15 @@ impl Ingester {
             clock,
             config,
             readers: None,
+            drafts_of: None,
         }
+    }
+
+    /// Makes drafts by `author` of what is imported, which somebody publishes later, in place of publishing it at once.
+    #[must_use]
+    pub fn with_drafts(mut self, author: impl Into<String>) -> Self {
+        self.drafts_of = Some(author.into());
+        self
     }
 
     /// Reads formats that are no text (PDF, Office ...) and archives by these processes; without them such files fail.
@@ -208,6 +227,7 @@ impl Ingester {
         let mut run = Run {
             report: ImportReport::default(),
             total: found.len(),
+            drafts: Vec::new(),
             progress,
             cancel,
         };
@@ -249,7 +269,7 @@ impl Ingester {
     ) -> Result<FileOutcome, RetrievalError> {
         let (path, limit) = (file.path.clone(), self.config.max_file_bytes);
         let bytes = blocking("reading", move || read_limited(&path, limit)).await?;
-        let content = Content {
+        let content = Input {
             source: &file.source,
             path: &file.path,
             bytes,
@@ -288,7 +308,7 @@ impl Ingester {
                 .into()),
                 Ok(kind) => match readers.member(&bytes, &member, limit).await {
                     Ok(bytes) => {
-                        let content = Content {
+                        let content = Input {
                             source: &source,
                             path: Path::new(&member.name),
                             bytes,
@@ -309,7 +329,7 @@ impl Ingester {
 
     async fn import_content(
         &self,
-        content: Content<'_>,
+        content: Input<'_>,
         kind: FileKind,
         run: &mut Run<'_>,
     ) -> Result<FileOutcome, RetrievalError> {
@@ -328,7 +348,7 @@ impl Ingester {
                     Ok((bytes, is_faqs))
                 })
                 .await?;
-                let content = Content { bytes, ..content };
+                let content = Input { bytes, ..content };
                 if is_faqs {
                     self.import_faqs(content, parse_csv, run).await
                 } else {
@@ -362,11 +382,11 @@ impl Ingester {
 
     async fn import_document(
         &self,
-        content: Content<'_>,
+        content: Input<'_>,
         format: DocumentFormat,
         run: &mut Run<'_>,
     ) -> Result<FileOutcome, RetrievalError> {
-        let Content { source, path, bytes } = content;
+        let Input { source, path, bytes } = content;
         let store = &self.vectors.store;
         let sha256 = sha256_hex(&bytes);
         let present = store.document_by_source(source).await?;
@@ -376,18 +396,35 @@ impl Ingester {
         {
             return Ok(FileOutcome::Unchanged);
         }
+        let waiting = self.waiting("document", source).await?;
+        if let Some(waiting) = &waiting
+            && self.says_the_same(waiting, &sha256, format).await?
+        {
+            run.drafts.push(waiting.id);
+            return Ok(FileOutcome::Unchanged);
+        }
+        // What is there keeps its id and, unless the file says otherwise, its scope.
+        let (id, kept) = match (&present, &waiting) {
+            (Some(present), _) => (present.id, present.scope.clone()),
+            (
+                None,
+                Some(RevisionSummary {
+                    item: KbItem::Document(id),
+                    scope,
+                    ..
+                }),
+            ) => (*id, scope.clone()),
+            _ => (DocumentId::new(), Scope::default()),
+        };
         let mut document = Document {
-            id: present.as_ref().map_or_else(DocumentId::new, |present| present.id),
+            id,
             source: source.to_owned(),
             title: String::new(),
             format,
             sha256,
             text: String::new(),
             imported_at: self.clock.now(),
-            scope: present
-                .as_ref()
-                .map(|present| present.scope.clone())
-                .unwrap_or_default(),
+            scope: kept,
         };
         let stem = path
             .file_stem()
@@ -404,6 +441,11 @@ impl Ingester {
             let count = |text: &str| embedder.count_tokens(TextKind::Passage, text);
             let passages = chunk(document.id, &document.title, &parsed, limits, &count)?;
             document.text = parsed.text;
+            if matches!(format, DocumentFormat::Markdown | DocumentFormat::Text)
+                && let Some(scope) = front_matter(&document.text).scope()?
+            {
+                document.scope = scope;
+            }
             Ok::<(Document, Vec<Passage>), RetrievalError>((document, passages))
         })
         .await?;
@@ -417,7 +459,21 @@ impl Ingester {
             })
             .await?;
         add(&mut run.report.embedded, done);
-        store.put_document(&document, &passages).await?;
+        match &self.drafts_of {
+            None => drop(store.put_document(&document, &passages).await?),
+            Some(author) => {
+                let draft = NewDraft {
+                    item: KbItem::Document(document.id),
+                    name: document.source.clone(),
+                    scope: document.scope.clone(),
+                    content: Some(Content::Document(DocumentContent::of(&document, &passages))),
+                    author: author.clone(),
+                    note: String::new(),
+                };
+                let added = store.add_drafts(&[draft]).await?;
+                run.drafts.extend(added.iter().map(|draft| draft.id));
+            }
+        }
         let passages = passages.len();
         Ok(match present {
             Some(_) => FileOutcome::Updated { passages },
@@ -427,11 +483,11 @@ impl Ingester {
 
     async fn import_faqs(
         &self,
-        content: Content<'_>,
+        content: Input<'_>,
         parse: fn(&[u8]) -> Result<ParsedFaqs, RetrievalError>,
         run: &mut Run<'_>,
     ) -> Result<FileOutcome, RetrievalError> {
-        let Content { source, bytes, .. } = content;
+        let Input { source, bytes, .. } = content;
         let ParsedFaqs {
             rows,
             mut errors,
@@ -440,7 +496,7 @@ impl Ingester {
         let mut faqs: Vec<Faq> = Vec::with_capacity(rows.len());
         let mut lines: HashMap<String, u64> = HashMap::new();
         for row in rows {
-            let faq = self.faq(&row, source);
+            let faq = self.faq(&row, source).await?;
             if let Some(first) = lines.get(&faq.key) {
                 faults += 1;
                 let what = if row.id.is_some() { "id" } else { "question" };
@@ -474,7 +530,10 @@ impl Ingester {
             })
             .await?;
         add(&mut run.report.embedded, done);
-        let changed = self.vectors.store.put_faqs(&faqs, &format!("import {source}")).await?;
+        let changed = match &self.drafts_of {
+            None => self.vectors.store.put_faqs(&faqs, &format!("import {source}")).await?,
+            Some(author) => self.draft_faqs(&faqs, author, run).await?,
+        };
         errors.sort_by_key(|error| error.line);
         Ok(FileOutcome::Faqs {
             read: faqs.len(),
@@ -484,18 +543,82 @@ impl Ingester {
         })
     }
 
-    fn faq(&self, row: &FaqRow, source: &str) -> Faq {
-        Faq {
-            id: FaqId::new(),
-            key: row.id.clone().unwrap_or_else(|| sha256_hex(row.question.as_bytes())),
+    /// The FAQ of a row. What is there keeps its id and, unless the file says otherwise, its scope.
+    async fn faq(&self, row: &FaqRow, source: &str) -> Result<Faq, RetrievalError> {
+        let key = row.id.clone().unwrap_or_else(|| sha256_hex(row.question.as_bytes()));
+        let (id, kept) = match self.vectors.store.faq_by_key(&key).await? {
+            Some(present) => (present.id, present.scope),
+            None => match self.waiting("faq", &key).await? {
+                Some(RevisionSummary {
+                    item: KbItem::Faq(id),
+                    scope,
+                    ..
+                }) => (id, scope),
+                _ => (FaqId::new(), Scope::default()),
+            },
+        };
+        Ok(Faq {
+            id,
+            key,
             question: row.question.clone(),
             variants: row.variants.clone(),
             answer: row.answer.clone(),
             category: row.category.clone(),
             source: source.to_owned(),
             imported_at: self.clock.now(),
-            scope: crate::domain::Scope::default(),
+            scope: row.scope.clone().unwrap_or(kept),
+        })
+    }
+
+    /// Drafts of those that differ from what is live; how many.
+    async fn draft_faqs(&self, faqs: &[Faq], author: &str, run: &mut Run<'_>) -> Result<usize, RetrievalError> {
+        let store = &self.vectors.store;
+        let mut drafts = Vec::new();
+        for faq in faqs {
+            let same = |present: &Faq| {
+                *present
+                    == Faq {
+                        imported_at: present.imported_at,
+                        ..faq.clone()
+                    }
+            };
+            if store.faqs(&[faq.id]).await?.first().is_some_and(same) {
+                continue;
+            }
+            drafts.push(NewDraft {
+                item: KbItem::Faq(faq.id),
+                name: faq.key.clone(),
+                scope: faq.scope.clone(),
+                content: Some(Content::Faq(FaqContent::of(faq))),
+                author: author.to_owned(),
+                note: String::new(),
+            });
         }
+        let added = store.add_drafts(&drafts).await?;
+        run.drafts.extend(added.iter().map(|draft| draft.id));
+        Ok(added.len())
+    }
+
+    /// The newest draft of that name, where drafts are made.
+    async fn waiting(&self, kind: &str, name: &str) -> Result<Option<RevisionSummary>, RetrievalError> {
+        if self.drafts_of.is_none() {
+            return Ok(None);
+        }
+        Ok(self.vectors.store.open_revision(kind, name).await?)
+    }
+
+    /// Whether that draft was made of this very file.
+    async fn says_the_same(
+        &self,
+        waiting: &RevisionSummary,
+        sha256: &str,
+        format: DocumentFormat,
+    ) -> Result<bool, RetrievalError> {
+        let revision = self.vectors.store.revision(waiting.id).await?;
+        Ok(matches!(
+            revision.and_then(|revision| revision.content),
+            Some(Content::Document(content)) if content.sha256 == sha256 && content.format == format
+        ))
     }
 }
 

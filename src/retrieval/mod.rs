@@ -3,15 +3,19 @@
 
 mod chunk;
 mod corpus;
+mod draft;
 mod error;
 pub mod index;
 mod ingest;
+mod layer;
 mod lexical;
+mod mask;
 pub mod parse;
 mod query_cache;
 mod rank;
 mod reading;
 mod retriever;
+mod search;
 mod searchable;
 mod segment;
 mod snapshot;
@@ -22,11 +26,13 @@ mod terms;
 mod testing;
 mod vectors;
 mod walk;
+mod words;
 
 use crate::domain::{Faq, KbVersion, Passage};
 use serde::{Deserialize, Serialize};
 
 pub use chunk::{CountTokens, PassageLimits, chunk};
+pub use draft::{Draft, DraftDocument};
 pub use error::RetrievalError;
 pub use ingest::{FileOutcome, FileReport, ImportProgress, ImportReport, Ingester};
 pub use reading::{read_faq, read_hits};

@@ -1,20 +1,24 @@
-//! Search. Readers use one state of the indexes from beginning to end; when the knowledge base changes a new state is
-//! made in the background and put in its place.
+//! Search. Readers use one state of the index from beginning to end; when the knowledge base changes, a new state that
+//! shares all that did not change is made and put in its place.
 
-use super::corpus::Row;
+use super::corpus::Corpus;
+use super::draft::Draft;
 use super::index::GraphSettings;
+use super::layer::Layer;
 use super::query_cache::QueryCache;
+use super::search::{Question, Searched};
 use super::snapshot::Snapshots;
-use super::state::{Limits, Searched, State, VectorSet, internal};
+use super::state::{Found as FoundRow, State, Wear, internal};
 use super::vectors::{Vectors, readable};
 use super::{FaqHit, Found, Hit, RetrievalError, SearchMode, Source};
 use crate::config::RetrievalConfig;
-use crate::domain::{KbVersion, Passage, PassageId};
+use crate::domain::{KbItem, KbVersion, Passage, PassageId, Viewer};
 use crate::inference::{Embedder, TextKind};
 use crate::storage::Store;
 use crate::understanding::normalise;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Instant;
 use tokio::sync::{Mutex, Semaphore};
@@ -25,6 +29,24 @@ const CACHED_QUESTIONS: usize = 1024;
 /// in 1.2 ms, the graph in 0.7 and 0.9 ms (`cargo bench --bench index`): below this number the graph would take longer,
 /// take memory, and miss something now and then.
 const EXACT_VECTORS: usize = 16_384;
+
+/// From which sizes on work in the background begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tuning {
+    /// Sets of up to so many vectors have no graph.
+    pub(super) exact_vectors: usize,
+    /// How much changes before a new base is made.
+    pub(super) wear: Wear,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            exact_vectors: EXACT_VECTORS,
+            wear: Wear::default(),
+        }
+    }
+}
 
 /// What is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +59,8 @@ pub struct Query {
     pub top_k: usize,
     /// FAQs at most.
     pub faq_top_k: usize,
+    /// Who asks, where and when: only what this viewer may be told is found, as if nothing else were there.
+    pub viewer: Viewer,
 }
 
 /// What is searched at present.
@@ -48,25 +72,55 @@ pub struct IndexStatus {
     pub passages: usize,
     /// Wordings of FAQs in it.
     pub faq_wordings: usize,
-    /// Whether it was loaded from a snapshot; else it was built from the database.
+    /// Whether its base was loaded from a snapshot; else it was built from the database.
     pub from_snapshot: bool,
     /// Whether the graph over the passages serves; else they are searched exactly.
     pub graph: bool,
     /// Milliseconds to load or build it.
     pub build_ms: u64,
+    /// Layers: the base, and what came since.
+    pub layers: usize,
+    /// Rows (passages and FAQs) that came since the base was made.
+    pub delta_rows: usize,
+    /// Rows that were removed or replaced and still take memory.
+    pub dead_rows: usize,
+    /// Whether a new base is being made.
+    pub rebuilding: bool,
+    /// About how many bytes of memory it takes.
+    pub bytes: usize,
 }
 
-/// Searches the knowledge base.
-pub struct Retriever {
+/// Searches the knowledge base. Clones are the same one.
+#[derive(Clone)]
+pub struct Retriever(Arc<Inner>);
+
+/// What a retriever shares with its previews.
+struct Shared {
     vectors: Vectors,
     config: RetrievalConfig,
-    exact_vectors: usize,
+    tuning: Tuning,
     snapshots: Arc<Snapshots>,
-    state: RwLock<Arc<State>>,
     cache: QueryCache,
     searches: Semaphore,
+    /// Indexes what changed.
+    follow_pool: Arc<rayon::ThreadPool>,
+    /// Makes new bases and graphs, which takes minutes: what changes meanwhile does not wait for it.
+    base_pool: Arc<rayon::ThreadPool>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    state: RwLock<Arc<State>>,
+    /// Passages that are not in the store.
+    draft: HashMap<PassageId, Passage>,
+    /// Whether it follows the store.
+    follows: bool,
     refreshing: Mutex<()>,
-    pool: Arc<rayon::ThreadPool>,
+    rebuilding: AtomicBool,
+    /// Counts what was built from the store: work on what was there before is no longer wanted.
+    epoch: AtomicU64,
+    /// The base whose graphs were begun last.
+    graphs_of: std::sync::Mutex<Weak<Layer>>,
 }
 
 impl Retriever {
@@ -82,44 +136,33 @@ impl Retriever {
         dir: PathBuf,
         config: RetrievalConfig,
     ) -> Result<Self, RetrievalError> {
-        Self::open_with(store, embedder, dir, config, EXACT_VECTORS).await
+        Self::open_with(store, embedder, dir, config, Tuning::default()).await
     }
 
-    /// As [`Self::open`], with graphs over more than `exact_vectors` vectors.
+    /// As [`Self::open`], with other bounds.
     pub(super) async fn open_with(
         store: Arc<dyn Store>,
         embedder: Arc<dyn Embedder>,
         dir: PathBuf,
         config: RetrievalConfig,
-        exact_vectors: usize,
+        tuning: Tuning,
     ) -> Result<Self, RetrievalError> {
         let info = embedder.info();
         let snapshots = Arc::new(Snapshots::new(dir, info.sha256.clone(), info.dim));
-        let vectors = Vectors { store, embedder };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // One core is left to those who ask meanwhile.
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(cores.saturating_sub(1).max(1))
-            .thread_name(|number| format!("index-{number}"))
-            .build()
-            .map_err(|error| RetrievalError::Internal {
-                task: "starting threads",
-                detail: error.to_string(),
-            })?;
-        let pool = Arc::new(pool);
-        let state = make_state(&vectors, &snapshots, &pool).await?;
-        let retriever = Self {
-            vectors,
+        let shared = Shared {
+            vectors: Vectors { store, embedder },
             config,
-            exact_vectors,
+            tuning,
             snapshots,
-            state: RwLock::new(state.clone()),
             cache: QueryCache::new(CACHED_QUESTIONS),
             searches: Semaphore::new(cores),
-            refreshing: Mutex::new(()),
-            pool,
+            follow_pool: pool("index", cores)?,
+            base_pool: pool("index-base", cores)?,
         };
-        retriever.build_graphs(&state);
+        let state = shared.load_or_build().await?;
+        let retriever = Self(Arc::new(Inner::new(Arc::new(shared), state, HashMap::new(), true)));
+        retriever.0.tend();
         Ok(retriever)
     }
 
@@ -132,77 +175,148 @@ impl Retriever {
     /// # Errors
     /// `Inference` (`Overloaded`: try again later), `Storage`, `Lexical`.
     pub async fn search(&self, query: &Query) -> Result<Found, RetrievalError> {
-        let state = self.current();
+        let state = self.0.current();
         let text = normalise(&query.text);
         let mut found = Found {
             faqs: Vec::new(),
             hits: Vec::new(),
-            kb_version: state.rows.version,
+            kb_version: state.edition.version,
             embed_ms: 0.0,
             search_ms: 0.0,
         };
-        if text.is_empty() || state.rows.len() == 0 {
+        if text.is_empty() || state.living().rows == 0 {
             return Ok(found);
         }
+        let shared = &self.0.shared;
         let started = Instant::now();
         let vector = match query.mode {
             SearchMode::Lexical => None,
-            SearchMode::Hybrid | SearchMode::Dense => Some(self.embed(&text).await?),
+            SearchMode::Hybrid | SearchMode::Dense => Some(shared.embed(&text).await?),
         };
         found.embed_ms = milliseconds(started);
 
         let started = Instant::now();
-        let limits = Limits {
+        let question = Question {
+            text,
+            vector,
             mode: query.mode,
-            candidates: self.config.candidates.max(query.top_k * 2),
+            candidates: shared.config.candidates.max(query.top_k * 2),
             faqs: query.faq_top_k,
+            viewer: query.viewer.clone(),
         };
-        let searched = self.search_state(state.clone(), text, vector, limits).await?;
-        found.hits = self.hits(&state, &searched, query.top_k).await?;
+        let searched = shared.search_state(state.clone(), question).await?;
+        found.hits = self.0.hits(&state, &searched, query.top_k).await?;
         found.faqs = searched.faqs;
         found.search_ms = milliseconds(started);
         Ok(found)
     }
 
-    /// The FAQ that has `text` as one of its wordings, courtesies and punctuation apart, with the version of the
-    /// knowledge base that says so. Needs no embedding; costs
-    /// microseconds.
-    pub fn exact_faq(&self, text: &str) -> Option<(FaqHit, KbVersion)> {
-        let state = self.current();
-        Some((state.exact(text)?, state.rows.version))
+    /// The FAQ that has `text` as one of its wordings, courtesies and punctuation apart, and that `viewer` may be told, with
+    /// the version of the knowledge base that says so. Needs no embedding; costs microseconds.
+    pub fn exact_faq(&self, text: &str, viewer: &Viewer) -> Option<(FaqHit, KbVersion)> {
+        let state = self.0.current();
+        Some((state.exact(text, viewer)?, state.edition.version))
     }
 
-    /// Follows the knowledge base: if it has another version than the indexes, they are loaded or built anew, while
-    /// searches go on in the old ones. Whether it had.
+    /// Follows the knowledge base, if it has another version than the index; whether it had. What was committed before the
+    /// call is found once it has returned: who changes the knowledge base calls this after the commit. Searches go on
+    /// meanwhile, in what was there before.
+    ///
+    /// Cost: what changed is embedded, unless it has vectors, and indexed; that of one document or FAQ takes milliseconds
+    /// however large the knowledge base is. A preview follows nothing.
     ///
     /// # Errors
-    /// What the store or the embedder says; the old indexes stay then.
+    /// What the store or the embedder says; the index stays as it was then.
     pub async fn refresh(&self) -> Result<bool, RetrievalError> {
-        let _one_at_a_time = self.refreshing.lock().await;
-        if self.vectors.store.kb_version().await? == self.current().rows.version {
+        if !self.0.follows {
             return Ok(false);
         }
-        let state = make_state(&self.vectors, &self.snapshots, &self.pool).await?;
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state.clone();
-        self.build_graphs(&state);
-        Ok(true)
+        let changed = self.0.follow().await?;
+        if changed {
+            self.0.tend();
+        }
+        Ok(changed)
+    }
+
+    /// A retriever over the present state with these changes, in memory: it shares everything else with `self`, is never
+    /// saved, and does not follow. Passages of the draft are given from memory, all others from the store. A document of
+    /// the same id is replaced, and a FAQ of the same id or key.
+    ///
+    /// Vectors that the draft's texts lack are computed, and stored by the hash of the text as all are.
+    ///
+    /// # Errors
+    /// What the store or the embedder says.
+    pub async fn preview(&self, draft: Draft) -> Result<Retriever, RetrievalError> {
+        let state = self.0.current();
+        let (mut passages, mut corpus, mut items) = (self.0.draft.clone(), Corpus::default(), draft.removed);
+        for document in draft.documents {
+            items.push(KbItem::Document(document.id));
+            for passage in document.passages {
+                corpus.add_passage(&passage, &document.scope);
+                passages.insert(passage.id, passage);
+            }
+        }
+        for faq in draft.faqs {
+            items.push(KbItem::Faq(faq.id));
+            for placed in &state.layers {
+                items.extend(placed.layer.faqs_of_key(&faq.key));
+            }
+            corpus.add_faq(Arc::new(faq));
+        }
+        let shared = self.0.shared.clone();
+        let edition = state.edition.clone();
+        let changed = state.changed(edition, items, corpus, &shared.vectors, &shared.follow_pool);
+        let state = Arc::new(changed.await?);
+        Ok(Self(Arc::new(Inner::new(shared, state, passages, false))))
     }
 
     /// What is searched at present.
     pub fn status(&self) -> IndexStatus {
-        let state = self.current();
+        let state = self.0.current();
+        let living = state.living();
         IndexStatus {
-            kb_version: state.rows.version,
-            passages: state.rows.passages.len(),
-            faq_wordings: state.wordings.flat.matrix().rows(),
+            kb_version: state.edition.version,
+            passages: living.rows - living.faqs,
+            faq_wordings: living.wordings,
             from_snapshot: state.from_snapshot,
-            graph: state.texts.graph.get().is_some(),
+            graph: state.layers[0].layer.texts.graph.get().is_some(),
             build_ms: state.build_ms,
+            layers: state.layers.len(),
+            delta_rows: state.delta_rows(),
+            dead_rows: state.dead_rows(),
+            rebuilding: self.0.rebuilding.load(Ordering::Acquire),
+            bytes: state.bytes(),
+        }
+    }
+}
+
+impl Shared {
+    /// The state of the store's present version.
+    async fn load_or_build(&self) -> Result<Arc<State>, RetrievalError> {
+        let started = Instant::now();
+        let loaded = State::load(&self.vectors, &self.snapshots, &self.follow_pool).await?;
+        let mut state = match loaded {
+            Some(state) => state,
+            None => self.build().await?,
+        };
+        state.build_ms = started.elapsed().as_millis() as u64;
+        Ok(Arc::new(state))
+    }
+
+    async fn build(&self) -> Result<State, RetrievalError> {
+        State::build(&self.vectors, &self.snapshots, &self.follow_pool).await
+    }
+
+    fn graph_settings(&self) -> GraphSettings {
+        GraphSettings {
+            neighbours: self.config.hnsw_neighbours,
+            ef_construction: self.config.ef_construction,
+            ef_search: self.config.ef_search,
         }
     }
 
-    fn current(&self) -> Arc<State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn dim(&self) -> usize {
+        self.vectors.embedder.info().dim
     }
 
     async fn embed(&self, text: &str) -> Result<Arc<[f32]>, RetrievalError> {
@@ -224,47 +338,64 @@ impl Retriever {
         Ok(vector)
     }
 
-    async fn search_state(
-        &self,
-        state: Arc<State>,
-        text: String,
-        vector: Option<Arc<[f32]>>,
-        limits: Limits,
-    ) -> Result<Searched, RetrievalError> {
+    async fn search_state(&self, state: Arc<State>, question: Question) -> Result<Searched, RetrievalError> {
         let _permit = self.searches.acquire().await;
-        tokio::task::spawn_blocking(move || state.search(&text, vector.as_deref(), limits))
+        tokio::task::spawn_blocking(move || state.search(&question))
             .await
             .map_err(|error| internal("searching", &error))?
     }
+}
 
-    /// The best rows with what they stand for. Passages that were removed from the store since the indexes were made
-    /// are passed over: they must not be quoted any more.
+impl Inner {
+    fn new(shared: Arc<Shared>, state: Arc<State>, draft: HashMap<PassageId, Passage>, follows: bool) -> Self {
+        Self {
+            shared,
+            state: RwLock::new(state),
+            draft,
+            follows,
+            refreshing: Mutex::new(()),
+            rebuilding: AtomicBool::new(false),
+            epoch: AtomicU64::new(0),
+            graphs_of: std::sync::Mutex::default(),
+        }
+    }
+
+    fn current(&self) -> Arc<State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, state: State) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+    }
+
+    /// The best rows with what they stand for. Passages that were removed from the store since the index was made are
+    /// passed over: they must not be quoted any more.
     async fn hits(&self, state: &State, searched: &Searched, top_k: usize) -> Result<Vec<Hit>, RetrievalError> {
         let ids: Vec<PassageId> = searched
             .rows
             .iter()
-            .filter_map(|(row, _)| match state.rows.get(*row) {
-                Some(Row::Passage(id)) => Some(id),
+            .filter_map(|(row, _)| match state.row(*row) {
+                Some(FoundRow::Passage(id)) if !self.draft.contains_key(&id) => Some(id),
                 _ => None,
             })
             .take(top_k * 2)
             .collect();
-        let passages = self.vectors.store.passages(&ids).await?;
+        let passages = self.shared.vectors.store.passages(&ids).await?;
         let mut passages: HashMap<PassageId, Passage> = passages.into_iter().map(|p| (p.id, p)).collect();
         let mut hits = Vec::with_capacity(top_k);
         for (row, scores) in &searched.rows {
             if hits.len() == top_k {
                 break;
             }
-            let (source, text) = match state.rows.get(*row) {
-                Some(Row::Passage(id)) => match passages.remove(&id) {
+            let (source, text) = match state.row(*row) {
+                Some(FoundRow::Passage(id)) => match self.draft.get(&id).cloned().or_else(|| passages.remove(&id)) {
                     Some(passage) => {
                         let text = passage.search_text();
                         (Source::Passage(passage), text)
                     }
                     None => continue,
                 },
-                Some(Row::Faq(faq)) => {
+                Some(FoundRow::Faq(faq)) => {
                     let text = format!("{}\n{}", faq.wordings().collect::<Vec<_>>().join("\n"), faq.answer);
                     (Source::Faq(faq.as_ref().clone()), text)
                 }
@@ -280,58 +411,48 @@ impl Retriever {
         Ok(hits)
     }
 
-    /// Builds graphs over large sets of vectors on a thread of its own. The exact index serves until they are there.
-    /// The work ends early when the state is no longer used.
-    fn build_graphs(&self, state: &Arc<State>) {
-        let sets: [fn(&State) -> &VectorSet; 3] =
-            [|state| &state.texts, |state| &state.wordings, |state| &state.segments];
-        let large = |set: &VectorSet| set.flat.matrix().rows() > self.exact_vectors;
-        if !sets.iter().any(|set| large(set(state))) {
-            return;
+    /// Makes the state of the store's present version, if the present state is another's; whether it was.
+    async fn follow(&self) -> Result<bool, RetrievalError> {
+        let _one_at_a_time = self.refreshing.lock().await;
+        let (shared, state) = (&self.shared, self.current());
+        if shared.vectors.store.kb_version().await? == state.edition.version {
+            return Ok(false);
         }
-        let settings = GraphSettings {
-            neighbours: self.config.hnsw_neighbours,
-            ef_construction: self.config.ef_construction,
-            ef_search: self.config.ef_search,
-        };
-        let matrices = sets.map(|set| Some(set(state).flat.matrix().clone()).filter(|_| large(set(state))));
-        let (state, pool): (Weak<State>, _) = (Arc::downgrade(state), self.pool.clone());
-        let work = move || {
-            for (set, matrix) in sets.into_iter().zip(matrices) {
-                let Some(matrix) = matrix else { continue };
-                let wanted = || state.strong_count() > 0;
-                let graph = State::graph(&matrix, settings, &pool, &wanted);
-                if let (Some(graph), Some(state)) = (graph, state.upgrade()) {
-                    // Nobody else sets it.
-                    let _ = set(&state).graph.set(graph);
-                }
-            }
-        };
-        if let Err(error) = std::thread::Builder::new().name("index-graph".to_owned()).spawn(work) {
-            tracing::warn!(%error, "no thread to build the graph; the search stays exact and slower");
+        if let Some(state) = state.followed(&shared.vectors, &shared.follow_pool).await? {
+            self.set(state);
+        } else {
+            tracing::info!(
+                from = state.edition.version.0,
+                "too much has changed: the index is built anew"
+            );
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+            self.set(shared.build().await?);
         }
+        Ok(true)
     }
 }
 
-/// The state of the store's present version.
-async fn make_state(
-    vectors: &Vectors,
-    snapshots: &Arc<Snapshots>,
-    pool: &Arc<rayon::ThreadPool>,
-) -> Result<Arc<State>, RetrievalError> {
-    let started = Instant::now();
-    let version = vectors.store.kb_version().await?;
-    let mut state = match State::load(vectors, snapshots, version).await? {
-        Some(state) => state,
-        None => State::build(vectors, snapshots, pool).await?,
-    };
-    state.build_ms = started.elapsed().as_millis() as u64;
-    Ok(Arc::new(state))
+/// Threads that leave one core to those who ask meanwhile.
+fn pool(name: &'static str, cores: usize) -> Result<Arc<rayon::ThreadPool>, RetrievalError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(cores.saturating_sub(1).max(1))
+        .thread_name(move |number| format!("{name}-{number}"))
+        .build()
+        .map(Arc::new)
+        .map_err(|error| RetrievalError::Internal {
+            task: "starting threads",
+            detail: error.to_string(),
+        })
 }
 
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
 }
 
+#[cfg(test)]
+mod live_tests;
+mod rebuild;
+#[cfg(test)]
+mod scope_tests;
 #[cfg(test)]
 mod tests;

@@ -2,17 +2,22 @@
 //! Indexes are derived from what is stored here and can be deleted at any time.
 
 mod people;
+mod publishing;
 pub mod sqlite;
 
 pub use people::{
     AuditCheck, AuditEntry, AuditRecord, AuditStore, AuditVerdict, Session, SessionStore, User, UserChange, UserStore,
     name_key,
 };
+pub use publishing::{
+    GoldenStore, IMPORT_AUTHOR, MAX_GOLDEN, MAX_PUBLISHED, NewDraft, Publication, RevisionCounts, RevisionFilter,
+    RevisionStore, RollbackStep, VersionChange,
+};
 pub use sqlite::SqliteStore;
 
 use crate::domain::{
     ApiKeyId, Conversation, ConversationId, ConversationStatus, Document, DocumentId, Faq, FaqId, KbItem, KbVersion,
-    Message, MessageId, Passage, PassageId, Scope,
+    Message, MessageId, Passage, PassageId, RevisionState, Scope,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -66,6 +71,48 @@ pub enum StorageError {
         /// The table it was meant for.
         table: &'static str,
         /// What is wrong with it.
+        detail: String,
+    },
+    /// There is nothing of that name.
+    #[error("there is no {what} {name}")]
+    Missing {
+        /// What was looked for.
+        what: &'static str,
+        /// Its id or name.
+        name: String,
+    },
+    /// Somebody else changed it meanwhile.
+    #[error("{item}: {detail}")]
+    Conflict {
+        /// The document's source, the FAQ's key, or the version.
+        item: String,
+        /// What happened, and what to do.
+        detail: String,
+    },
+    /// Nobody may publish what they wrote themselves.
+    #[error("{item} was written by {author}: another person must publish it (knowledge.four_eyes)")]
+    FourEyes {
+        /// The document's source or the FAQ's key.
+        item: String,
+        /// Who wrote it.
+        author: String,
+    },
+    /// The revision stands where this cannot be done.
+    #[error("the revision of {item} is {}: {wanted}", state.name())]
+    WrongState {
+        /// The document's source or the FAQ's key.
+        item: String,
+        /// Where it stands.
+        state: RevisionState,
+        /// Where it would have to stand.
+        wanted: &'static str,
+    },
+    /// What a version replaced is not known.
+    #[error("version {version} cannot be restored: {detail}")]
+    UnknownHistory {
+        /// The version asked for.
+        version: KbVersion,
+        /// What is not known.
         detail: String,
     },
     /// The database library has a known fault that damages files.
@@ -148,6 +195,8 @@ pub struct VersionEntry {
     pub version: KbVersion,
     /// What was done, for people ("import kb/docs/fees.md").
     pub note: String,
+    /// Who did it; empty in versions from before authors were kept.
+    pub author: String,
     /// When.
     pub created_at: Timestamp,
 }
@@ -275,7 +324,9 @@ pub trait KeyStore: Send + Sync {
 
 /// Everything that is stored.
 #[async_trait]
-pub trait Store: KnowledgeStore + ConversationStore + KeyStore + UserStore + SessionStore + AuditStore {
+pub trait Store:
+    KnowledgeStore + RevisionStore + GoldenStore + ConversationStore + KeyStore + UserStore + SessionStore + AuditStore
+{
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StorageError>;
     /// Name and version, for people ("SQLite 3.51.3").

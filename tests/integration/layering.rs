@@ -22,6 +22,20 @@ const ARROWS: &[(&str, &[&str])] = &[
         "dialogue",
         &["config", "domain", "inference", "retrieval", "storage", "understanding"],
     ),
+    // Work beside the answers: it needs the assistant to try what is published. The routes start jobs and ask after them; a
+    // job knows nothing of HTTP.
+    (
+        "jobs",
+        &[
+            "config",
+            "dialogue",
+            "domain",
+            "inference",
+            "retrieval",
+            "storage",
+            "understanding",
+        ],
+    ),
     (
         "http",
         &[
@@ -29,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dialogue",
             "domain",
             "inference",
+            "jobs",
             "people",
             "retrieval",
             "storage",
@@ -42,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "domain",
             "http",
             "inference",
+            "jobs",
             "retrieval",
             "storage",
         ],
@@ -55,6 +71,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "domain",
             "http",
             "inference",
+            "jobs",
             "people",
             "retrieval",
             "storage",

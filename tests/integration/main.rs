@@ -14,4 +14,5 @@ mod retrieval;
 mod store_contract;
 mod store_crash;
 mod store_people;
+mod store_publishing;
 mod store_sqlite;

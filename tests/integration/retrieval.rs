@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use kefu::config::{Overrides, RetrievalConfig, load};
-use kefu::domain::{Clock, SystemClock};
+use kefu::domain::{Clock, SystemClock, Viewer};
 use kefu::inference::E5Embedder;
 use kefu::inference::Embedder;
 use kefu::retrieval::{FileOutcome, Ingester, Query, Retriever, SearchMode, Source};
@@ -79,6 +79,7 @@ async fn questions_in_other_words_find_their_answer() {
             mode,
             top_k: 3,
             faq_top_k: 2,
+            viewer: Viewer::anybody(SystemClock.now()),
         };
         retriever.search(&query).await.unwrap()
     };

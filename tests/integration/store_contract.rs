@@ -23,6 +23,7 @@ pub async fn contract(store: Arc<dyn Store>) {
     faqs(store).await;
     changes(store).await;
     faq_pages(store).await;
+    super::store_publishing::contract(store).await;
     embeddings(store).await;
     conversations(store).await;
     messages(store).await;

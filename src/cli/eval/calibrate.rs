@@ -44,7 +44,7 @@ impl Calibrate {
         let documents = Documents::of(app.store.as_ref()).await?;
         let mut samples = Vec::new();
         for question in read(&self.questions)? {
-            let (found, features) = app.assistant.find(&question.ask()).await?;
+            let (found, features) = app.assistant.find(&question.ask(app.viewer())).await?;
             samples.push(Sample {
                 faq_right: found.faqs.first().is_some_and(|best| question.names_faq(&best.faq.key)),
                 found: question.in_top3(&found.hits, &documents),

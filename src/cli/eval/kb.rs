@@ -85,7 +85,7 @@ impl Kb {
             let (answer, ms) = ask(server.address, &question)
                 .await
                 .with_context(|| question.id.clone())?;
-            let (found, _) = app.assistant.find(&question.ask()).await?;
+            let (found, _) = app.assistant.find(&question.ask(app.viewer())).await?;
             let in_top3 = question.in_top3(&found.hits, &documents);
             judged.push(judge(question, answer, ms, in_top3, app.store.as_ref()).await?);
             bar.inc(1);

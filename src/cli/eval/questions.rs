@@ -1,7 +1,7 @@
 //! Questions with known sources: one JSON object a line.
 
 use crate::dialogue::Ask;
-use crate::domain::{DocumentId, Role, Turn};
+use crate::domain::{DocumentId, Role, Turn, Viewer};
 use crate::retrieval::{Hit, Source};
 use crate::storage::{DocumentSummary, PageRequest, Store};
 use anyhow::Context;
@@ -42,8 +42,8 @@ pub struct Said {
 }
 
 impl Question {
-    /// The question as the assistant takes it.
-    pub fn ask(&self) -> Ask {
+    /// The question as the assistant takes it, from `viewer`.
+    pub fn ask(&self, viewer: Viewer) -> Ask {
         let turn = |said: &Said| Turn {
             role: if said.role == "user" {
                 Role::Visitor
@@ -53,9 +53,8 @@ impl Question {
             text: said.content.clone(),
         };
         Ask {
-            question: self.question.clone(),
             history: self.history.iter().map(turn).collect(),
-            ..Ask::default()
+            ..Ask::new(self.question.clone(), viewer)
         }
     }
 

@@ -1,7 +1,7 @@
 //! One question, answered without keeping anything.
 
 use crate::dialogue::{Ask, ReplyEvent};
-use crate::domain::{Role, Turn};
+use crate::domain::{Channel, Role, Turn, Viewer};
 use crate::http::body::{JsonBody, RequestBody};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::sse::{self, Events};
@@ -22,6 +22,12 @@ const MAX_HISTORY: usize = 50;
 /// Characters of all turns together.
 const MAX_HISTORY_CHARS: usize = 40_000;
 
+/// Groups that an asker may belong to.
+const MAX_AUDIENCES: usize = 32;
+
+/// Characters of the name of a group or a channel.
+const MAX_NAME_CHARS: usize = 100;
+
 /// Passages that an answer may be written from.
 const MAX_TOP_K: u32 = 20;
 
@@ -38,6 +44,12 @@ pub(crate) struct AskBody {
     /// Passages to answer from, 1 to 20.
     #[schema(minimum = 1, maximum = 20)]
     top_k: Option<u32>,
+    /// Groups of customers that the asker belongs to; at most 32. What is meant for other groups takes no part in the answer.
+    #[serde(default)]
+    audiences: Vec<String>,
+    /// The channel that the answer goes to; `api` where it is left out.
+    #[schema(example = "web")]
+    channel: Option<String>,
 }
 
 /// One turn of what was said before.
@@ -101,7 +113,7 @@ pub(crate) async fn ask(
     headers: HeaderMap,
     JsonBody(body): JsonBody<AskBody>,
 ) -> Result<Response, ApiError> {
-    let ask = body.check()?;
+    let ask = body.check(&state)?;
     let replies = state.assistant()?.reply(ask)?;
     let events = sse::follow(&state, replies).await?;
     if wants_events(&headers) {
@@ -111,7 +123,7 @@ pub(crate) async fn ask(
 }
 
 impl AskBody {
-    fn check(self) -> Result<Ask, ApiError> {
+    fn check(self, state: &AppState) -> Result<Ask, ApiError> {
         if let Some(top_k) = self.top_k
             && !(1..=MAX_TOP_K).contains(&top_k)
         {
@@ -125,13 +137,38 @@ impl AskBody {
             self.history.iter().map(|turn| turn.content.as_str()),
         )?;
         Ok(Ask {
-            question: self.question,
             history: self.history.into_iter().map(Turn::from).collect(),
             top_k: self.top_k.map(|top_k| top_k as usize),
-            visitor: None,
-            past_routes: Vec::new(),
+            ..Ask::new(self.question, viewer(state, self.audiences, self.channel)?)
         })
     }
+}
+
+/// Who asks, where and when, as far as the client says: whoever holds an API key speaks for its customers.
+///
+/// # Errors
+/// More audiences, or longer names, than a scope can have.
+pub(crate) fn viewer(state: &AppState, audiences: Vec<String>, channel: Option<String>) -> Result<Viewer, ApiError> {
+    if audiences.len() > MAX_AUDIENCES {
+        let message = format!("audiences may have at most {MAX_AUDIENCES} entries");
+        return Err(ApiError::parameter("audiences", message));
+    }
+    let channel = channel.unwrap_or_else(|| Channel::Api.name().to_owned());
+    for (param, name) in audiences
+        .iter()
+        .map(|name| ("audiences", name))
+        .chain([("channel", &channel)])
+    {
+        if name.is_empty() || name.chars().count() > MAX_NAME_CHARS {
+            let message = format!("a name in {param} has 1 to {MAX_NAME_CHARS} characters");
+            return Err(ApiError::parameter(param, message));
+        }
+    }
+    Ok(Viewer {
+        audiences,
+        channel: Some(channel),
+        ..Viewer::anybody(state.now())
+    })
 }
 
 /// Bounds what a question brings along.

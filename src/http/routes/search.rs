@@ -3,6 +3,7 @@
 use crate::domain::KbVersion;
 use crate::http::body::{JsonBody, RequestBody};
 use crate::http::error::{ApiError, ErrorBody};
+use crate::http::routes::ask::viewer;
 use crate::http::state::AppState;
 use crate::retrieval::{Found, Hit, Query, SearchMode, Source};
 use axum::Json;
@@ -32,6 +33,12 @@ pub(crate) struct SearchBody {
     /// Which stages; both where it is left out.
     #[serde(default)]
     mode: Mode,
+    /// Groups of customers that the asker belongs to; at most 32.
+    #[serde(default)]
+    audiences: Vec<String>,
+    /// The channel that what is found goes to; `api` where it is left out.
+    #[schema(example = "web")]
+    channel: Option<String>,
 }
 
 /// Stages of a search.
@@ -163,11 +170,13 @@ pub(crate) async fn search(
     }
     let assistant = state.assistant()?;
     assistant.check(&body.query)?;
+    let viewer = viewer(&state, body.audiences, body.channel)?;
     let query = Query {
         text: body.query,
         mode: body.mode.into(),
         top_k: top_k as usize,
         faq_top_k: FAQS,
+        viewer,
     };
     let found = assistant.retriever().search(&query).await?;
     Ok(Json(SearchResult::from(found)))

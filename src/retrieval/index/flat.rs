@@ -25,12 +25,12 @@ impl VectorIndex for FlatIndex {
         self.0.rows()
     }
 
-    fn search(&self, query: &[f32], k: usize) -> Vec<Neighbour> {
+    fn search_among(&self, query: &[f32], k: usize, allowed: &dyn Fn(u32) -> bool) -> Vec<Neighbour> {
         if k == 0 || self.is_empty() {
             return Vec::new();
         }
         let mut best: Vec<Neighbour> = Vec::with_capacity(k.min(self.len()) + 1);
-        for row in 0..self.len() {
+        for row in (0..self.len()).filter(|row| allowed(*row as u32)) {
             let similarity = dot(query, self.0.row(row));
             if best.len() == k && best.last().is_some_and(|worst| similarity <= worst.similarity) {
                 continue;
@@ -60,6 +60,8 @@ mod tests {
         let found: Vec<u32> = index.search(&[0.0, 1.0], 3).iter().map(|n| n.row).collect();
         assert_eq!(found, [1, 3, 2]);
         assert_eq!(index.search(&[0.0, 1.0], 9).len(), 4);
+        let odd = index.search_among(&[0.0, 1.0], 2, &|row| row % 2 == 1);
+        assert_eq!(odd.iter().map(|n| n.row).collect::<Vec<_>>(), [1, 3]);
         assert!(index.search(&[0.0, 1.0], 0).is_empty());
         assert!(
             FlatIndex::new(Matrix::new(2, Vec::new()))

@@ -105,14 +105,37 @@ impl VectorIndex for HnswIndex {
             return Vec::new();
         }
         let nodes = self.graph.search(query, k.min(self.rows.len()), self.ef_search.max(k));
+        self.rows_of(&nodes, k, &|_| true)
+    }
+
+    /// Rows that are not allowed are walked over and not kept, so the walk grows longer the fewer are allowed, and may end
+    /// with fewer than there are: callers with few allowed rows search them exactly.
+    fn search_among(&self, query: &[f32], k: usize, allowed: &dyn Fn(u32) -> bool) -> Vec<Neighbour> {
+        if k == 0 || self.rows.is_empty() {
+            return Vec::new();
+        }
+        let filter = |node: &usize| {
+            let rows = self.rows.get(*node);
+            rows.is_some_and(|rows| rows.iter().any(|row| allowed(*row)))
+        };
+        // The node at which the walk begins takes a place, allowed or not.
+        let ef = self.ef_search.max(k) + 1;
+        let nodes = self
+            .graph
+            .search_filter(query, (k + 1).min(self.rows.len()), ef, Some(&filter));
+        self.rows_of(&nodes, k, allowed)
+    }
+}
+
+impl HnswIndex {
+    /// The allowed rows of these nodes, nearest first.
+    fn rows_of(&self, nodes: &[hnsw_rs::hnsw::Neighbour], k: usize, allowed: &dyn Fn(u32) -> bool) -> Vec<Neighbour> {
         let mut found: Vec<Neighbour> = nodes
             .iter()
             .flat_map(|node| {
                 let similarity = 1.0 - node.distance;
-                self.rows
-                    .get(node.d_id)
-                    .into_iter()
-                    .flatten()
+                let rows = self.rows.get(node.d_id).into_iter().flatten();
+                rows.filter(|row| allowed(**row))
                     .map(move |row| Neighbour { row: *row, similarity })
             })
             .collect();
@@ -150,6 +173,29 @@ mod tests {
             same += wanted.iter().filter(|row| found.contains(row)).count();
         }
         assert!(same >= 1900, "recall@10 {}", same as f32 / 2000.0);
+    }
+
+    #[test]
+    fn recall_among_a_part_of_the_rows() {
+        let mut rows = clustered(5_100, 64, 50, 4);
+        let queries = Matrix::new(64, rows.split_off(5_000 * 64));
+        let matrix = Matrix::new(64, rows);
+        let graph = HnswIndex::build(&matrix, SETTINGS, &|| true).unwrap();
+        let exact = FlatIndex::new(matrix);
+        // Every second, tenth and twentieth row.
+        for share in [2, 10, 20] {
+            let allowed = |row: u32| row % share == 1;
+            let (mut same, mut all) = (0, 0);
+            for query in 0..queries.rows() {
+                let wanted = exact.search_among(queries.row(query), 10, &allowed);
+                let found = graph.search_among(queries.row(query), 10, &allowed);
+                assert!(found.iter().all(|n| allowed(n.row)));
+                all += wanted.len();
+                same += wanted.iter().filter(|a| found.iter().any(|b| a.row == b.row)).count();
+            }
+            assert!(same * 100 >= all * 95, "1 of {share}: {same} of {all}");
+        }
+        assert!(graph.search_among(queries.row(0), 10, &|_| false).is_empty());
     }
 
     #[test]

@@ -30,14 +30,19 @@ pub trait VectorIndex: Send + Sync {
 
     /// Up to `k` vectors of greatest cosine with `query`, greatest first, equal ones in order of their row. `query`
     /// must have the index's dimension and norm 1.
-    fn search(&self, query: &[f32], k: usize) -> Vec<Neighbour>;
+    fn search(&self, query: &[f32], k: usize) -> Vec<Neighbour> {
+        self.search_among(query, k, &|_| true)
+    }
+
+    /// As [`Self::search`], among the rows that `allowed` admits: the others are passed over as if they were not there.
+    fn search_among(&self, query: &[f32], k: usize, allowed: &dyn Fn(u32) -> bool) -> Vec<Neighbour>;
 }
 
 /// Vectors of norm 1, row by row. Clones share the memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matrix {
     dim: usize,
-    data: Arc<[f32]>,
+    data: Arc<Vec<f32>>,
 }
 
 impl Matrix {
@@ -47,8 +52,22 @@ impl Matrix {
         data.truncate(data.len() / dim.max(1) * dim.max(1));
         Self {
             dim: dim.max(1),
-            data: data.into(),
+            data: Arc::new(data),
         }
+    }
+
+    /// The rows of all `parts` that these say are kept, one part after the other. All parts have `dim` numbers in a row.
+    #[must_use]
+    pub fn concat<'a>(dim: usize, parts: impl Iterator<Item = (&'a Self, &'a dyn Fn(u32) -> bool)> + Clone) -> Self {
+        let kept = |(matrix, keeps): (&'a Self, &'a dyn Fn(u32) -> bool)| {
+            let rows = (0..matrix.rows()).filter(move |row| keeps(*row as u32));
+            rows.map(move |row| matrix.row(row))
+        };
+        let mut data = Vec::with_capacity(parts.clone().flat_map(kept).map(<[f32]>::len).sum());
+        for row in parts.flat_map(kept) {
+            data.extend_from_slice(row);
+        }
+        Self::new(dim, data)
     }
 
     /// Rows.
@@ -96,7 +115,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::retrieval) mod tests {
     use super::*;
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};

@@ -1,7 +1,9 @@
 //! Approved questions from a table (CSV) or from one JSON object a line. A faulty line is reported with its number;
 //! the others are still imported.
 
+use super::scope::read_scope;
 use super::{Decoded, decode};
+use crate::domain::Scope;
 use crate::retrieval::RetrievalError;
 use serde_json::{Map, Value};
 
@@ -29,6 +31,8 @@ pub struct FaqRow {
     pub answer: String,
     /// A label; may be empty.
     pub category: String,
+    /// Who may be told; `None` if the file says nothing of that.
+    pub scope: Option<Scope>,
 }
 
 /// What is wrong with one line.
@@ -91,6 +95,22 @@ const CATEGORY: Column = Column {
     names: &["category", "分类", "类别", "类目"],
 };
 
+/// When it begins to hold, when it holds no more, for whom, and where.
+const SCOPE: [Column; 4] = [
+    Column {
+        names: &["effective_from", "生效日期", "生效时间"],
+    },
+    Column {
+        names: &["expires_at", "失效日期", "失效时间"],
+    },
+    Column {
+        names: &["audience", "audiences", "适用客户", "客群"],
+    },
+    Column {
+        names: &["channel", "channels", "渠道"],
+    },
+];
+
 impl Column {
     fn is(&self, name: &str) -> bool {
         self.names.contains(&name.trim().to_lowercase().as_str())
@@ -125,6 +145,7 @@ pub fn parse_csv(bytes: &[u8]) -> Result<ParsedFaqs, RetrievalError> {
     let question = position(&QUESTION).ok_or(RetrievalError::FaqHeader { missing: "question" })?;
     let answer = position(&ANSWER).ok_or(RetrievalError::FaqHeader { missing: "answer" })?;
     let (id, variants, category) = (position(&ID), position(&VARIANTS), position(&CATEGORY));
+    let scope = SCOPE.map(|column| position(&column));
 
     let mut parsed = ParsedFaqs::default();
     for record in records {
@@ -148,6 +169,16 @@ pub fn parse_csv(bytes: &[u8]) -> Result<ParsedFaqs, RetrievalError> {
                         field(Some(answer)),
                         field(category),
                     )
+                    .and_then(|row| {
+                        if scope.iter().all(Option::is_none) {
+                            return Ok(row);
+                        }
+                        let scope = read_scope(scope.map(&field))?;
+                        Ok(FaqRow {
+                            scope: Some(scope),
+                            ..row
+                        })
+                    })
                 };
                 parsed.take(row, line);
             }
@@ -182,7 +213,8 @@ fn first_line(text: &str, position: &csv::Position) -> u64 {
     position.line() + blank as u64
 }
 
-/// Reads one JSON object a line: `{"id", "question", "variants": [], "answer", "category"}`, also `q` and `a`.
+/// Reads one JSON object a line: `{"id", "question", "variants": [], "answer", "category"}`, also `q` and `a`; and, of whom it
+/// is meant for, `effective_from`, `expires_at`, `audience` and `channel`.
 ///
 /// # Errors
 /// `NotText`.
@@ -234,14 +266,30 @@ fn object_row(line: u64, object: &Map<String, Value>) -> Result<FaqRow, String> 
             .collect::<Result<_, _>>()?,
         Some(_) => return Err("\"variants\" must be a list of texts".to_owned()),
     };
-    row(
+    let mut row = row(
         line,
         &text(&ID)?,
         &text(&QUESTION)?,
         variants.iter().map(String::as_str),
         &text(&ANSWER)?,
         &text(&CATEGORY)?,
-    )
+    )?;
+    if SCOPE.iter().any(|column| column.of(object).is_some()) {
+        let mut fields = [const { String::new() }; 4];
+        for (field, column) in fields.iter_mut().zip(&SCOPE) {
+            *field = match column.of(object) {
+                Some(Value::Array(items)) => {
+                    let names: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+                    names
+                        .ok_or_else(|| format!("\"{}\" must be a list of texts", column.names[0]))?
+                        .join("|")
+                }
+                _ => text(column)?,
+            };
+        }
+        row.scope = Some(read_scope(fields.each_ref().map(String::as_str))?);
+    }
+    Ok(row)
 }
 
 fn row<'a>(
@@ -284,6 +332,7 @@ fn row<'a>(
         variants: kept,
         answer: answer.to_owned(),
         category: category.trim().to_owned(),
+        scope: None,
     })
 }
 
@@ -333,6 +382,34 @@ mod tests {
             parsed.errors.iter().map(|error| error.line).collect::<Vec<_>>(),
             [2, 4, 5]
         );
+    }
+
+    #[test]
+    fn rows_say_whom_they_are_meant_for() {
+        let table = "question,answer,effective_from,expires_at,audience,channel\n\
+            a,b,2026-12-01T00:00:00Z,,vip;staff, web | phone \n\
+            c,d,,,,\n\
+            e,f,1.12.2026,,,\n\
+            g,h,2026-12-02T00:00:00Z,2026-12-01T00:00:00Z,,\n";
+        let parsed = parse_csv(table.as_bytes()).unwrap();
+        let scope = parsed.rows[0].scope.clone().unwrap();
+        assert_eq!(scope.effective_from, Some("2026-12-01T00:00:00Z".parse().unwrap()));
+        assert_eq!(
+            (scope.audiences, scope.channels),
+            (vec!["vip".into(), "staff".into()], vec!["web".into(), "phone".into()])
+        );
+        assert_eq!(
+            parsed.rows[1].scope,
+            Some(Scope::default()),
+            "the column is there: it limits nothing"
+        );
+        assert_eq!(parsed.errors.iter().map(|fault| fault.line).collect::<Vec<_>>(), [4, 5]);
+        assert!(parsed.errors[0].detail.contains("2026-12-01") && parsed.errors[1].detail.contains("before"));
+        let lines = "{\"q\":\"a\",\"a\":\"b\",\"audience\":[\"vip\"],\"expires_at\":\"2026-12-01\"}\n\
+            {\"q\":\"c\",\"a\":\"d\"}\n{\"q\":\"e\",\"a\":\"f\",\"channel\":[1]}";
+        let parsed = parse_jsonl(lines.as_bytes()).unwrap();
+        assert_eq!(parsed.rows[0].scope.as_ref().unwrap().audiences, ["vip"]);
+        assert_eq!((&parsed.rows[1].scope, parsed.errors[0].line), (&None, 3));
     }
 
     #[test]

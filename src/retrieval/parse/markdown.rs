@@ -1,6 +1,7 @@
 //! Markdown (CommonMark with pipe tables). The text is the decoded file itself, so that a citation's offsets point
 //! into what the author wrote; markup is taken out only where text is embedded or indexed.
 
+use super::front_matter::{FrontMatter, front_matter};
 use super::{Block, BlockKind, ParsedDocument, fill_gaps, title_line, trim};
 use pulldown_cmark::{Event, Options, Parser, Tag};
 use std::ops::Range;
@@ -10,7 +11,11 @@ use std::ops::Range;
 /// The title is that of the front matter, else the first heading of level 1, else the first heading of all.
 #[must_use]
 pub fn parse_markdown(text: String) -> ParsedDocument {
-    let (front_title, body_start) = front_matter(&text);
+    let FrontMatter {
+        title: front_title,
+        body_start,
+        ..
+    } = front_matter(&text);
     let body = &text[body_start..];
     let mut blocks = Vec::new();
     let mut open: Option<Open> = None;
@@ -121,37 +126,6 @@ fn first_heading(blocks: &[Block]) -> Option<String> {
         .find(|(level, _)| *level == 1)
         .or_else(|| headings().next())
         .map(|(_, text)| text.clone())
-}
-
-/// The title in the YAML (`---`) or TOML (`+++`) block at the top, and where the text behind it begins (0 if there is
-/// none). It describes the document and is not part of what customers may be told.
-fn front_matter(text: &str) -> (Option<String>, usize) {
-    let Some(fence @ ("---" | "+++")) = text.lines().next().map(str::trim_end) else {
-        return (None, 0);
-    };
-    let mut title = None;
-    let mut at = 0;
-    for (number, line) in text.split_inclusive('\n').enumerate() {
-        at += line.len();
-        let line = line.trim_end();
-        if number > 0 && (line == fence || (fence == "---" && line == "...")) {
-            return (title, at);
-        }
-        // A rule at the top of a text without front matter also looks like a fence: front matter has only short lines
-        // of keys and no blank line at its start.
-        if number > 200 || (number == 1 && line.is_empty()) {
-            break;
-        }
-        let value = line
-            .strip_prefix("title")
-            .map(str::trim_start)
-            .and_then(|rest| rest.strip_prefix([':', '=']));
-        if let Some(value) = value {
-            let value = title_line(value.trim().trim_matches(['"', '\'']));
-            title = (!value.is_empty()).then_some(value);
-        }
-    }
-    (None, 0)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Plain text: headings by the cues that writers of plain text use, paragraphs by blank lines.
 
+use super::front_matter::front_matter;
 use super::markdown::without_anchor;
 use super::{Block, BlockKind, ParsedDocument, title_line, trim};
 use regex::Regex;
@@ -14,7 +15,13 @@ const MAX_HEADING_CHARS: usize = 40;
 /// The title is the first line if it is short and stands alone.
 #[must_use]
 pub fn parse_text(text: String) -> ParsedDocument {
-    let lines = lines(&text);
+    // A line of hyphens is common in plain text: only a block with keys of ours is front matter.
+    let front = front_matter(&text);
+    let body_start = if front.is_ours() { front.body_start } else { 0 };
+    let lines: Vec<_> = lines(&text)
+        .into_iter()
+        .filter(|line| line.start >= body_start)
+        .collect();
     let mut blocks: Vec<Block> = Vec::new();
     let mut title = None;
     let mut previous = Line::Blank;
@@ -55,7 +62,7 @@ pub fn parse_text(text: String) -> ParsedDocument {
         }
     }
     ParsedDocument {
-        title,
+        title: front.title.filter(|_| body_start > 0).or(title),
         text,
         blocks,
         pages: Vec::new(),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::domain::{Document, DocumentFormat, DocumentId, Faq, FaqId};
 use crate::retrieval::testing::{HashEmbedder, clock, config, store};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const TOPICS: [(&str, &str); 6] = [
     (
@@ -57,7 +57,7 @@ async fn fill(store: &dyn Store) {
         .unwrap();
 }
 
-fn faq(key: &str, question: &str, variants: &[&str]) -> Faq {
+pub(super) fn faq(key: &str, question: &str, variants: &[&str]) -> Faq {
     Faq {
         id: FaqId::new(),
         key: key.to_owned(),
@@ -71,7 +71,7 @@ fn faq(key: &str, question: &str, variants: &[&str]) -> Faq {
     }
 }
 
-async fn open(store: &Arc<dyn Store>, model: &str, directory: &Path) -> Retriever {
+pub(super) async fn open(store: &Arc<dyn Store>, model: &str, directory: &Path) -> Retriever {
     Retriever::open(
         store.clone(),
         HashEmbedder::new(model),
@@ -82,12 +82,17 @@ async fn open(store: &Arc<dyn Store>, model: &str, directory: &Path) -> Retrieve
     .unwrap()
 }
 
-fn query(text: &str, mode: SearchMode) -> Query {
+pub(super) fn anybody() -> Viewer {
+    Viewer::anybody(clock().now())
+}
+
+pub(super) fn query(text: &str, mode: SearchMode) -> Query {
     Query {
         text: text.to_owned(),
         mode,
         top_k: 3,
         faq_top_k: 2,
+        viewer: anybody(),
     }
 }
 
@@ -163,13 +168,13 @@ async fn faqs_are_found_by_meaning_by_words_and_exactly() {
     assert_eq!((words.faqs[0].faq.key.as_str(), words.faqs[0].wording), ("loss", 1));
 
     let asked = "您好，请问 卡丢失如何挂失？谢谢";
-    let (exact, version) = retriever.exact_faq(asked).unwrap();
+    let (exact, version) = retriever.exact_faq(asked, &anybody()).unwrap();
     assert_eq!(version, retriever.status().kb_version);
     assert_eq!((exact.faq.key.as_str(), exact.wording, exact.exact), ("loss", 1, true));
     let found = retriever.search(&query(asked, SearchMode::Hybrid)).await.unwrap();
     assert_eq!(found.faqs[0], exact);
     assert_eq!(found.faqs.iter().filter(|hit| hit.faq.key == "loss").count(), 1);
-    assert!(retriever.exact_faq("卡丢失如何").is_none());
+    assert!(retriever.exact_faq("卡丢失如何", &anybody()).is_none());
 }
 
 #[tokio::test]
@@ -312,12 +317,24 @@ async fn a_snapshot_of_another_model_version_or_database_is_not_used() {
     // The other model's was removed.
     assert_eq!(std::fs::read_dir(index.join("index")).unwrap().count(), 1);
 
+    // What changed since is followed.
     first.put_faqs(&[faq("new", "怎么开发票", &[])], "").await.unwrap();
-    assert!(!open(&first, "b", index).await.status().from_snapshot);
+    let followed = open(&first, "b", index).await;
+    let status = followed.status();
+    assert_eq!(
+        (status.from_snapshot, status.delta_rows, status.faq_wordings),
+        (true, 1, 4)
+    );
+    assert_eq!(status.kb_version, first.kb_version().await.unwrap());
+    assert!(followed.exact_faq("怎么开发票", &anybody()).is_some());
 
-    // The same number of changes, in another database.
+    // The same number of changes, in another database: before, at and after the version of the snapshot.
     let second = store(&directory.path().join("two")).await;
+    assert!(!open(&second, "b", index).await.status().from_snapshot);
+    open(&first, "b", index).await;
     fill(second.as_ref()).await;
+    assert!(!open(&second, "b", index).await.status().from_snapshot);
+    open(&first, "b", index).await;
     second.put_faqs(&[faq("new", "怎么开发票", &[])], "").await.unwrap();
     assert_eq!(first.kb_version().await.unwrap(), second.kb_version().await.unwrap());
     assert!(!open(&second, "b", index).await.status().from_snapshot);
@@ -351,11 +368,14 @@ async fn the_graph_takes_over_when_it_is_built() {
         HashEmbedder::new("a"),
         directory.path().join("index"),
         config(),
-        2,
+        Tuning {
+            exact_vectors: 2,
+            ..Tuning::default()
+        },
     )
     .await
     .unwrap();
-    while !graph.status().graph || graph.current().wordings.graph.get().is_none() {
+    while !graph.status().graph || graph.0.current().layers[0].layer.wordings.graph.get().is_none() {
         tokio::task::yield_now().await;
     }
     for text in ["信用卡丢了", "年费多少"] {

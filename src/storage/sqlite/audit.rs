@@ -4,6 +4,8 @@ use super::SqliteStore;
 use super::rows::{Fields, page_of, page_rows, read_cursor, to_integer};
 use crate::storage::{AuditCheck, AuditEntry, AuditRecord, AuditStore, AuditVerdict, Page, PageRequest, StorageError};
 use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::Value;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
@@ -39,6 +41,24 @@ pub(super) async fn append(
         .execute(connection)
         .await?;
     Ok(entry)
+}
+
+/// Adds the line of a change of the knowledge base, within the caller's transaction.
+pub(super) async fn note(
+    connection: &mut SqliteConnection,
+    at: Timestamp,
+    actor: &str,
+    (action, object): (&str, String),
+    detail: Value,
+) -> Result<AuditEntry, StorageError> {
+    let record = AuditRecord {
+        at,
+        actor: actor.to_owned(),
+        action: action.to_owned(),
+        object,
+        detail,
+    };
+    append(connection, &record).await
 }
 
 /// Lets the process's own log hold the line too: whoever changes the table does not change what was collected elsewhere.

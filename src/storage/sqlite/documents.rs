@@ -46,25 +46,13 @@ pub(super) fn check(document: &Document, passages: &[Passage]) -> Result<(), Sto
     Ok(())
 }
 
-/// Replaces whatever has the same source or the same id; the old passages go with it. Which documents are other ones
-/// now: this one, and what was replaced.
+/// Replaces the document of this id; the old passages go with it. No other document has its source.
 pub(super) async fn put(
     connection: &mut SqliteConnection,
     document: &Document,
     passages: &[Passage],
-) -> Result<Vec<DocumentId>, StorageError> {
-    let replaced = sqlx::query("DELETE FROM documents WHERE source = ?1 OR id = ?2 RETURNING id")
-        .bind(document.source.clone())
-        .bind(id_bytes(document.id.0))
-        .fetch_all(&mut *connection)
-        .await?;
-    let mut changed = vec![document.id];
-    for row in &replaced {
-        let id = DocumentId(Fields::new(row, "documents").uuid("id")?);
-        if id != document.id {
-            changed.push(id);
-        }
-    }
+) -> Result<(), StorageError> {
+    remove(connection, document.id).await?;
     let sql = "INSERT INTO documents (id, source, title, format, sha256, imported_at, scope, text) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     sqlx::query(sql)
@@ -93,7 +81,7 @@ pub(super) async fn put(
             .execute(&mut *connection)
             .await?;
     }
-    Ok(changed)
+    Ok(())
 }
 
 /// The source of the document removed.

@@ -16,41 +16,30 @@ macro_rules! faq {
     };
 }
 
-/// Stores those that differ from what is there; which did.
-pub(super) async fn put(connection: &mut SqliteConnection, faqs: &[Faq]) -> Result<Vec<FaqId>, StorageError> {
-    // A present row keeps its id: the new id is not among the columns updated.
+/// Stores a FAQ, in place of the one of the same key.
+pub(super) async fn put(connection: &mut SqliteConnection, faq: &Faq) -> Result<(), StorageError> {
     let sql = "INSERT INTO faqs (id, key, question, variants, answer, category, source, imported_at, scope) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (key) DO UPDATE SET \
                question = excluded.question, variants = excluded.variants, answer = excluded.answer, \
                category = excluded.category, source = excluded.source, imported_at = excluded.imported_at, \
-               scope = excluded.scope RETURNING id";
-    let mut changed = Vec::new();
-    for faq in faqs {
-        if by_key(connection, &faq.key)
-            .await?
-            .is_some_and(|present| same(&present, faq))
-        {
-            continue;
-        }
-        let row = sqlx::query(sql)
-            .bind(id_bytes(faq.id.0))
-            .bind(faq.key.clone())
-            .bind(faq.question.clone())
-            .bind(to_json("faqs", &faq.variants)?)
-            .bind(faq.answer.clone())
-            .bind(faq.category.clone())
-            .bind(faq.source.clone())
-            .bind(faq.imported_at.as_microsecond())
-            .bind(to_json("faqs", &faq.scope)?)
-            .fetch_one(&mut *connection)
-            .await?;
-        changed.push(FaqId(Fields::new(&row, "faqs").uuid("id")?));
-    }
-    Ok(changed)
+               scope = excluded.scope";
+    sqlx::query(sql)
+        .bind(id_bytes(faq.id.0))
+        .bind(faq.key.clone())
+        .bind(faq.question.clone())
+        .bind(to_json("faqs", &faq.variants)?)
+        .bind(faq.answer.clone())
+        .bind(faq.category.clone())
+        .bind(faq.source.clone())
+        .bind(faq.imported_at.as_microsecond())
+        .bind(to_json("faqs", &faq.scope)?)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Whether both say the same; the id is the present one's, and the time of an import changes nothing.
-fn same(present: &Faq, new: &Faq) -> bool {
+pub(super) fn same(present: &Faq, new: &Faq) -> bool {
     present
         == &Faq {
             id: present.id,

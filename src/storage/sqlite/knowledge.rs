@@ -1,17 +1,22 @@
 //! The knowledge base and its versions.
 
-use super::rows::{Fields, id_bytes, to_integer};
-use super::{SqliteStore, documents, embeddings, faqs};
-use crate::domain::{Document, DocumentId, Faq, FaqId, KbItem, KbVersion, Passage, PassageId};
-use crate::storage::{DocumentSummary, KnowledgeCounts, KnowledgeStore, Page, PageRequest, StorageError, VersionEntry};
+use super::publishing::{self, Act, Stored};
+use super::rows::{Fields, to_integer};
+use super::{SqliteStore, documents, embeddings, faqs, revisions};
+use crate::domain::{
+    Content, Document, DocumentContent, DocumentId, Faq, FaqContent, FaqId, KbItem, KbVersion, Passage, PassageId,
+};
+use crate::storage::{
+    DocumentSummary, IMPORT_AUTHOR, KnowledgeCounts, KnowledgeStore, NewDraft, Page, PageRequest, StorageError,
+    VersionEntry,
+};
 use async_trait::async_trait;
-use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 #[async_trait]
 impl KnowledgeStore for SqliteStore {
     async fn kb_version(&self) -> Result<KbVersion, StorageError> {
-        self.explained(async { current_version(&mut *self.reader().await?).await })
+        self.explained(async { publishing::current_version(&mut *self.reader().await?).await })
             .await
     }
 
@@ -32,13 +37,21 @@ impl KnowledgeStore for SqliteStore {
     async fn put_document(&self, document: &Document, passages: &[Passage]) -> Result<KbVersion, StorageError> {
         self.explained(async {
             documents::check(document, passages)?;
+            let draft = NewDraft {
+                item: KbItem::Document(document.id),
+                name: document.source.clone(),
+                scope: document.scope.clone(),
+                content: Some(Content::Document(DocumentContent::of(document, passages))),
+                author: IMPORT_AUTHOR.to_owned(),
+                note: String::new(),
+            };
             let mut transaction = self.change().await?;
-            let changed = documents::put(&mut transaction, document, passages).await?;
-            let changed: Vec<KbItem> = changed.into_iter().map(KbItem::Document).collect();
             let note = format!("import {}", document.source);
-            let version = next_version(&mut transaction, &note, &changed, self.clock.now()).await?;
+            let moment = publishing::begin(&mut transaction, &note, Act::IMPORT, self.clock.now()).await?;
+            let revision = publishing::imported(&moment, &draft);
+            publishing::make_live(&mut transaction, &moment, revision, Stored::Now).await?;
             transaction.commit().await?;
-            Ok(version)
+            Ok(moment.version)
         })
         .await
     }
@@ -66,17 +79,12 @@ impl KnowledgeStore for SqliteStore {
     async fn remove_document(&self, id: DocumentId) -> Result<bool, StorageError> {
         self.explained(async {
             let mut transaction = self.change().await?;
-            let Some(source) = documents::remove(&mut transaction, id).await? else {
+            let Some(document) = documents::summary(&mut transaction, id).await? else {
                 return Ok(false);
             };
-            let changed = [KbItem::Document(id)];
-            next_version(
-                &mut transaction,
-                &format!("remove {source}"),
-                &changed,
-                self.clock.now(),
-            )
-            .await?;
+            let note = format!("remove {}", document.source);
+            let moment = publishing::begin(&mut transaction, &note, Act::IMPORT, self.clock.now()).await?;
+            publishing::remove(&mut transaction, &moment, KbItem::Document(id)).await?;
             transaction.commit().await?;
             Ok(true)
         })
@@ -101,13 +109,34 @@ impl KnowledgeStore for SqliteStore {
     async fn put_faqs(&self, faqs: &[Faq], note: &str) -> Result<usize, StorageError> {
         self.explained(async {
             let mut transaction = self.change().await?;
-            let changed = faqs::put(&mut transaction, faqs).await?;
-            let changed: Vec<KbItem> = changed.into_iter().map(KbItem::Faq).collect();
-            if !changed.is_empty() {
-                next_version(&mut transaction, note, &changed, self.clock.now()).await?;
+            let (mut moment, mut changed) = (None, 0);
+            for faq in faqs {
+                let present = faqs::by_key(&mut transaction, &faq.key).await?;
+                if present.as_ref().is_some_and(|present| faqs::same(present, faq)) {
+                    continue;
+                }
+                let moment = match &moment {
+                    Some(moment) => moment,
+                    None => {
+                        moment.insert(publishing::begin(&mut transaction, note, Act::IMPORT, self.clock.now()).await?)
+                    }
+                };
+                let draft = NewDraft {
+                    item: KbItem::Faq(present.map_or(faq.id, |present| present.id)),
+                    name: faq.key.clone(),
+                    scope: faq.scope.clone(),
+                    content: Some(Content::Faq(FaqContent::of(faq))),
+                    author: IMPORT_AUTHOR.to_owned(),
+                    note: String::new(),
+                };
+                let revision = publishing::imported(moment, &draft);
+                publishing::make_live(&mut transaction, moment, revision, Stored::Now).await?;
+                changed += 1;
+            }
+            if changed > 0 {
                 transaction.commit().await?;
             }
-            Ok(changed.len())
+            Ok(changed)
         })
         .await
     }
@@ -130,17 +159,12 @@ impl KnowledgeStore for SqliteStore {
     async fn remove_faq(&self, id: FaqId) -> Result<bool, StorageError> {
         self.explained(async {
             let mut transaction = self.change().await?;
-            let Some(key) = faqs::remove(&mut transaction, id).await? else {
+            let Some(faq) = faqs::by_ids(&mut transaction, &[id]).await?.pop() else {
                 return Ok(false);
             };
-            let changed = [KbItem::Faq(id)];
-            next_version(
-                &mut transaction,
-                &format!("remove FAQ {key}"),
-                &changed,
-                self.clock.now(),
-            )
-            .await?;
+            let note = format!("remove FAQ {}", faq.key);
+            let moment = publishing::begin(&mut transaction, &note, Act::IMPORT, self.clock.now()).await?;
+            publishing::remove(&mut transaction, &moment, KbItem::Faq(id)).await?;
             transaction.commit().await?;
             Ok(true)
         })
@@ -162,44 +186,6 @@ impl KnowledgeStore for SqliteStore {
         })
         .await
     }
-}
-
-async fn current_version(connection: &mut SqliteConnection) -> Result<KbVersion, StorageError> {
-    let row = sqlx::query("SELECT coalesce(max(version), 0) AS version FROM kb_versions")
-        .fetch_one(connection)
-        .await?;
-    Fields::new(&row, "kb_versions").number("version").map(KbVersion)
-}
-
-/// Counts one change; part of the transaction that makes it.
-async fn next_version(
-    connection: &mut SqliteConnection,
-    note: &str,
-    changed: &[KbItem],
-    now: Timestamp,
-) -> Result<KbVersion, StorageError> {
-    let sql = "INSERT INTO kb_versions (version, note, created_at) \
-               SELECT coalesce(max(version), 0) + 1, ?1, ?2 FROM kb_versions RETURNING version";
-    let row = sqlx::query(sql)
-        .bind(note.to_owned())
-        .bind(now.as_microsecond())
-        .fetch_one(&mut *connection)
-        .await?;
-    let version: i64 = Fields::new(&row, "kb_versions").number("version")?;
-    for item in changed {
-        let (kind, id) = match item {
-            KbItem::Document(id) => ("document", id.0),
-            KbItem::Faq(id) => ("faq", id.0),
-        };
-        // Twice in one list is once.
-        sqlx::query("INSERT OR IGNORE INTO kb_changes (version, kind, item_id) VALUES (?1, ?2, ?3)")
-            .bind(version)
-            .bind(kind)
-            .bind(id_bytes(id))
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(KbVersion(version.cast_unsigned()))
 }
 
 async fn changes(
@@ -225,32 +211,15 @@ async fn changes(
         return Ok(None);
     }
     rows.iter()
-        .map(|row| {
-            let fields = Fields::new(row, "kb_changes");
-            let id = fields.uuid("item_id")?;
-            Ok(match fields.text("kind")?.as_str() {
-                "document" => KbItem::Document(DocumentId(id)),
-                "faq" => KbItem::Faq(FaqId(id)),
-                other => return Err(fields.corrupt("kind", format_args!("unknown name {other:?}"))),
-            })
-        })
+        .map(|row| revisions::read_item(&Fields::new(row, "kb_changes")))
         .collect::<Result<Vec<_>, _>>()
         .map(Some)
 }
 
 async fn versions(connection: &mut SqliteConnection, limit: u32) -> Result<Vec<VersionEntry>, StorageError> {
-    let sql = "SELECT version, note, created_at FROM kb_versions ORDER BY version DESC LIMIT ?1";
+    let sql = "SELECT version, note, author, created_at FROM kb_versions ORDER BY version DESC LIMIT ?1";
     let rows = sqlx::query(sql).bind(i64::from(limit)).fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| {
-            let fields = Fields::new(row, "kb_versions");
-            Ok(VersionEntry {
-                version: KbVersion(fields.number("version")?),
-                note: fields.text("note")?,
-                created_at: fields.time("created_at")?,
-            })
-        })
-        .collect()
+    rows.iter().map(publishing::read_version).collect()
 }
 
 async fn counts(connection: &mut SqliteConnection) -> Result<KnowledgeCounts, StorageError> {

@@ -7,10 +7,13 @@ mod documents;
 mod embeddings;
 mod faqs;
 mod faults;
+mod golden;
 mod keys;
 mod knowledge;
 mod open;
 mod people;
+mod publishing;
+mod revisions;
 mod rows;
 
 use super::{KnowledgeStore, StorageError, Store};

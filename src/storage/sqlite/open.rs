@@ -305,6 +305,7 @@ mod tests {
             (1, Some(0x9ee5_ec4e_9862_c203_93fb_6ae8_52f3_bab9)),
             (2, Some(0x577d_6a9f_12e8_3600_695c_234e_214e_f8d9)),
             (3, Some(0x2972_be42_0dff_334f_4adc_ca08_e541_0098)),
+            (4, Some(0x8c36_0e65_d08a_39c0_293a_c6c2_5c5e_9d01)),
             (5, Some(0x462a_7bfd_4c79_5c04_4116_9458_f1b8_e665)),
         ];
         assert_eq!(checksums, applied);

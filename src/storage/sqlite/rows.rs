@@ -45,6 +45,13 @@ impl<'r> Fields<'r> {
         Uuid::from_slice(bytes).map_err(|error| self.corrupt(column, error))
     }
 
+    pub(super) fn optional_uuid(&self, column: &str) -> Result<Option<Uuid>, StorageError> {
+        let bytes: Option<&[u8]> = self.get(column)?;
+        bytes
+            .map(|bytes| Uuid::from_slice(bytes).map_err(|error| self.corrupt(column, error)))
+            .transpose()
+    }
+
     pub(super) fn text(&self, column: &str) -> Result<String, StorageError> {
         self.get(column)
     }

@@ -4,9 +4,9 @@ use super::request::ChatRequest;
 use super::wire::{Choice, ChunkChoice, Head, Kefu, MessageOut, end_of_stream};
 use super::{KEFU, generation, unsupported};
 use crate::dialogue::{Ask, Assistant, ReplyEvent};
-use crate::domain::{Role, Turn};
+use crate::domain::{Role, Turn, Viewer};
 use crate::http::error::ApiError;
-use crate::http::routes::ask::{check_history, collect};
+use crate::http::routes::ask::{check_history, collect, viewer};
 use crate::http::sse::{self, Events};
 use crate::http::state::AppState;
 use crate::http::wire::Citation;
@@ -25,7 +25,7 @@ pub(super) async fn complete(
     let head = Head::named(KEFU, state.now(), request.parameters.stream_options.include_usage);
     let streaming = request.parameters.stream;
     let replies = assistant
-        .reply(question(request)?)
+        .reply(question(request, viewer(state, Vec::new(), None)?)?)
         .map_err(|error| ApiError::from(error).with_param("messages"))?;
     let events = sse::follow(state, replies).await?;
     if streaming {
@@ -55,7 +55,7 @@ pub(super) async fn complete(
 
 /// The last message is the question, the others are what was said before. Instructions of the client are not taken:
 /// answers come from the knowledge base alone.
-fn question(request: ChatRequest) -> Result<Ask, ApiError> {
+fn question(request: ChatRequest, viewer: Viewer) -> Result<Ask, ApiError> {
     if request.logprobs {
         return Err(unsupported("logprobs", "the model 'kefu' reports no log-probabilities"));
     }
@@ -92,11 +92,9 @@ fn question(request: ChatRequest) -> Result<Ask, ApiError> {
         })
     });
     Ok(Ask {
-        question: last.content,
         history: history.collect(),
-        top_k: None,
         visitor: request.parameters.user,
-        past_routes: Vec::new(),
+        ..Ask::new(last.content, viewer)
     })
 }
 

@@ -70,6 +70,10 @@ export interface ImportFile {
   readonly source: string;
   readonly outcome: string;
   readonly passages: number | null;
+  /** Questions that were read, where the file holds such. */
+  readonly faqs: number | null;
+  /** Drafts that it made; one of them is `revisionId`. */
+  readonly drafts: number;
   readonly error: string;
   readonly revisionId: string;
 }

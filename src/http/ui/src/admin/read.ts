@@ -170,6 +170,8 @@ function importFile(value: unknown): ImportFile | null {
     source,
     outcome: text(body["outcome"]),
     passages: number(body["passages"]),
+    faqs: number(body["faqs"]),
+    drafts: number(body["drafts"]) ?? 0,
     error: text(body["error"]),
     revisionId: text(body["revision_id"]),
   };
@@ -216,13 +218,13 @@ export function revisionSummary(value: unknown): RevisionSummary | null {
   if (id === "" || state === undefined) return null;
   return {
     id,
-    kind: body["kind"] === "faq" ? "faq" : "document",
-    itemId: text(body["item_id"]),
+    kind: from(body["item"])["kind"] === "faq" ? "faq" : "document",
+    itemId: text(from(body["item"])["id"]),
     number: number(body["number"]),
     state,
     removes: body["removes"] === true,
-    name: text(body["name"]) || text(body["source"]) || text(body["key"]),
-    title: text(body["title"]) || text(body["question"]),
+    name: text(body["name"]),
+    title: text(body["title"]),
     author: text(body["author"]),
     note: text(body["note"]),
     createdAt: text(body["created_at"]),
@@ -283,26 +285,26 @@ export function published(value: unknown): Published | null {
 
 export function version(value: unknown): Version | null {
   const body = from(value);
-  const found = number(body["version"]) ?? number(body["kb_version"]);
+  const found = number(body["version"]);
   if (found === null) return null;
   return {
     version: found,
     note: text(body["note"]),
-    author: text(body["author"]) || text(body["by"]),
+    author: text(body["author"]),
     createdAt: text(body["created_at"]),
   };
 }
 
 export function versionChanges(value: unknown): readonly VersionChange[] | null {
   const body = fields(value);
-  const list = Array.isArray(body?.["changes"]) ? body["changes"] : body?.["items"];
+  const list = body?.["changes"];
   if (!Array.isArray(list)) return null;
   return array(list, (one) => {
     const change = from(one);
-    const old = text(change["old"]) || text(change["old_revision"]);
+    const old = text(change["old"]);
     return {
-      kind: text(change["kind"]),
-      itemId: text(change["item_id"]) || text(change["id"]),
+      kind: text(from(change["item"])["kind"]),
+      itemId: text(from(change["item"])["id"]),
       name: text(change["name"]),
       title: text(change["title"]),
       what: change["removed"] === true ? "removed" : old === "" ? "added" : "changed",

@@ -188,7 +188,8 @@ function Progress({ id, onDone, onAgain }: { readonly id: string; readonly onDon
                   {words.outcomes[file.outcome] ?? file.outcome}
                 </Badge>
                 {file.passages !== null && <span class="small muted">{words.importPassages(file.passages)}</span>}
-                {file.revisionId !== "" && (
+                {file.faqs !== null && <span class="small muted">{words.importFaqs(file.faqs)}</span>}
+                {file.revisionId !== "" && file.drafts === 1 && (
                   <Link to={href(`drafts/${file.revisionId}`)} class="small">
                     {words.compare}
                   </Link>
