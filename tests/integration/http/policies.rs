@@ -110,8 +110,6 @@ fn expected(policy: Policy, identity: Identity, setting: Setting, changes: bool)
     let without_key = if setting == Setting::Default { None } else { Some(401) };
     match policy {
         Policy::Public => None,
-        // None of these is a person's session.
-        Policy::SignedIn | Policy::Person(_) => Some(401),
         Policy::LocalOnly => (!local && setting != Setting::BehindProxyWithPublicMetrics).then_some(403),
         Policy::SignedIn | Policy::Person(_) => person_expected(policy, identity, changes),
         Policy::ApiKey | Policy::Reader if malformed => Some(401),
