@@ -194,25 +194,13 @@ impl Corpus {
     }
 }
 
-/// Reads the whole knowledge base as it is in one version.
+/// Reads the whole knowledge base. What changes meanwhile may be in it or not: the edition is that before the first look,
+/// from which the changes are to be followed.
 ///
 /// # Errors
 /// What the store says.
 pub(super) async fn read(store: &dyn Store) -> Result<(Edition, Corpus), RetrievalError> {
-    let mut edition = Edition::present(store).await?;
-    for attempt in 1.. {
-        let corpus = read_once(store).await?;
-        let now = Edition::present(store).await?;
-        // If it never stands still: the older number, so that the next look at it follows the changes since.
-        if now == edition || attempt == ATTEMPTS {
-            return Ok((edition, corpus));
-        }
-        edition = now;
-    }
-    unreachable!("the loop above returns")
-}
-
-async fn read_once(store: &dyn Store) -> Result<Corpus, RetrievalError> {
+    let edition = Edition::present(store).await?;
     let mut scopes: HashMap<DocumentId, Scope> = HashMap::new();
     let mut request = PageRequest::first(PAGE);
     loop {
@@ -230,7 +218,7 @@ async fn read_once(store: &dyn Store) -> Result<Corpus, RetrievalError> {
         let Some(end) = page.last() else { break };
         last = Some(end.id);
         for passage in &page {
-            // A document that came after the look at the documents comes with the next version.
+            // A document that came after the look at the documents is followed later.
             if let Some(scope) = scopes.get(&passage.document_id) {
                 corpus.add_passage(passage, scope);
             }
@@ -244,7 +232,7 @@ async fn read_once(store: &dyn Store) -> Result<Corpus, RetrievalError> {
         }
         match page.next {
             Some(next) => request.cursor = Some(next),
-            None => return Ok(corpus),
+            None => return Ok((edition, corpus)),
         }
     }
 }

@@ -328,7 +328,13 @@ impl Shared {
     }
 
     async fn build(&self) -> Result<State, RetrievalError> {
-        State::build(&self.vectors, &self.snapshots, &self.follow_pool).await
+        let state = State::build(&self.vectors, &self.snapshots, &self.follow_pool).await?;
+        if self.vectors.store.kb_version().await? == state.edition.version {
+            return Ok(state);
+        }
+        // What changed while all was read, which takes minutes where there is much.
+        let followed = state.followed(&self.vectors, &self.follow_pool).await?;
+        Ok(followed.unwrap_or(state))
     }
 
     fn graph_settings(&self) -> GraphSettings {

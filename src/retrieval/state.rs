@@ -161,7 +161,7 @@ impl State {
         })
     }
 
-    /// The index of the present version, built from the store, and saved as a snapshot.
+    /// The index of the version that was present when it was begun, built from the store, and saved as a snapshot.
     ///
     /// # Errors
     /// What the store, the embedder or tantivy says.

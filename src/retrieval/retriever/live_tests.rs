@@ -365,8 +365,9 @@ async fn a_new_base_is_made_while_changes_go_on() {
         base = status;
     }
     rest(&live).await;
-    assert!(rebuilt > 0);
     let status = live.status();
+    rebuilt += usize::from(status.delta_rows < base.delta_rows);
+    assert!(rebuilt > 0);
     assert!(status.graph && status.delta_rows <= 40, "{status:?}");
     assert_same(&live, &anew(&store).await, 3).await;
 

@@ -1,6 +1,7 @@
 //! Every route does what it says.
 
 use super::support::{FAQ_ANSWER, FAQ_QUESTION, PASSAGE, QUESTION, SENTENCE, Server};
+use kefu::domain::{Faq, FaqId};
 use kefu::http::{Part, PartState};
 use serde_json::{Value, json};
 
@@ -73,6 +74,75 @@ async fn a_search_shows_the_scores_of_every_stage() {
         (&found["faqs"][0]["answer"], &found["faqs"][0]["exact"]),
         (&json!(FAQ_ANSWER), &json!(true))
     );
+}
+
+#[tokio::test]
+async fn what_is_meant_for_others_is_not_told() {
+    const ANSWER: &str = "贵宾热线全天有人接听。";
+    let server = Server::start_loading(|_| {}).await;
+    let mut ids = Vec::new();
+    for (question, scope) in [
+        ("贵宾热线几点开", json!({"audiences": ["vip"]})),
+        ("网页上怎么预约", json!({"channels": ["web"]})),
+        ("旧的活动还在吗", json!({"expires_at": "2026-01-01T00:00:00Z"})),
+    ] {
+        let faq = Faq {
+            id: FaqId::new(),
+            key: question.to_owned(),
+            question: question.to_owned(),
+            variants: Vec::new(),
+            answer: ANSWER.to_owned(),
+            category: String::new(),
+            source: String::new(),
+            imported_at: server.state.now(),
+            scope: serde_json::from_value(scope).unwrap(),
+        };
+        ids.push(faq.id);
+        server.store.put_faqs(&[faq], "").await.unwrap();
+    }
+    server.finish_loading().await;
+    let told = async |body: serde_json::Value| {
+        let reply = server.post("/api/v1/ask", &body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()["answer"].as_str().unwrap().contains(ANSWER)
+    };
+    assert!(!told(json!({"question": "贵宾热线几点开？"})).await);
+    assert!(!told(json!({"question": "贵宾热线几点开？", "audiences": ["staff"]})).await);
+    assert!(told(json!({"question": "贵宾热线几点开？", "audiences": ["staff", "vip"]})).await);
+    assert!(!told(json!({"question": "网页上怎么预约？"})).await);
+    assert!(told(json!({"question": "网页上怎么预约？", "channel": "web"})).await);
+    assert!(!told(json!({"question": "旧的活动还在吗？", "audiences": ["vip"], "channel": "web"})).await);
+    for (audiences, expected) in [(json!([]), 0), (json!(["vip"]), 1)] {
+        let body = json!({"query": "贵宾热线几点开", "audiences": audiences});
+        let found = server.post("/api/v1/search", &body).await.json();
+        let faqs = found["faqs"].as_array().unwrap();
+        assert_eq!(
+            faqs.iter().filter(|faq| faq["answer"] == ANSWER).count(),
+            expected,
+            "{found}"
+        );
+    }
+    for body in [
+        json!({"question": "x", "audiences": vec!["vip"; 33]}),
+        json!({"question": "x", "audiences": [""]}),
+        json!({"question": "x", "channel": "x".repeat(101)}),
+    ] {
+        assert_eq!(server.post("/api/v1/ask", &body).await.status, 400, "{body}");
+    }
+
+    // A conversation is on the web, and its visitor in no group.
+    let (_, token) = server.visitor().await;
+    let bearer = format!("Bearer {token}");
+    for (id, expected) in ids.iter().zip([404, 200, 404]) {
+        let path = format!("/api/v1/passages/{id}");
+        let headers = [("Authorization", bearer.as_str())];
+        assert_eq!(
+            server.request("GET", &path, &headers, None).await.status,
+            expected,
+            "{id}"
+        );
+        assert_eq!(server.get(&path).await.status, 200);
+    }
 }
 
 #[tokio::test]
