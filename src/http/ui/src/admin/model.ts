@@ -27,8 +27,9 @@ export interface Overview {
   readonly faqs: number;
   readonly drafts: number;
   readonly inReview: number;
-  readonly gaps: number;
-  readonly suggestions: number;
+  /** `null` where the server does not look for gaps and suggestions. */
+  readonly gaps: number | null;
+  readonly suggestions: number | null;
   readonly fourEyes: boolean;
 }
 

@@ -107,8 +107,8 @@ export function overview(value: unknown): Overview | null {
     faqs: count("faqs"),
     drafts: count("drafts"),
     inReview: count("in_review"),
-    gaps: count("gaps"),
-    suggestions: count("suggestions"),
+    gaps: number(body["gaps"]),
+    suggestions: number(body["suggestions"]),
     fourEyes: body["four_eyes"] === true,
   };
 }
