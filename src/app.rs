@@ -8,7 +8,7 @@ use crate::inference::{
     CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, Reader, RemoteModel, load_language_model,
     manifest,
 };
-use crate::jobs::Publisher;
+use crate::jobs::{Imports, Publisher};
 use crate::retrieval::parse::child::{Limits, Readers};
 use crate::retrieval::{Ingester, Retriever};
 use crate::storage::{SqliteStore, Store};
@@ -50,6 +50,8 @@ pub struct App {
     pub tasks: TaskTracker,
     /// What reads documents.
     pub readers: Readers,
+    /// The data directory.
+    data: PathBuf,
 }
 
 /// Memory from which the larger model is chosen: its weights, keys and values, and the embedder need about 3 GB.
@@ -251,6 +253,7 @@ impl App {
             clock,
             tasks: TaskTracker::new(),
             readers: document_readers(),
+            data: data.to_owned(),
         };
         Ok((app, missing))
     }
@@ -297,7 +300,16 @@ impl App {
             self.tasks.clone(),
             self.config.http.max_replies_per_visitor,
         );
+        let publisher = Arc::new(self.publisher());
+        let imports = Imports::new(
+            self.ingester(),
+            Arc::clone(&publisher),
+            self.data.join("uploads"),
+            self.tasks.clone(),
+        );
         Services {
+            publisher,
+            imports: Arc::new(imports),
             assistant: Arc::clone(&self.assistant),
             conversations: Arc::new(conversations),
             embedder: Arc::clone(&self.embedder),
@@ -384,7 +396,9 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
             return Err(error);
         }
     };
-    state.install(app.services());
+    let services = app.services();
+    let imports = Arc::clone(&services.imports);
+    state.install(services);
     state.set(Part::Index, PartState::Ok);
     state.set(
         Part::Model,
@@ -400,6 +414,7 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
     ));
     let served = server.await?;
     following.await?;
+    imports.stop();
     app.close().await;
     served?;
     Ok(())

@@ -2,6 +2,7 @@
 
 use crate::dialogue::DialogueError;
 use crate::inference::InferenceError;
+use crate::jobs::{ImportsError, PublishError};
 use crate::people::PeopleError;
 use crate::retrieval::RetrievalError;
 use crate::storage::StorageError;
@@ -10,7 +11,9 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 use std::error::Error;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -32,6 +35,8 @@ struct Fault {
     message: String,
     param: Option<String>,
     retry_after: Option<Duration>,
+    /// More facts for the client.
+    details: Option<Value>,
     /// For the log alone.
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -52,6 +57,7 @@ impl ApiError {
             message,
             param: None,
             retry_after: retry.then_some(RETRY_AFTER_DEFAULT),
+            details: None,
             source: None,
         }))
     }
@@ -143,6 +149,13 @@ impl ApiError {
         self
     }
 
+    /// More facts for the client.
+    #[must_use]
+    pub fn with_details(mut self, details: impl Serialize) -> Self {
+        self.0.details = serde_json::to_value(details).ok();
+        self
+    }
+
     /// Another code, for OpenAI's names.
     #[must_use]
     pub fn with_code(mut self, code: &'static str) -> Self {
@@ -190,6 +203,7 @@ impl ApiError {
                     code: self.0.code.to_owned(),
                     message: self.0.message.clone(),
                     request_id: request_id.to_owned(),
+                    details: self.0.details.clone(),
                 },
             }),
             Dialect::OpenAi => serde_json::to_vec(&OpenAiErrorBody { error: self.openai() }),
@@ -279,6 +293,10 @@ pub struct ErrorDetail {
     pub message: String,
     /// What to tell the operator.
     pub request_id: String,
+    /// More facts, where the code has such: `golden_worse` has what the golden questions said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub details: Option<Value>,
 }
 
 /// The body of every error under `/v1`.
@@ -346,6 +364,38 @@ impl From<StorageError> for ApiError {
             | StorageError::OldLibrary { .. }
             | StorageError::Corrupt { .. }
             | StorageError::Database(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<PublishError> for ApiError {
+    fn from(error: PublishError) -> Self {
+        let message = error.to_string();
+        match error {
+            PublishError::GoldenWorse(report) => {
+                Self::new(StatusCode::CONFLICT, "golden_worse", message).with_details(report)
+            }
+            PublishError::NotTried => Self::not_ready(),
+            PublishError::Storage(error) => error.into(),
+            PublishError::Retrieval(error) => error.into(),
+        }
+    }
+}
+
+impl From<ImportsError> for ApiError {
+    fn from(error: ImportsError) -> Self {
+        let message = error.to_string();
+        match error {
+            ImportsError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message),
+            ImportsError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message),
+            ImportsError::BadName { .. } | ImportsError::Empty => Self::parameter("file", message),
+            ImportsError::Io(error) => match error.kind() {
+                ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                    Self::parameter("file", "two files of one upload have the same name")
+                }
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StorageError::Full.into(),
+                _ => Self::internal(error),
+            },
         }
     }
 }

@@ -4,10 +4,11 @@
 use super::auth::{Guard, Policy, guard};
 use super::error::ApiError;
 use super::middleware::envelope;
-use super::routes::{ask, audit, auth, conversations, docs, health, openai, pages, passages, search};
+use super::routes::{ask, audit, auth, conversations, docs, health, knowledge, openai, pages, passages, search};
 use super::state::AppState;
 use crate::domain::Roles;
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::MethodRouter;
@@ -69,6 +70,44 @@ impl Routes {
             router: self.router.routes((schemas, paths, methods)),
             ..self
         }
+    }
+
+    /// What is kept in the knowledge base, for people who signed in: all may look, authors draft, editors decide.
+    fn knowledge(self) -> Self {
+        use Patience::{Answer, Short};
+        use knowledge::{documents, faqs, golden, imports, overview, publish, revisions, trial, versions};
+        let reader = Policy::Person(Roles::ALL);
+        let author = Policy::Person(Roles::AUTHORS);
+        let editor = Policy::Person(Roles::EDITORS);
+        // An upload is bounded by the setting that bounds uploads, not by the one for other bodies.
+        let (schemas, paths, upload) = routes!(imports::create);
+        let upload = (schemas, paths, upload.layer(DefaultBodyLimit::disable()));
+        self.add(reader, Short, routes!(overview::show))
+            .add(reader, Short, routes!(documents::list))
+            .add(reader, Short, routes!(documents::show))
+            .add(author, Short, routes!(documents::set_scope))
+            .add(author, Short, routes!(documents::remove))
+            .add(reader, Short, routes!(faqs::list))
+            .add(reader, Short, routes!(faqs::show))
+            .add(author, Short, routes!(faqs::create))
+            .add(author, Short, routes!(faqs::change))
+            .add(author, Short, routes!(faqs::remove))
+            .add(reader, Short, routes!(revisions::list))
+            .add(reader, Short, routes!(revisions::show))
+            .add(author, Short, routes!(revisions::submit))
+            .add(editor, Short, routes!(revisions::reject))
+            .add(author, Short, routes!(revisions::discard))
+            .add(editor, Answer, upload)
+            .add(editor, Short, routes!(imports::show))
+            .add(editor, Short, routes!(imports::cancel))
+            .add(editor, Answer, routes!(publish::publish))
+            .add(reader, Short, routes!(versions::list))
+            .add(reader, Short, routes!(versions::show))
+            .add(editor, Answer, routes!(versions::rollback))
+            .add(reader, Answer, routes!(trial::try_question))
+            .add(reader, Short, routes!(golden::list))
+            .add(editor, Short, routes!(golden::create))
+            .add(editor, Short, routes!(golden::remove))
     }
 
     /// A page to look at, which the document leaves out.
@@ -164,6 +203,7 @@ pub fn build(state: &AppState) -> (Router, Vec<RoutePolicy>) {
         .add(SignedIn, Short, routes!(auth::me))
         .add(SignedIn, Short, routes!(auth::password))
         .add(Person(Roles::REVIEWERS), Short, routes!(audit::list))
+        .knowledge()
         .add(Public, Short, routes!(health::healthz))
         .add(Public, Short, routes!(health::readyz))
         .add(LocalOnly, Short, routes!(health::metrics));

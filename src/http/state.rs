@@ -7,6 +7,7 @@ use crate::config::HttpConfig;
 use crate::dialogue::{Assistant, Conversations};
 use crate::domain::Clock;
 use crate::inference::{Embedder, Reader};
+use crate::jobs::{Imports, Publisher};
 use crate::people::People;
 use crate::storage::Store;
 use jiff::Timestamp;
@@ -25,6 +26,10 @@ pub struct Services {
     pub embedder: Arc<dyn Embedder>,
     /// Reads texts for a question.
     pub reader: Arc<dyn Reader>,
+    /// Publishes and rolls back.
+    pub publisher: Arc<Publisher>,
+    /// Imports uploads.
+    pub imports: Arc<Imports>,
 }
 
 /// The state of one part of the program.

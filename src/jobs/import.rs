@@ -7,6 +7,7 @@ use crate::retrieval::{FileOutcome, FileReport, ImportProgress, Ingester};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
@@ -22,6 +23,9 @@ const MAX_KEPT: usize = 100;
 
 /// Files of one upload.
 const MAX_FILES: usize = 1000;
+
+/// An upload that is older is left over.
+const MAX_AGE: Duration = Duration::from_hours(24);
 
 /// Directories of a file's name.
 const MAX_DEPTH: usize = 16;
@@ -157,14 +161,11 @@ pub struct Imports {
 }
 
 impl Imports {
-    /// Imports by `ingester`; uploads are kept below `directory` while they are imported. What an earlier process left there goes.
+    /// Imports by `ingester`; uploads are kept below `directory` while they are imported. What a process that was killed left there
+    /// goes when it is a day old.
     #[must_use]
     pub fn new(ingester: Ingester, publisher: Arc<Publisher>, directory: PathBuf, tasks: TaskTracker) -> Self {
-        if let Err(error) = std::fs::remove_dir_all(&directory)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, "the directory of uploads cannot be emptied");
-        }
+        sweep(&directory);
         Self {
             ingester,
             max_bytes: publisher.settings().max_upload_bytes,
@@ -269,6 +270,17 @@ impl Imports {
 
     fn make_room(&self) -> Result<(), ImportsError> {
         check_room(&mut self.jobs())
+    }
+}
+
+/// Deletes uploads that nobody imports any more.
+fn sweep(directory: &Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let age = entry.metadata().and_then(|data| data.modified()).ok();
+        let is_old = age.is_some_and(|at| at.elapsed().is_ok_and(|age| age > MAX_AGE));
+        if is_old && let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::warn!(%error, "an old upload cannot be deleted");
+        }
     }
 }
 

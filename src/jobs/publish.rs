@@ -4,7 +4,7 @@ use super::golden::{self, Asked, GoldenReport, Name, Names};
 use crate::config::{DialogueConfig, KnowledgeConfig};
 use crate::dialogue::Assistant;
 use crate::domain::{Clock, Content, KbItem, KbVersion, Revision, RevisionId};
-use crate::inference::Reader;
+use crate::inference::{LanguageModel, Reader};
 use crate::retrieval::{Draft, DraftDocument, RetrievalError, Retriever};
 use crate::storage::{Publication, StorageError, Store};
 use std::sync::Arc;
@@ -139,6 +139,20 @@ impl Publisher {
         let retriever = &self.trial.as_ref().ok_or(PublishError::NotTried)?.retriever;
         retriever.refresh().await?;
         Ok(retriever.preview(draft_of(&revisions).0).await?)
+    }
+
+    /// An assistant over another index than the live one.
+    ///
+    /// # Errors
+    /// `NotTried` without models.
+    pub fn assistant_over(
+        &self,
+        retriever: Arc<Retriever>,
+        model: Option<Arc<dyn LanguageModel>>,
+    ) -> Result<Assistant, PublishError> {
+        let trial = self.trial.as_ref().ok_or(PublishError::NotTried)?;
+        let (reader, dialogue) = (Arc::clone(&trial.reader), trial.dialogue.clone());
+        Ok(Assistant::new(retriever, reader, model, dialogue))
     }
 
     async fn needed(&self, id: RevisionId) -> Result<Revision, StorageError> {

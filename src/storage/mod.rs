@@ -242,6 +242,8 @@ pub trait KnowledgeStore: Send + Sync {
     async fn faqs(&self, ids: &[FaqId]) -> Result<Vec<Faq>, StorageError>;
     /// FAQs in order of key.
     async fn faq_page(&self, page: &PageRequest) -> Result<Page<Faq>, StorageError>;
+    /// FAQs that have `words` in key, question, wordings, answer or category, in order of key. Latin capitals make no difference.
+    async fn find_faqs(&self, words: &str, page: &PageRequest) -> Result<Page<Faq>, StorageError>;
     /// The FAQ of that key.
     async fn faq_by_key(&self, key: &str) -> Result<Option<Faq>, StorageError>;
     /// Removes a FAQ; `false` if there is none.

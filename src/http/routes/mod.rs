@@ -6,6 +6,7 @@ pub(super) mod auth;
 pub(super) mod conversations;
 pub(super) mod docs;
 pub(super) mod health;
+pub(super) mod knowledge;
 pub(super) mod openai;
 pub(super) mod pages;
 pub(super) mod passages;

@@ -292,6 +292,20 @@ fn object_row(line: u64, object: &Map<String, Value>) -> Result<FaqRow, String> 
     Ok(row)
 }
 
+/// A FAQ that a person wrote, held to the limits of a file's rows.
+///
+/// # Errors
+/// What is wrong with it, and what is expected.
+pub fn faq_row<'a>(
+    key: &str,
+    question: &str,
+    variants: impl Iterator<Item = &'a str>,
+    answer: &str,
+    category: &str,
+) -> Result<FaqRow, String> {
+    row(0, key, question, variants, answer, category)
+}
+
 fn row<'a>(
     line: u64,
     id: &str,

@@ -38,7 +38,7 @@ use std::path::Path;
 pub use archive::Member;
 pub use charset::{Decoded, NotText, decode, decode_html};
 pub use csv_table::parse_csv_table;
-pub use faq::{FaqRow, LineError, ParsedFaqs, is_faq_table, is_question_set, parse_csv, parse_jsonl};
+pub use faq::{FaqRow, LineError, ParsedFaqs, faq_row, is_faq_table, is_question_set, parse_csv, parse_jsonl};
 pub use fault::DocumentFault;
 pub use front_matter::{FrontMatter, front_matter, with_scope};
 pub use html::parse_html;

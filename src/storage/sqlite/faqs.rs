@@ -91,6 +91,29 @@ pub(super) async fn page(connection: &mut SqliteConnection, page: &PageRequest) 
     Ok(page_of(items, rows, |faq| &faq.key))
 }
 
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    words: &str,
+    page: &PageRequest,
+) -> Result<Page<Faq>, StorageError> {
+    let rows = page_rows(page.limit);
+    let after = read_cursor("faqs", page.cursor.as_deref())?.unwrap_or_default();
+    let sql = faq!(
+        "WHERE key > ?2 AND instr(lower(key || char(10) || question || char(10) || variants || char(10) || answer \
+         || char(10) || category), lower(?3)) > 0 ORDER BY key LIMIT ?1"
+    );
+    let items = sqlx::query(sql)
+        .bind(rows)
+        .bind(after)
+        .bind(words.to_owned())
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(read)
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(page_of(items, rows, |faq| &faq.key))
+}
+
 fn read(row: &SqliteRow) -> Result<Faq, StorageError> {
     let fields = Fields::new(row, "faqs");
     Ok(Faq {

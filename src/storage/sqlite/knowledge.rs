@@ -151,6 +151,11 @@ impl KnowledgeStore for SqliteStore {
             .await
     }
 
+    async fn find_faqs(&self, words: &str, page: &PageRequest) -> Result<Page<Faq>, StorageError> {
+        self.explained(async { faqs::find(&mut *self.reader().await?, words, page).await })
+            .await
+    }
+
     async fn faq_by_key(&self, key: &str) -> Result<Option<Faq>, StorageError> {
         self.explained(async { faqs::by_key(&mut *self.reader().await?, key).await })
             .await

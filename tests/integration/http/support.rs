@@ -8,7 +8,8 @@ use kefu::dialogue::{Assistant, Conversations};
 use kefu::domain::{ApiKeyId, Document, DocumentFormat, DocumentId, Faq, FaqId, ManualClock, Passage, PassageId};
 use kefu::http::{AppState, Part, PartState, Services};
 use kefu::inference::{Embedder, LanguageModel};
-use kefu::retrieval::Retriever;
+use kefu::jobs::{Imports, Publisher};
+use kefu::retrieval::{Ingester, Retriever};
 use kefu::storage::{ApiKey, SqliteStore, Store};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -130,7 +131,22 @@ impl Server {
             self.tasks.clone(),
             self.config.http.max_replies_per_visitor,
         ));
+        let retriever = Arc::clone(assistant.retriever());
+        let clock: Arc<dyn kefu::domain::Clock> = Arc::new(kefu::domain::SystemClock);
+        let publisher = Publisher::new(Arc::clone(&self.store), Arc::clone(&clock), self.config.knowledge.clone())
+            .with_trial(retriever, Arc::new(OverlapReader), self.config.dialogue.clone());
+        let publisher = Arc::new(publisher);
+        let ingester = Ingester::new(
+            Arc::clone(&self.store),
+            Arc::clone(&embedder),
+            clock,
+            self.config.retrieval.clone(),
+        );
+        let uploads = self.directory.path().join("uploads");
+        let imports = Imports::new(ingester, Arc::clone(&publisher), uploads, self.tasks.clone());
         assert!(self.state.install(Services {
+            publisher,
+            imports: Arc::new(imports),
             assistant,
             conversations,
             embedder,
