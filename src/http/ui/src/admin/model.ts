@@ -141,10 +141,15 @@ export interface Revision extends RevisionSummary {
   readonly published: Content | null;
 }
 
+export interface GoldenOutcome {
+  readonly route: string;
+  readonly answer: string;
+}
+
 export interface Worse {
   readonly question: string;
-  readonly before: string;
-  readonly after: string;
+  readonly before: GoldenOutcome;
+  readonly after: GoldenOutcome;
 }
 
 export interface GoldenReport {
