@@ -214,6 +214,8 @@ pub fn build(state: &AppState) -> (Router, Vec<RoutePolicy>) {
         .page(LocalOnly, "/api/docs/", docs::index())
         .page(LocalOnly, "/api/docs/{*file}", docs::asset())
         .page(Public, "/", pages::index())
+        .page(Public, "/admin", pages::admin())
+        .page(Public, "/admin/{*page}", pages::admin())
         .page(Public, "/assets/{*file}", pages::asset());
     let Routes { router, table, .. } = routes;
     let (router, _document) = router.split_for_parts();

@@ -130,16 +130,21 @@ impl Throttle {
         left.try_into().unwrap_or_default()
     }
 
-    /// Forgets what is over; if nothing is, the count that says least.
+    /// Forgets what is over; if little is, the tenth of the counts that says least.
     fn make_room(&mut self, key: Key, now: Timestamp) {
         if self.counts.len() < MAX_COUNTS || self.counts.contains_key(&key) {
             return;
         }
         self.counts.retain(|_, count| now.duration_since(count.last) < WINDOW);
         if self.counts.len() >= MAX_COUNTS {
-            let least = self.counts.iter().min_by_key(|(_, count)| (count.failures, count.last));
-            if let Some(key) = least.map(|(key, _)| *key) {
-                self.counts.remove(&key);
+            let mut order: Vec<_> = self
+                .counts
+                .iter()
+                .map(|(key, count)| (count.failures, count.last, *key))
+                .collect();
+            order.sort_unstable_by_key(|(failures, last, _)| (*failures, *last));
+            for (_, _, key) in order.iter().take(MAX_COUNTS / 10) {
+                self.counts.remove(key);
             }
         }
     }

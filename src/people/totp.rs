@@ -36,6 +36,12 @@ impl TotpSecret {
         &self.0
     }
 
+    /// The code at that moment, as an authenticator shows it.
+    #[must_use]
+    pub fn code_at(&self, now: Timestamp) -> Option<String> {
+        code_of(&self.0, u64::try_from(now.as_second().div_euclid(STEP_SECONDS)).ok()?)
+    }
+
     /// What an authenticator reads, mostly as a QR code.
     /// Source: <https://github.com/google/google-authenticator/wiki/Key-Uri-Format>.
     #[must_use]

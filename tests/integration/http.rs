@@ -7,6 +7,7 @@ mod doubles;
 mod errors;
 mod honesty;
 mod openai;
+mod people;
 mod policies;
 mod rerank;
 mod routes;

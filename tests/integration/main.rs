@@ -13,5 +13,6 @@ mod reader;
 mod retrieval;
 mod store_contract;
 mod store_crash;
+mod store_people;
 mod store_publishing;
 mod store_sqlite;

@@ -30,6 +30,7 @@ pub async fn contract(store: Arc<dyn Store>) {
     ratings(store).await;
     waiting(store).await;
     keys(store).await;
+    super::store_people::contract(store).await;
 }
 
 /// The moment `seconds` after a fixed one.

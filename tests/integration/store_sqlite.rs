@@ -284,3 +284,49 @@ async fn a_directory_that_cannot_be_is_named() {
         assert!(error.to_string().contains("taken"), "{error}");
     }
 }
+
+/// The table refuses to be changed by hand; where somebody goes around that, the chain shows it.
+#[tokio::test]
+async fn the_audit_log_shows_what_was_done_to_it() {
+    use kefu::storage::{AuditRecord, AuditStore};
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await.unwrap();
+    for n in 0..20 {
+        let record = AuditRecord {
+            at: at(n),
+            actor: "王芳".to_owned(),
+            action: "faq.publish".to_owned(),
+            object: format!("faq:{n}"),
+            detail: serde_json::json!({}),
+        };
+        store.append_audit(&record).await.unwrap();
+    }
+    let whole = store.verify_audit().await.unwrap();
+    assert_eq!((whole.entries, whole.broken_at), (20, None));
+    store.close().await;
+    let mut hand = connect(&file(directory.path())).await;
+    for refused in [
+        "UPDATE audit SET actor = 'x' WHERE seq = 7",
+        "DELETE FROM audit WHERE seq = 20",
+    ] {
+        let error = sqlx::query(refused).execute(&mut hand).await.unwrap_err();
+        assert!(error.to_string().contains("append-only"), "{error}");
+    }
+    for trigger in ["DROP TRIGGER audit_is_not_changed", "DROP TRIGGER audit_is_not_removed"] {
+        sqlx::query(trigger).execute(&mut hand).await.unwrap();
+    }
+    for (change, broken_at) in [
+        ("DELETE FROM audit WHERE seq = 20", None),
+        ("UPDATE audit SET actor = '李雷' WHERE seq = 7", Some(7)),
+        ("DELETE FROM audit WHERE seq = 4", Some(4)),
+        ("UPDATE audit SET at = at + 1 WHERE seq = 1", Some(1)),
+    ] {
+        sqlx::query(change).execute(&mut hand).await.unwrap();
+        let store = open(directory.path()).await.unwrap();
+        let verdict = store.verify_audit().await.unwrap();
+        assert_eq!(verdict.broken_at, broken_at, "{change}");
+        // What was cut off at the end is seen by whoever noted the last hash.
+        assert_ne!(verdict.head, whole.head);
+        store.close().await;
+    }
+}

@@ -1,4 +1,4 @@
-//! The chat page, from within the binary.
+//! The web pages, from within the binary.
 
 use crate::http::error::ApiError;
 use crate::http::middleware::PAGE_CSP;
@@ -26,10 +26,20 @@ pub fn has_pages() -> bool {
     Dist::get("index.html").is_some()
 }
 
-/// `/`
+/// `/`: the visitors' chat.
 pub(crate) fn index() -> MethodRouter<AppState> {
-    get(async || {
-        let page = Dist::get("index.html").map_or_else(|| MISSING.as_bytes().to_vec(), |file| file.data.into_owned());
+    page("index.html")
+}
+
+/// `/admin` and all below it: one page, which asks the API for what its address names. It shows nothing to whoever is not
+/// signed in, so it may be seen by everybody.
+pub(crate) fn admin() -> MethodRouter<AppState> {
+    page("admin.html")
+}
+
+fn page(name: &'static str) -> MethodRouter<AppState> {
+    get(async move || {
+        let page = Dist::get(name).map_or_else(|| MISSING.as_bytes().to_vec(), |file| file.data.into_owned());
         let headers = [
             (CONTENT_TYPE, "text/html; charset=utf-8"),
             (CONTENT_SECURITY_POLICY, PAGE_CSP),

@@ -23,6 +23,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     sourcemap: false,
+    rolldownOptions: { input: { index: "index.html", admin: "admin.html" } },
     reportCompressedSize: true,
   },
   server: {

@@ -1,8 +1,18 @@
 //! Who may use which route: every route with every identity under every setting that changes the answer.
 
 use super::support::{EMBEDDER, FAQ_QUESTION, KEY, MODEL, REVOKED, Server};
+use jiff::SignedDuration;
+use kefu::domain::{Clock, Hidden, Roles, StaffRole, UserId};
 use kefu::http::{Policy, RoutePolicy};
+use kefu::people::NewUser;
+use kefu::storage::{AuditRecord, Session, User, UserChange};
 use serde_json::json;
+use sha2::{Digest, Sha256};
+
+/// The password of every account here.
+const PASSWORD: &str = "correct horse battery";
+/// An account that is only signed in with a password.
+const LOGIN: &str = "login";
 
 /// Who asks. All come from the loopback address; behind a proxy that proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +31,25 @@ enum Identity {
     CookieWithoutOrigin,
     CookieOfOtherSite,
     AnonymousFromOtherSite,
+    Agent,
+    Supervisor,
+    Admin,
+    Auditor,
+    /// An admin who must choose another password.
+    MustChange,
+    DisabledAdmin,
+    /// An admin's session that was not used for half an hour.
+    IdleAdmin,
+    /// An admin's session that began yesterday and was used ever since.
+    OldAdmin,
+    ForgedSession,
+    AdminWithoutOrigin,
+    AdminOfOtherSite,
+    /// An admin's session where a key belongs.
+    SessionAsBearer,
 }
 
-const IDENTITIES: [Identity; 14] = [
+const IDENTITIES: [Identity; 26] = [
     Identity::Anonymous,
     Identity::Key,
     Identity::WrongKey,
@@ -38,6 +64,18 @@ const IDENTITIES: [Identity; 14] = [
     Identity::CookieWithoutOrigin,
     Identity::CookieOfOtherSite,
     Identity::AnonymousFromOtherSite,
+    Identity::Agent,
+    Identity::Supervisor,
+    Identity::Admin,
+    Identity::Auditor,
+    Identity::MustChange,
+    Identity::DisabledAdmin,
+    Identity::IdleAdmin,
+    Identity::OldAdmin,
+    Identity::ForgedSession,
+    Identity::AdminWithoutOrigin,
+    Identity::AdminOfOtherSite,
+    Identity::SessionAsBearer,
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +88,7 @@ enum Setting {
 
 struct World {
     server: Server,
+    password_hash: Hidden<String>,
     setting: Setting,
     id: String,
     token: String,
@@ -59,7 +98,10 @@ struct World {
 /// What the policy says: admitted, or refused with this status.
 fn expected(policy: Policy, identity: Identity, setting: Setting, changes: bool) -> Option<u16> {
     use Identity as I;
-    let cross_site = matches!(identity, I::CookieOfOtherSite | I::AnonymousFromOtherSite);
+    let cross_site = matches!(
+        identity,
+        I::CookieOfOtherSite | I::AnonymousFromOtherSite | I::AdminOfOtherSite
+    );
     if changes && cross_site {
         return Some(403);
     }
@@ -71,26 +113,48 @@ fn expected(policy: Policy, identity: Identity, setting: Setting, changes: bool)
         // None of these is a person's session.
         Policy::SignedIn | Policy::Person(_) => Some(401),
         Policy::LocalOnly => (!local && setting != Setting::BehindProxyWithPublicMetrics).then_some(403),
+        Policy::SignedIn | Policy::Person(_) => person_expected(policy, identity, changes),
         Policy::ApiKey | Policy::Reader if malformed => Some(401),
         Policy::ApiKey | Policy::Reader if identity == I::Key => None,
         Policy::ApiKey | Policy::Reader if matches!(identity, I::WrongKey | I::RevokedKey) => Some(401),
         Policy::ApiKey => match identity {
-            I::Visitor | I::OtherVisitor | I::ForgedVisitor => Some(401),
+            I::Visitor | I::OtherVisitor | I::ForgedVisitor | I::SessionAsBearer => Some(401),
             _ => without_key,
         },
         // The visitor of any conversation may read what was cited.
         Policy::Reader => match identity {
             I::Visitor | I::OtherVisitor | I::CookieOfOwnPage | I::CookieWithoutOrigin | I::CookieOfOtherSite => None,
             I::ForgedVisitor => Some(404),
+            I::SessionAsBearer => Some(401),
             _ => without_key,
         },
         Policy::Visitor => match identity {
             // Reading changes nothing, and other sites cannot see the answer.
             I::Visitor | I::CookieOfOwnPage | I::CookieOfOtherSite => None,
             I::CookieWithoutOrigin => changes.then_some(403),
-            I::Key | I::WrongKey | I::RevokedKey | I::OtherVisitor | I::ForgedVisitor => Some(404),
-            I::Anonymous | I::AnonymousFromOtherSite | I::KeyInAnotherHeader | I::KeyAsBasic | I::TwoKeys => Some(401),
+            I::Key | I::WrongKey | I::RevokedKey | I::OtherVisitor | I::ForgedVisitor | I::SessionAsBearer => Some(404),
+            // Whoever works here is no visitor.
+            _ => Some(401),
         },
+    }
+}
+
+/// The same for routes of people.
+fn person_expected(policy: Policy, identity: Identity, changes: bool) -> Option<u16> {
+    use Identity as I;
+    let role = match identity {
+        I::Agent => StaffRole::Agent,
+        I::Supervisor => StaffRole::Supervisor,
+        I::Auditor => StaffRole::Auditor,
+        I::Admin | I::AdminOfOtherSite | I::MustChange => StaffRole::Admin,
+        I::AdminWithoutOrigin if changes => return Some(403),
+        I::AdminWithoutOrigin => StaffRole::Admin,
+        // A page of this server sent it, with a session that is none.
+        _ => return Some(401),
+    };
+    match policy {
+        Policy::Person(roles) => (identity == I::MustChange || !roles.contains(role)).then_some(403),
+        _ => None,
     }
 }
 
@@ -106,10 +170,19 @@ impl World {
             }
         })
         .await;
+        let new = NewUser {
+            name: LOGIN.to_owned(),
+            display_name: None,
+            role: StaffRole::Agent,
+            password: Hidden(PASSWORD.to_owned()),
+            must_change: false,
+        };
+        let password_hash = server.state.people().add(new, "test").await.unwrap().password_hash;
         let (id, token) = server.visitor().await;
         let (_, other_token) = server.visitor().await;
         Self {
             server,
+            password_hash,
             setting,
             id,
             token,
@@ -117,14 +190,95 @@ impl World {
         }
     }
 
-    fn headers(&self, identity: Identity) -> Vec<(&'static str, String)> {
+    /// A new account with a session; returns the session's token.
+    async fn person(&self, role: StaffRole, identity: Identity) -> String {
+        let now = self.server.clock.now();
+        let id = UserId::new();
+        let name = id.0.simple().to_string();
+        let record = AuditRecord {
+            at: now,
+            actor: "test".to_owned(),
+            action: "test".to_owned(),
+            object: String::new(),
+            detail: json!({}),
+        };
+        let user = User {
+            id,
+            display_name: name.clone(),
+            role,
+            password_hash: self.password_hash.clone(),
+            totp_secret: None,
+            created_at: now,
+            disabled_at: None,
+            password_changed_at: now,
+            must_change: identity == Identity::MustChange,
+            name,
+        };
+        let store = &self.server.store;
+        assert!(store.add_user(&user, &record).await.unwrap());
+        let token = format!("token-of-{}", user.name);
+        let ago = |hours, minutes| {
+            let span = SignedDuration::from_hours(hours) + SignedDuration::from_mins(minutes);
+            now.checked_sub(span).unwrap()
+        };
+        let (created_at, last_seen_at) = match identity {
+            Identity::IdleAdmin => (ago(1, 0), ago(0, 30)),
+            Identity::OldAdmin => (ago(12, 0), ago(0, 1)),
+            _ => (ago(11, 59), ago(0, 29)),
+        };
+        let session = Session {
+            token_sha256: Sha256::digest(token.as_bytes()).into(),
+            user: id,
+            created_at,
+            last_seen_at,
+        };
+        assert!(store.begin_session(&session, now, 10, &record).await.unwrap());
+        if identity == Identity::DisabledAdmin {
+            assert!(store.change_user(id, &UserChange::Disable, &record).await.unwrap());
+            // Even a session that outlived it lets nobody in.
+            assert!(!store.begin_session(&session, now, 10, &record).await.unwrap());
+        }
+        token
+    }
+
+    /// What a browser sends for somebody who is signed in.
+    async fn person_headers(&self, identity: Identity) -> Vec<(&'static str, String)> {
+        use Identity as I;
+        let role = match identity {
+            I::Agent => StaffRole::Agent,
+            I::Supervisor => StaffRole::Supervisor,
+            I::Auditor => StaffRole::Auditor,
+            _ => StaffRole::Admin,
+        };
+        let proxied = !matches!(self.setting, Setting::Default | Setting::KeyRequired);
+        let (name, scheme) = if proxied {
+            ("__Host-kefu-session", "https")
+        } else {
+            ("kefu-session", "http")
+        };
+        let token = self.person(role, identity).await;
+        let token = if identity == I::ForgedSession {
+            format!("{token}x")
+        } else {
+            token
+        };
+        let cookie = ("Cookie", format!("theme=dark; {name}={token}"));
+        match identity {
+            I::SessionAsBearer => vec![("Authorization", format!("Bearer {token}"))],
+            I::AdminWithoutOrigin => vec![cookie],
+            I::AdminOfOtherSite => vec![cookie, ("Origin", "https://evil.example".to_owned())],
+            _ => vec![cookie, ("Origin", format!("{scheme}://{}", self.server.host()))],
+        }
+    }
+
+    fn headers(&self, identity: Identity) -> Option<Vec<(&'static str, String)>> {
         use Identity as I;
         let proxied = !matches!(self.setting, Setting::Default | Setting::KeyRequired);
         let name = if proxied { "__Host-kefu_visitor" } else { "kefu_visitor" };
         let cookie = ("Cookie", format!("theme=dark; {name}={}", self.token));
         let scheme = if proxied { "https" } else { "http" };
         let bearer = |word: &str| ("Authorization", format!("Bearer {word}"));
-        match identity {
+        Some(match identity {
             I::Anonymous => vec![],
             I::Key => vec![bearer(KEY)],
             I::WrongKey => vec![bearer("kefu_wrong_key")],
@@ -144,7 +298,8 @@ impl World {
             I::CookieWithoutOrigin => vec![cookie],
             I::CookieOfOtherSite => vec![cookie, ("Origin", "https://evil.example".to_owned())],
             I::AnonymousFromOtherSite => vec![("Sec-Fetch-Site", "cross-site".to_owned())],
-        }
+            _ => return None,
+        })
     }
 
     async fn check(&self, route: &RoutePolicy) {
@@ -153,11 +308,15 @@ impl World {
             .replace("/conversations/{id}", &format!("/conversations/{}", self.id))
             .replace("{id}", &self.server.passage.to_string())
             .replace("{model}", "kefu")
-            .replace("{*file}", "index.html");
+            .replace("{*file}", "index.html")
+            .replace("{*page}", "knowledge/faqs");
         let body = body_for(&route.path);
-        let changes = route.method == "POST";
+        let changes = route.method != "GET";
         for identity in IDENTITIES {
-            let headers = self.headers(identity);
+            let headers = match self.headers(identity) {
+                Some(headers) => headers,
+                None => self.person_headers(identity).await,
+            };
             let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
             let body = changes.then_some(body.as_str());
             let reply = self.server.request(route.method.as_str(), &path, &headers, body).await;
@@ -184,6 +343,8 @@ impl World {
 fn body_for(path: &str) -> String {
     match path {
         "/api/v1/ask" => json!({"question": FAQ_QUESTION}),
+        "/api/v1/auth/login" => json!({"name": LOGIN, "password": PASSWORD}),
+        "/api/v1/auth/password" => json!({"old": PASSWORD, "new": "another long password"}),
         "/api/v1/search" => json!({"query": FAQ_QUESTION}),
         "/api/v1/conversations/{id}/messages" => json!({"text": FAQ_QUESTION}),
         "/api/v1/conversations/{id}/rating" => json!({"score": 5}),
@@ -221,6 +382,9 @@ async fn routes_have_the_policies_that_the_design_gives_them() {
     let (_, table) = kefu::http::build(&server.state);
     for route in &table {
         let wanted = match route.path.as_str() {
+            "/api/v1/auth/login" | "/admin" | "/admin/{*page}" => Policy::Public,
+            "/api/v1/audit" => Policy::Person(Roles::REVIEWERS),
+            path if path.starts_with("/api/v1/auth/") => Policy::SignedIn,
             "/" | "/healthz" | "/readyz" | "/api/v1/conversations" | "/assets/{*file}" => Policy::Public,
             "/api/v1/passages/{id}" => Policy::Reader,
             path if path.starts_with("/api/v1/conversations/{id}") => Policy::Visitor,

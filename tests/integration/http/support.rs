@@ -51,6 +51,7 @@ pub struct Server {
     pub passage: PassageId,
     pub faq: FaqId,
     pub served: JoinHandle<()>,
+    pub clock: Arc<ManualClock>,
     config: Config,
     directory: tempfile::TempDir,
 }
@@ -80,7 +81,7 @@ impl Server {
         let (passage, faq) = fill(store.as_ref()).await;
         let (sender, cancelled) = mpsc::unbounded_channel();
         let model = Arc::new(ScriptedModel::new(sender));
-        let state = AppState::new(Arc::new(config.http.clone()), Arc::clone(&store), clock);
+        let state = AppState::new(Arc::new(config.http.clone()), Arc::clone(&store), clock.clone());
         let listener = kefu::http::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
@@ -98,6 +99,7 @@ impl Server {
             passage,
             faq,
             served,
+            clock,
             config,
             directory,
         }

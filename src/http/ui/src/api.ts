@@ -19,11 +19,13 @@ export class ApiError extends Error {
   readonly requestId: string;
   /** Seconds to wait before another try, where the server said so. */
   readonly retryAfter: number | null;
+  /** Facts that the server sends beside its words, where a code has such. */
+  readonly facts: Readonly<Record<string, unknown>> | null;
 
   constructor(
     kind: ErrorKind,
     message: string,
-    details: { status?: number; code?: string; requestId?: string; retryAfter?: number | null } = {},
+    details: { status?: number; code?: string; requestId?: string; retryAfter?: number | null; facts?: Readonly<Record<string, unknown>> | null } = {},
   ) {
     super(message);
     this.name = "ApiError";
@@ -32,6 +34,7 @@ export class ApiError extends Error {
     this.code = details.code ?? kind;
     this.requestId = details.requestId ?? "";
     this.retryAfter = details.retryAfter ?? null;
+    this.facts = details.facts ?? null;
   }
 
   /** The conversation is gone or was never this visitor's: only a new one helps. */
@@ -68,6 +71,7 @@ async function failure(response: Response): Promise<ApiError> {
     code: word("code") || `http_${response.status}`,
     requestId: word("request_id"),
     retryAfter: retryAfterSeconds(response.headers.get("Retry-After"), Date.now()),
+    facts: decode.fields(error?.["details"]),
   });
 }
 
@@ -77,7 +81,7 @@ function headers(credentials: Credentials | null, accept: string): Headers {
   return set;
 }
 
-async function request(path: string, init: RequestInit): Promise<Response> {
+export async function request(path: string, init: RequestInit): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(ROOT + path, { credentials: "same-origin", cache: "no-store", redirect: "error", ...init });

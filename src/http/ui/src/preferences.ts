@@ -1,6 +1,6 @@
 /** Language and appearance: remembered across visits, applied to the document's root. */
 
-import { HTML_LANGUAGE, WORDS, browserLanguage, type Language } from "./i18n";
+import { HTML_LANGUAGE, browserLanguage, type Language } from "./i18n";
 import { read, write } from "./storage";
 import { Store } from "./store";
 
@@ -27,16 +27,20 @@ function initial(): Preferences {
 
 export const preferences = new Store<Preferences>(initial());
 
+let title: (language: Language) => string = () => "";
+
 function apply(): void {
   const { language, theme } = preferences.get();
   const dark = theme === "dark" || (theme === "auto" && darkSystem.matches);
   const root = document.documentElement;
   root.lang = HTML_LANGUAGE[language];
   root.dataset["theme"] = dark ? "dark" : "light";
-  document.title = WORDS[language].documentTitle;
+  document.title = title(language);
 }
 
-export function startPreferences(): void {
+/** `titled` names the document in each language. */
+export function startPreferences(titled: (language: Language) => string): void {
+  title = titled;
   apply();
   preferences.watch(apply);
   darkSystem.addEventListener("change", apply);
