@@ -3,7 +3,7 @@
 import { ApiError, isAbort, request } from "../api";
 import { parseJson } from "../decode";
 import * as read from "./read";
-import { expired } from "./session";
+import { expired, learns } from "./session";
 import type * as model from "./model";
 
 const CALL_TIMEOUT_MS = 30_000;
@@ -81,7 +81,11 @@ export const audit = (params: Params): Promise<Page<model.AuditLine>> => list("/
 
 const K = "/knowledge";
 
-export const overview = (): Promise<model.Overview> => value(call("GET", `${K}/overview`), read.overview);
+export async function overview(): Promise<model.Overview> {
+  const now = await value(call("GET", `${K}/overview`), read.overview);
+  learns.set(now.gaps !== null);
+  return now;
+}
 
 export const documents = (params: Params): Promise<Page<model.DocumentSummary>> =>
   list(`${K}/documents`, params, read.documentSummary);

@@ -27,8 +27,9 @@ export interface Overview {
   readonly faqs: number;
   readonly drafts: number;
   readonly inReview: number;
-  readonly gaps: number;
-  readonly suggestions: number;
+  /** `null` where the server does not look for gaps and suggestions. */
+  readonly gaps: number | null;
+  readonly suggestions: number | null;
   readonly fourEyes: boolean;
 }
 
@@ -140,10 +141,15 @@ export interface Revision extends RevisionSummary {
   readonly published: Content | null;
 }
 
+export interface GoldenOutcome {
+  readonly route: string;
+  readonly answer: string;
+}
+
 export interface Worse {
   readonly question: string;
-  readonly before: string;
-  readonly after: string;
+  readonly before: GoldenOutcome;
+  readonly after: GoldenOutcome;
 }
 
 export interface GoldenReport {

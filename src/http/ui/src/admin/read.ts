@@ -13,6 +13,7 @@ import {
   type Faq,
   type Gap,
   type Golden,
+  type GoldenOutcome,
   type GoldenReport,
   type ImportFile,
   type ImportJob,
@@ -107,8 +108,8 @@ export function overview(value: unknown): Overview | null {
     faqs: count("faqs"),
     drafts: count("drafts"),
     inReview: count("in_review"),
-    gaps: count("gaps"),
-    suggestions: count("suggestions"),
+    gaps: number(body["gaps"]),
+    suggestions: number(body["suggestions"]),
     fourEyes: body["four_eyes"] === true,
   };
 }
@@ -253,12 +254,9 @@ export function revision(value: unknown): Revision | null {
   return { ...summary, content: content(body["content"]), published: content(body["published"]) };
 }
 
-/** What an answer to a golden question was, in words, whatever form it has. */
-function outcome(value: unknown): string {
-  if (typeof value === "string") return value;
-  if (typeof value === "boolean") return value ? "✓" : "✗";
+function outcome(value: unknown): GoldenOutcome {
   const body = from(value);
-  return [text(body["route"]), text(body["answer"])].filter((word) => word !== "").join(": ");
+  return { route: text(body["route"]), answer: text(body["answer"]) };
 }
 
 export function goldenReport(value: unknown): GoldenReport | null {

@@ -26,6 +26,9 @@ export function expired(): void {
   else if (now.state === "unknown") session.set({ state: "out" });
 }
 
+/** Whether the server looks for gaps and suggestions; its overview says so. */
+export const learns = new Store(false);
+
 export type Right = "draft" | "decide" | "force" | "audit";
 
 /** What the server would allow as well; here it only decides which buttons are shown. */

@@ -4,11 +4,16 @@ import { useState } from "preact/hooks";
 import type { ApiError } from "../../api";
 import type { PublishRequest } from "../api";
 import { useAction } from "../hooks";
-import type { GoldenReport, Published, User } from "../model";
+import type { GoldenOutcome, GoldenReport, Published, User } from "../model";
 import { goldenReport } from "../read";
 import { may } from "../session";
-import { useAdminWords } from "../words";
+import { useAdminWords, type AdminWords } from "../words";
 import { Ask, Field } from "./parts";
+
+function told(outcome: GoldenOutcome, words: AdminWords): string {
+  const route = words.routes[outcome.route] ?? outcome.route;
+  return [route, outcome.answer].filter((part) => part !== "").join(" · ") || words.never;
+}
 
 /** How the golden questions fared; those that got worse one by one. */
 export function Golden({ report }: { readonly report: GoldenReport }): JSX.Element | null {
@@ -26,9 +31,9 @@ export function Golden({ report }: { readonly report: GoldenReport }): JSX.Eleme
                 <p class="golden-question">{one.question}</p>
                 <dl class="pairs small">
                   <dt>{words.before}</dt>
-                  <dd>{one.before || words.never}</dd>
+                  <dd>{told(one.before, words)}</dd>
                   <dt>{words.after}</dt>
-                  <dd>{one.after || words.never}</dd>
+                  <dd>{told(one.after, words)}</dd>
                 </dl>
               </li>
             ))}

@@ -6,7 +6,8 @@ import * as api from "../api";
 import { useAction } from "../hooks";
 import type { User } from "../model";
 import { href, steps } from "../router";
-import { may, signedOut } from "../session";
+import { useStore } from "../../store";
+import { learns, may, signedOut } from "../session";
 import { useAdminWords, type AdminWords } from "../words";
 import { Failure, Link } from "./parts";
 import { Tools } from "./Tools";
@@ -18,21 +19,27 @@ interface Group {
   readonly sections: readonly Section[];
 }
 
-function groups(words: AdminWords, user: User): readonly Group[] {
-  return [
+function groups(words: AdminWords, user: User, learning: boolean): readonly Group[] {
+  const all: readonly Group[] = [
     { title: words.navKnowledge, sections: ["", "documents", "faqs", "drafts", "versions"] },
     { title: words.navCheck, sections: ["try", "golden"] },
     { title: words.navLearn, sections: ["gaps", "suggestions"] },
     { title: words.navSystem, sections: may(user, "audit") ? ["audit", "account"] : ["account"] },
   ];
+  return learning ? all : all.filter((group) => group.title !== words.navLearn);
 }
 
 export function Shell({ user, path, children }: { readonly user: User; readonly path: string; readonly children: ComponentChildren }): JSX.Element {
   const words = useAdminWords();
   const leaving = useAction();
   const [open, setOpen] = useState(false);
+  const learning = useStore(learns);
   const here = steps(path)[0] ?? "";
   useEffect(() => setOpen(false), [path]);
+  useEffect(() => {
+    // What is shown on every page depends on it; the overview shows its failures.
+    if (!user.mustChange) api.overview().catch(() => undefined);
+  }, [user.id, user.mustChange]);
   useEffect(() => {
     const close = (event: KeyboardEvent): void => {
       if (event.key === "Escape") setOpen(false);
@@ -57,7 +64,7 @@ export function Shell({ user, path, children }: { readonly user: User; readonly 
         <Tools />
       </header>
       <nav id="navigation" class="side" aria-label={words.navigation}>
-        {groups(words, user).map((group) => (
+        {groups(words, user, learning).map((group) => (
           <div class="side-group" key={group.title}>
             <p class="side-title">{group.title}</p>
             <ul>

@@ -43,8 +43,8 @@ export function Overview(): JSX.Element {
             <ul class="figures" data-testid="waiting">
               <Figure label={words.draftsWord} value={now.drafts} to="drafts" waits />
               <Figure label={words.inReview} value={now.inReview} to="drafts" waits />
-              <Figure label={words.nav.gaps} value={now.gaps} to="gaps" waits />
-              <Figure label={words.nav.suggestions} value={now.suggestions} to="suggestions" waits />
+              {now.gaps !== null && <Figure label={words.nav.gaps} value={now.gaps} to="gaps" waits />}
+              {now.suggestions !== null && <Figure label={words.nav.suggestions} value={now.suggestions} to="suggestions" waits />}
             </ul>
           </section>
           {now.fourEyes && <p class="notice">{words.fourEyesOn}</p>}

@@ -73,6 +73,7 @@ export function Try({ drafts }: { readonly drafts: string }): JSX.Element {
                   />
                   <span>
                     {one.title || one.name} <span class="small muted">{words.kinds[one.kind]}</span>
+                    {" "}
                     {one.removes && <Badge tone="bad">{words.removes}</Badge>}
                   </span>
                 </label>
