@@ -149,6 +149,13 @@ impl Draft<'_> {
         self.text[self.bytes(first, last)].chars().count()
     }
 
+    /// Whether a heading stands between the first and the last part: what is below it is about something else.
+    fn has_heading(&self, first: usize, last: usize) -> bool {
+        self.text[self.bytes(first, last)]
+            .lines()
+            .any(|line| line.trim_start().starts_with('#'))
+    }
+
     /// How likely the answer is within, or touches it.
     fn share(&self, part: usize) -> f32 {
         self.place.touching(&self.parts[part])
@@ -181,7 +188,10 @@ impl Draft<'_> {
         loop {
             let sure = self.place.within(&[self.bytes(first, last)]) >= SURE;
             let limit = if sure { SHORT_CHARS } else { LONG_CHARS };
-            let fits = |part: &usize| !self.is_row(*part) && self.chars(first.min(*part), last.max(*part)) <= limit;
+            let fits = |part: &usize| {
+                let (from, to) = (first.min(*part), last.max(*part));
+                !self.is_row(*part) && self.chars(from, to) <= limit && !self.has_heading(from, to)
+            };
             let after = Some(last + 1).filter(|part| *part < self.parts.len()).filter(fits);
             let before = first.checked_sub(1).filter(fits);
             let earlier = self.place.touching(&(0..self.parts[first].start));
@@ -313,6 +323,15 @@ mod tests {
         assert_eq!(quote_around(&text, &place(1, 0.3)).part, bytes..3 * bytes);
         // Farther than a quotation may be long: as near as it gets.
         assert_eq!(quote_around(&text, &place(0, 0.3)).part, 0..3 * bytes);
+    }
+
+    #[test]
+    fn a_quotation_ends_at_the_next_heading() {
+        let text = "## 额度\n\n可在App提额。\n\n## 激活\n\n收到卡后激活。";
+        let at = text.find("提额").unwrap();
+        assert_eq!(&text[quote_around(text, &sure(at..at + 3)).part], "可在App提额。");
+        let at = text.find("收到").unwrap();
+        assert_eq!(&text[quote_around(text, &sure(at..at + 3)).part], "收到卡后激活。");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub use chunk::{CountTokens, PassageLimits, chunk};
 pub use draft::{Draft, DraftDocument};
 pub use error::RetrievalError;
 pub use ingest::{FileOutcome, FileReport, ImportProgress, ImportReport, Ingester};
-pub use reading::{read_faq, read_hits};
+pub use reading::{order_read, read_faq, read_hits};
 pub use retriever::{IndexStatus, IndexWork, Query, Retriever};
 pub use searchable::{searchable_faq, searchable_passage};
 pub use segment::segments;

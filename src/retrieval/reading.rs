@@ -56,8 +56,13 @@ pub async fn read_hits(
         hit.scores.reading = Some(reading.log_odds);
         hit.answer = Some(reading.place);
     }
-    hits.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
+    order_read(hits);
     Ok(())
+}
+
+/// Puts hits that were read into the order of search and reading together.
+pub fn order_read(hits: &mut [Hit]) {
+    hits.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
 }
 
 fn rank(hit: &Hit) -> f32 {

@@ -29,6 +29,9 @@ pub struct Retrieval {
     /// Ask so many of them, evenly spread over the file
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Let the language model judge the hits too, beside the reader
+    #[arg(long)]
+    judge: bool,
     /// Keep the knowledge base there, so that the next run need not import it again
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
@@ -62,7 +65,8 @@ impl Retrieval {
             );
         }
         let work = Work::new(self.work.as_deref())?;
-        let mut report = measure(common, &passages, &queries, work.path()).await?;
+        let need = if self.judge { Need::Answers } else { Need::Search };
+        let mut report = measure(common, &passages, &queries, work.path(), need).await?;
         report["seconds"] = json!(began.elapsed().as_secs_f64());
         report["ms_per_item"] = json!(began.elapsed().as_secs_f64() * 1e3 / queries.len() as f64);
         if common.json {
@@ -95,8 +99,14 @@ pub(super) fn spread<T>(all: Vec<T>, limit: Option<usize>) -> Vec<T> {
 }
 
 /// A knowledge base of the passages alone, imported as documents are, and all questions asked in it.
-async fn measure(common: &Common, passages: &[Passage], queries: &[Asked], work: &Path) -> anyhow::Result<Value> {
-    let base = Base::open(common, common.settings(None)?, passages.iter(), work, Need::Search).await?;
+async fn measure(
+    common: &Common,
+    passages: &[Passage],
+    queries: &[Asked],
+    work: &Path,
+    need: Need,
+) -> anyhow::Result<Value> {
+    let base = Base::open(common, common.settings(None)?, passages.iter(), work, need).await?;
     let app = &base.app;
     let bar = if common.json {
         ProgressBar::hidden()
@@ -142,7 +152,7 @@ async fn measure(common: &Common, passages: &[Passage], queries: &[Asked], work:
     errors.truncate(LISTED);
     let embedder = app.embedder.info();
     let report = json!({
-        "task": "retrieval", "n": queries.len(), "passages": passages.len(), "stages": stages.report(),
+        "task": "retrieval", "n": queries.len(), "passages": passages.len(), "stages": stages.report(), "best_hit_auc": stages.best(),
         "model": {"name": embedder.name, "sha256": embedder.sha256},
         "heads": {"reader": app.reader.version()},
         "machine": output::machine(), "not_first": missed, "errors": errors,

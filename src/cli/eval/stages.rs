@@ -1,23 +1,29 @@
 //! Where the right one stands in the lists of each stage of the search, and how long each stage takes.
 
-use super::statistics::Ranks;
+use super::statistics::{Ranks, auc};
 use crate::app::App;
 use crate::cli::output;
-use crate::retrieval::{Found, Query, SearchMode, read_hits};
+use crate::inference::{ChatMessage, ChatRole, LanguageModel, Prompt, ScoreRequest};
+use crate::retrieval::{Found, Hit, Query, SearchMode, Source, order_read, read_hits};
 use serde_json::{Value, json};
 use std::time::Instant;
 
 /// Places that are looked at.
 pub const DEPTH: usize = 10;
 /// The stages, in the order of their cost.
-pub const STAGES: [&str; 4] = ["lexical", "dense", "fused", "reranked"];
+///
+/// `judged` is a candidate that the product does not use: the language model's log-odds of "yes" against "no" for each of the
+/// hits that the reader reads, in place of the reader's.
+pub const STAGES: [&str; 5] = ["lexical", "dense", "fused", "reranked", "judged"];
 
 /// What was measured so far.
 #[derive(Debug, Default)]
 pub struct Stages {
-    ranks: [Ranks; 4],
-    ms: [f64; 4],
+    ranks: [Ranks; 5],
+    ms: [f64; 5],
     asked: usize,
+    /// Log-odds of the best hit by reader and by judge, and whether it is the right one.
+    best: Vec<(f64, f64, bool)>,
 }
 
 impl Stages {
@@ -44,6 +50,7 @@ impl Stages {
             self.ranks[stage].push(near(&found));
         }
         let mut found = app.retriever.search(&search(SearchMode::Hybrid)).await?;
+        let fused = found.clone();
         self.ms[2] += found.search_ms + found.embed_ms;
         self.ranks[2].push(near(&found));
         let started = Instant::now();
@@ -53,6 +60,22 @@ impl Stages {
         let rank = near(&found);
         self.ranks[3].push(rank);
         self.asked += 1;
+        if let Some(model) = app.assistant.model() {
+            let started = Instant::now();
+            let mut judged = fused;
+            let log_odds = judge(model.as_ref(), question, &judged.hits[..count.min(judged.hits.len())]).await?;
+            for (hit, log_odds) in judged.hits.iter_mut().zip(&log_odds) {
+                hit.scores.reading = Some(*log_odds);
+            }
+            order_read(&mut judged.hits[..log_odds.len()]);
+            self.ms[4] += started.elapsed().as_secs_f64() * 1e3;
+            self.ranks[4].push(near(&judged));
+            let by_judge = judged.hits.first().and_then(|hit| hit.scores.reading);
+            let by_reader = found.hits.first().and_then(|hit| hit.scores.reading);
+            if let (Some(judge), Some(reader)) = (by_judge, by_reader) {
+                self.best.push((f64::from(reader), f64::from(judge), rank == Some(1)));
+            }
+        }
         Ok((found, rank))
     }
 
@@ -61,6 +84,7 @@ impl Stages {
         let rows = STAGES
             .iter()
             .zip(self.ranks.iter().zip(self.ms))
+            .filter(|(_, (ranks, _))| !ranks.is_empty())
             .map(|(name, (ranks, ms))| {
                 let row = json!({
                     "r1": ranks.recall(1), "r5": ranks.recall(5), "r10": ranks.recall(DEPTH), "mrr": ranks.mrr(),
@@ -71,6 +95,38 @@ impl Stages {
             });
         Value::Object(rows.collect())
     }
+
+    /// How well the log-odds of the best hit tell whether it is the right one: the area under the ROC curve of reader and
+    /// judge, where both were asked.
+    pub fn best(&self) -> Value {
+        let labels: Vec<bool> = self.best.iter().map(|(.., right)| *right).collect();
+        let area = |pick: fn(&(f64, f64, bool)) -> f64| auc(&self.best.iter().map(pick).collect::<Vec<_>>(), &labels);
+        json!({"reader": area(|best| best.0), "judge": area(|best| best.1), "both": area(|best| best.0 + best.1)})
+    }
+}
+
+/// The log-odds of "yes" against "no" by the language model, for each hit: whether it answers the question.
+async fn judge(model: &dyn LanguageModel, question: &str, hits: &[Hit]) -> anyhow::Result<Vec<f32>> {
+    let mut found = Vec::with_capacity(hits.len());
+    for hit in hits {
+        let (title, text) = match &hit.source {
+            Source::Passage(passage) => (passage.title(), passage.text.clone()),
+            Source::Faq(faq) => (faq.question.clone(), faq.answer.clone()),
+        };
+        let asked = format!(
+            "资料《{title}》：\n{text}\n\n问题：{question}\n\n这份资料里有没有这个问题的答案？只回答“有”或“没有”。"
+        );
+        let scores = model
+            .score(ScoreRequest {
+                prompt: Prompt::Chat(vec![ChatMessage::new(ChatRole::User, asked)]),
+                continuations: vec!["有".to_owned(), "没有".to_owned()],
+                deadline: None,
+            })
+            .await?;
+        let total = |place: usize| scores.get(place).map_or(0.0, crate::inference::Score::total);
+        found.push(total(0) - total(1));
+    }
+    Ok(found)
 }
 
 /// The figures by stage, for people.
@@ -81,6 +137,9 @@ pub fn print(stages: &Value) {
     );
     for stage in STAGES {
         let row = &stages[stage];
+        if row.is_null() {
+            continue;
+        }
         let figure = |name: &str| row[name].as_f64().unwrap_or_default();
         println!(
             "{stage:<10} {:>6.3} {:>6.3} {:>6.3} {:>6.3} {:>7.3} {:>8.1}",

@@ -9,6 +9,11 @@ impl Ranks {
         self.0.push(rank);
     }
 
+    /// Whether there are no lists.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// In how many lists it is among the first `k`.
     pub fn within(&self, k: usize) -> usize {
         self.0.iter().flatten().filter(|rank| **rank <= k).count()
