@@ -1,6 +1,7 @@
 //! Who may use which route: every route with every identity under every setting that changes the answer.
 
 use super::support::{EMBEDDER, FAQ_QUESTION, KEY, MODEL, REVOKED, Server};
+use axum::http::Method;
 use jiff::SignedDuration;
 use kefu::domain::{Clock, Hidden, Roles, StaffRole, UserId};
 use kefu::http::{Policy, RoutePolicy};
@@ -306,6 +307,7 @@ impl World {
             .replace("/conversations/{id}", &format!("/conversations/{}", self.id))
             .replace("{id}", &self.server.passage.to_string())
             .replace("{model}", "kefu")
+            .replace("{version}", "99")
             .replace("{*file}", "index.html")
             .replace("{*page}", "knowledge/faqs");
         let body = body_for(&route.path);
@@ -326,6 +328,13 @@ impl World {
                 }
                 // The embedded pages may not have been built.
                 None if route.path.starts_with("/assets") => assert_eq!(reply.status, 404, "{case}"),
+                // Who may do it is told what is wrong with it.
+                None if route.path.starts_with("/api/v1/knowledge/") => assert!(
+                    reply.status < 500 && !matches!(reply.status, 401 | 403),
+                    "{case}: {} {}",
+                    reply.status,
+                    reply.text()
+                ),
                 None => assert!(
                     reply.status < 400 || reply.status == 409,
                     "{case}: {} {}",
@@ -374,6 +383,29 @@ async fn every_route_keeps_its_policy_for_everybody() {
     }
 }
 
+/// All may look and try, authors draft, editors decide.
+fn knowledge(method: &Method, path: &str) -> Roles {
+    let decides = [
+        "/imports",
+        "/publish",
+        "/rollback",
+        "/reject",
+        "/gaps/",
+        "/accept",
+        "/dismiss",
+    ]
+    .iter()
+    .any(|part| path.contains(part))
+        || (path.contains("/golden") && method != Method::GET);
+    if decides {
+        Roles::EDITORS
+    } else if method == Method::GET || path.ends_with("/try") {
+        Roles::ALL
+    } else {
+        Roles::AUTHORS
+    }
+}
+
 #[tokio::test]
 async fn routes_have_the_policies_that_the_design_gives_them() {
     let server = Server::start().await;
@@ -382,6 +414,7 @@ async fn routes_have_the_policies_that_the_design_gives_them() {
         let wanted = match route.path.as_str() {
             "/api/v1/auth/login" | "/admin" | "/admin/{*page}" => Policy::Public,
             "/api/v1/audit" => Policy::Person(Roles::REVIEWERS),
+            path if path.starts_with("/api/v1/knowledge/") => Policy::Person(knowledge(&route.method, path)),
             path if path.starts_with("/api/v1/auth/") => Policy::SignedIn,
             "/" | "/healthz" | "/readyz" | "/api/v1/conversations" | "/assets/{*file}" => Policy::Public,
             "/api/v1/passages/{id}" => Policy::Reader,
