@@ -805,7 +805,7 @@ async fn learning(store: &dyn Store) {
         last_at: at(4),
         messages: vec![answered, refused],
     };
-    store.count_gaps(&[again.clone()]).await.unwrap();
+    store.count_gaps(std::slice::from_ref(&again)).await.unwrap();
     // The same a second time counts nothing.
     store.count_gaps(&[again]).await.unwrap();
     let found = store.gaps(true, &PageRequest::first(10)).await.unwrap().items.remove(0);

@@ -62,7 +62,7 @@ async fn users(store: &dyn Store) {
     assert_eq!(store.user(second.id).await.unwrap().as_ref(), Some(&second));
     assert_eq!(store.user(UserId::new()).await.unwrap(), None);
     let page = store.users(&PageRequest::first(1)).await.unwrap();
-    assert_eq!(page.items, [first.clone()]);
+    assert_eq!(page.items, std::slice::from_ref(&first));
     let rest = PageRequest {
         limit: 5,
         cursor: page.next,

@@ -335,9 +335,11 @@ fn multipart(parts: &[(&str, &str, &str)]) -> String {
         } else {
             format!("; filename=\"{file}\"")
         };
-        body.push_str(&format!(
-            "--frontier\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n{content}\r\n"
-        ));
+        let head = format!("--frontier\r\nContent-Disposition: form-data; name=\"{name}\"{file}");
+        body += &head;
+        body += "\r\n\r\n";
+        body += content;
+        body += "\r\n";
     }
     body + "--frontier--\r\n"
 }

@@ -145,9 +145,8 @@ fn person_expected(policy: Policy, identity: Identity, changes: bool) -> Option<
         I::Agent => StaffRole::Agent,
         I::Supervisor => StaffRole::Supervisor,
         I::Auditor => StaffRole::Auditor,
-        I::Admin | I::AdminOfOtherSite | I::MustChange => StaffRole::Admin,
         I::AdminWithoutOrigin if changes => return Some(403),
-        I::AdminWithoutOrigin => StaffRole::Admin,
+        I::Admin | I::AdminOfOtherSite | I::MustChange | I::AdminWithoutOrigin => StaffRole::Admin,
         // A page of this server sent it, with a session that is none.
         _ => return Some(401),
     };
