@@ -3,9 +3,10 @@
 mod client;
 mod completions;
 mod connections;
-mod doubles;
+pub mod doubles;
 mod errors;
 mod honesty;
+mod knowledge;
 mod openai;
 mod people;
 mod policies;

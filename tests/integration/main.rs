@@ -9,6 +9,8 @@ mod engine;
 mod http;
 mod language_model;
 mod layering;
+mod publishing;
+mod publishing_crash;
 mod reader;
 mod retrieval;
 mod store_contract;

@@ -10,6 +10,7 @@ use crate::storage::{NewDraft, Page, PageRequest, RevisionCounts, RevisionFilter
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use uuid::Uuid;
 
 const TABLE: &str = "revisions";
 
@@ -186,6 +187,11 @@ pub(super) async fn current(
         note: BASELINE_NOTE.to_owned(),
     };
     let mut revision = fresh(&draft, title, RevisionState::Published, imported_at);
+    // Lists are in order of id: it comes before all that is written now.
+    let seconds = u64::try_from(imported_at.as_second()).unwrap_or(0);
+    let nanoseconds = u32::try_from(imported_at.subsec_nanosecond()).unwrap_or(0);
+    let moment = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanoseconds);
+    revision.summary.id = RevisionId(Uuid::new_v7(moment));
     revision.summary.decided_at = Some(imported_at);
     insert(connection, &mut revision).await?;
     Ok(Some(revision.summary))

@@ -2,6 +2,7 @@
 
 use super::support::{EMBEDDER, FAQ_QUESTION, KEY, MODEL, REVOKED, Server};
 use jiff::SignedDuration;
+use axum::http::Method;
 use kefu::domain::{Clock, Hidden, Roles, StaffRole, UserId};
 use kefu::http::{Policy, RoutePolicy};
 use kefu::people::NewUser;
@@ -110,8 +111,6 @@ fn expected(policy: Policy, identity: Identity, setting: Setting, changes: bool)
     let without_key = if setting == Setting::Default { None } else { Some(401) };
     match policy {
         Policy::Public => None,
-        // None of these is a person's session.
-        Policy::SignedIn | Policy::Person(_) => Some(401),
         Policy::LocalOnly => (!local && setting != Setting::BehindProxyWithPublicMetrics).then_some(403),
         Policy::SignedIn | Policy::Person(_) => person_expected(policy, identity, changes),
         Policy::ApiKey | Policy::Reader if malformed => Some(401),
@@ -308,6 +307,7 @@ impl World {
             .replace("/conversations/{id}", &format!("/conversations/{}", self.id))
             .replace("{id}", &self.server.passage.to_string())
             .replace("{model}", "kefu")
+            .replace("{version}", "99")
             .replace("{*file}", "index.html")
             .replace("{*page}", "knowledge/faqs");
         let body = body_for(&route.path);
@@ -328,6 +328,13 @@ impl World {
                 }
                 // The embedded pages may not have been built.
                 None if route.path.starts_with("/assets") => assert_eq!(reply.status, 404, "{case}"),
+                // Who may do it is told what is wrong with it.
+                None if route.path.starts_with("/api/v1/knowledge/") => assert!(
+                    reply.status < 500 && !matches!(reply.status, 401 | 403),
+                    "{case}: {} {}",
+                    reply.status,
+                    reply.text()
+                ),
                 None => assert!(
                     reply.status < 400 || reply.status == 409,
                     "{case}: {} {}",
@@ -376,6 +383,19 @@ async fn every_route_keeps_its_policy_for_everybody() {
     }
 }
 
+/// All may look and try, authors draft, editors decide.
+fn knowledge(method: &Method, path: &str) -> Roles {
+    let decides = ["/imports", "/publish", "/rollback", "/reject"].iter().any(|part| path.contains(part))
+        || (path.contains("/golden") && method != Method::GET);
+    if decides {
+        Roles::EDITORS
+    } else if method == Method::GET || path.ends_with("/try") {
+        Roles::ALL
+    } else {
+        Roles::AUTHORS
+    }
+}
+
 #[tokio::test]
 async fn routes_have_the_policies_that_the_design_gives_them() {
     let server = Server::start().await;
@@ -384,6 +404,7 @@ async fn routes_have_the_policies_that_the_design_gives_them() {
         let wanted = match route.path.as_str() {
             "/api/v1/auth/login" | "/admin" | "/admin/{*page}" => Policy::Public,
             "/api/v1/audit" => Policy::Person(Roles::REVIEWERS),
+            path if path.starts_with("/api/v1/knowledge/") => Policy::Person(knowledge(&route.method, path)),
             path if path.starts_with("/api/v1/auth/") => Policy::SignedIn,
             "/" | "/healthz" | "/readyz" | "/api/v1/conversations" | "/assets/{*file}" => Policy::Public,
             "/api/v1/passages/{id}" => Policy::Reader,
