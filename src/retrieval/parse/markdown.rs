@@ -83,6 +83,9 @@ pub fn parse_markdown(text: String) -> ParsedDocument {
     }
 }
 
+/// How many times as many letters of a table of contents are in links as are not.
+const LINKED: usize = 4;
+
 /// A top-level block whose end has not come yet.
 struct Open {
     kind: BlockKind,
@@ -90,10 +93,10 @@ struct Open {
     heading: Option<(u8, String)>,
     /// Within a link to another place of the document.
     in_page_link: bool,
-    /// Whether such links have words.
-    has_links: bool,
-    /// Whether there are words besides.
-    has_words: bool,
+    /// Letters in such links.
+    linked: usize,
+    /// Letters besides.
+    unlinked: usize,
 }
 
 impl Open {
@@ -113,15 +116,17 @@ impl Open {
             range,
             heading,
             in_page_link: false,
-            has_links: false,
-            has_words: false,
+            linked: 0,
+            unlinked: 0,
         }
     }
 
     fn note(&mut self, words: &str) {
-        if words.chars().any(char::is_alphanumeric) {
-            self.has_links |= self.in_page_link;
-            self.has_words |= !self.in_page_link;
+        let letters = words.chars().filter(|c| c.is_alphanumeric()).count();
+        if self.in_page_link {
+            self.linked += letters;
+        } else {
+            self.unlinked += letters;
         }
     }
 
@@ -129,7 +134,8 @@ impl Open {
         let range = trim(body, self.range)?;
         let range = range.start + offset..range.end + offset;
         let kind = match self.heading {
-            None if self.has_links && !self.has_words => BlockKind::Navigation,
+            // An entry or two that somebody forgot to link make it no other thing.
+            None if self.linked > 0 && self.unlinked * LINKED <= self.linked => BlockKind::Navigation,
             None => self.kind,
             Some((level, text)) => match title_line(without_anchor(&text)) {
                 // A heading of markup alone (an image, an anchor) is text that heads nothing.

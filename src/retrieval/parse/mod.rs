@@ -117,7 +117,7 @@ pub enum BlockKind {
     Table,
     /// Preformatted lines.
     Code,
-    /// Links to other places of the same document and nothing else: a table of contents. It repeats the headings without
+    /// Links to other places of the same document and little else: a table of contents. It repeats the headings without
     /// what stands below them, so it is no part of any passage.
     Navigation,
 }
