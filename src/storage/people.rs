@@ -266,7 +266,9 @@ mod tests {
 
     fn broken_at(lines: &[AuditEntry]) -> Option<u64> {
         let mut check = AuditCheck::new();
-        lines.iter().for_each(|line| check.take(line));
+        for line in lines {
+            check.take(line);
+        }
         check.verdict().broken_at
     }
 
