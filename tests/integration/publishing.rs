@@ -4,9 +4,7 @@
 use super::http::doubles::{HashingEmbedder, OverlapReader};
 use super::store_sqlite::connect;
 use kefu::config::{Config, Overrides, load};
-use kefu::domain::{
-    Clock, Expectation, GoldenId, GoldenQuestion, KbItem, KbVersion, RevisionState, SystemClock,
-};
+use kefu::domain::{Clock, Expectation, GoldenId, GoldenQuestion, KbItem, KbVersion, RevisionState, SystemClock};
 use kefu::jobs::{PublishError, PublishRequest, Publisher, export};
 use kefu::retrieval::{FileOutcome, ImportReport, Ingester, Retriever};
 use kefu::storage::{PageRequest, RevisionFilter, SqliteStore, StorageError, Store};
@@ -15,7 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-const FEES: &str = "---\naudience: vip; staff\nexpires_at: 2030-01-01T00:00:00Z\n---\n# 年费\n\n金卡年费每年 200 元。\n";
+const FEES: &str =
+    "---\naudience: vip; staff\nexpires_at: 2030-01-01T00:00:00Z\n---\n# 年费\n\n金卡年费每年 200 元。\n";
 const FAQ: &str = "id,question,answer,channel\nloss,卡丢了怎么办,请立即挂失。,web|phone\nfee,年费多少,200 元。,\n";
 
 struct Bench {
@@ -47,7 +46,10 @@ impl Bench {
         if let Some(author) = author {
             ingester = ingester.with_drafts(author);
         }
-        let report = ingester.import(&[path.to_owned()], &(), &CancellationToken::new()).await.unwrap();
+        let report = ingester
+            .import(&[path.to_owned()], &(), &CancellationToken::new())
+            .await
+            .unwrap();
         assert_eq!(report.failures(), 0, "{report:?}");
         report
     }
@@ -61,14 +63,21 @@ impl Bench {
             states: vec![RevisionState::Draft],
             item: None,
         };
-        self.store.revisions(&filter, &PageRequest::first(100)).await.unwrap().items.len()
+        self.store
+            .revisions(&filter, &PageRequest::first(100))
+            .await
+            .unwrap()
+            .items
+            .len()
     }
 
     async fn publisher(&self) -> Publisher {
         let index = self.directory.path().join("index");
         let embedder = Arc::new(HashingEmbedder::new());
         let retrieval = self.config.retrieval.clone();
-        let retriever = Retriever::open(Arc::clone(&self.store), embedder, index, retrieval).await.unwrap();
+        let retriever = Retriever::open(Arc::clone(&self.store), embedder, index, retrieval)
+            .await
+            .unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Publisher::new(Arc::clone(&self.store), clock, self.config.knowledge.clone()).with_trial(
             Arc::new(retriever),
@@ -93,15 +102,33 @@ async fn an_import_makes_drafts_once() {
     bench.write("faq.csv", FAQ);
     let report = bench.import_kb(Some("ann")).await;
     let drafts: Vec<_> = report.files.iter().flat_map(|file| file.drafts.clone()).collect();
-    assert_eq!((drafts.len(), bench.store.kb_version().await.unwrap()), (3, KbVersion(0)));
+    assert_eq!(
+        (drafts.len(), bench.store.kb_version().await.unwrap()),
+        (3, KbVersion(0))
+    );
     // The same again makes no second drafts.
     let again = bench.import_kb(Some("ann")).await;
-    assert!(again.files.iter().any(|file| file.outcome == FileOutcome::Unchanged && file.drafts.len() == 1));
+    assert!(
+        again
+            .files
+            .iter()
+            .any(|file| file.outcome == FileOutcome::Unchanged && file.drafts.len() == 1)
+    );
     assert_eq!(bench.open_drafts().await, 3);
     let drafts: Vec<_> = again.files.iter().flat_map(|file| file.drafts.clone()).collect();
-    let done = bench.publisher().await.publish(&drafts, &by("bob", false)).await.unwrap();
+    let done = bench
+        .publisher()
+        .await
+        .publish(&drafts, &by("bob", false))
+        .await
+        .unwrap();
     assert_eq!((done.kb_version, bench.open_drafts().await), (KbVersion(1), 0));
-    let document = bench.store.document_by_source("kb/docs/fees.md").await.unwrap().unwrap();
+    let document = bench
+        .store
+        .document_by_source("kb/docs/fees.md")
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(document.scope.audiences, ["vip", "staff"]);
     let loss = bench.store.faq_by_key("loss").await.unwrap().unwrap();
     assert_eq!(loss.scope.channels, ["web", "phone"]);
@@ -110,10 +137,18 @@ async fn an_import_makes_drafts_once() {
     bench.write("docs/fees.md", "# 年费\n\n金卡年费每年 300 元。\n");
     bench.write("faq.csv", "id,question,answer\nloss,卡丢了怎么办,请致电挂失。\n");
     bench.import_kb(None).await;
-    let changed = bench.store.document_by_source("kb/docs/fees.md").await.unwrap().unwrap();
+    let changed = bench
+        .store
+        .document_by_source("kb/docs/fees.md")
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((changed.id, &changed.scope), (document.id, &document.scope));
     let loss = bench.store.faq_by_key("loss").await.unwrap().unwrap();
-    assert_eq!((loss.answer.as_str(), &loss.scope.channels[..]), ("请致电挂失。", &["web".to_owned(), "phone".to_owned()][..]));
+    assert_eq!(
+        (loss.answer.as_str(), &loss.scope.channels[..]),
+        ("请致电挂失。", &["web".to_owned(), "phone".to_owned()][..])
+    );
     // Nothing new, nothing drafted.
     let none = bench.import_kb(Some("ann")).await;
     assert!(none.files.iter().all(|file| file.drafts.is_empty()), "{none:?}");
@@ -124,11 +159,19 @@ async fn an_export_comes_back_as_it_was() {
     let bench = Bench::new().await;
     bench.write("docs/fees.md", FEES);
     bench.write("docs/plain.txt", "转账限额说明\n\n单笔最高五万元。\n");
-    bench.write("docs/page.html", "<html><head><title>退货</title></head><body><p>七天内可以退货。</p></body></html>");
+    bench.write(
+        "docs/page.html",
+        "<html><head><title>退货</title></head><body><p>七天内可以退货。</p></body></html>",
+    );
     bench.write("faq.csv", FAQ);
     bench.import_kb(None).await;
     // A scope that no file says.
-    let plain = bench.store.document_by_source("kb/docs/plain.txt").await.unwrap().unwrap();
+    let plain = bench
+        .store
+        .document_by_source("kb/docs/plain.txt")
+        .await
+        .unwrap()
+        .unwrap();
     let mut document = bench.store.document(plain.id).await.unwrap().unwrap();
     document.scope.channels = vec!["web".to_owned()];
     let passages = bench.store.document_passages(plain.id).await.unwrap();
@@ -138,11 +181,17 @@ async fn an_export_comes_back_as_it_was() {
     let report = export(bench.store.as_ref(), &out).await.unwrap();
     assert_eq!((report.documents, report.faqs), (3, 2));
     assert_eq!(fs::read_to_string(out.join("kb/docs/fees.md")).unwrap(), FEES);
-    assert!(export(bench.store.as_ref(), &out).await.is_err(), "nothing is written over");
+    assert!(
+        export(bench.store.as_ref(), &out).await.is_err(),
+        "nothing is written over"
+    );
 
     let other = Bench::new().await;
     other.import(&out, None).await;
-    let counts = (bench.store.knowledge_counts().await.unwrap(), other.store.knowledge_counts().await.unwrap());
+    let counts = (
+        bench.store.knowledge_counts().await.unwrap(),
+        other.store.knowledge_counts().await.unwrap(),
+    );
     assert_eq!((counts.0.documents, counts.0.faqs), (counts.1.documents, counts.1.faqs));
     for (source, exported) in [
         ("kb/docs/fees.md", "out/kb/docs/fees.md"),
@@ -156,12 +205,19 @@ async fn an_export_comes_back_as_it_was() {
             let passages = store.document_passages(id).await.unwrap();
             passages.into_iter().map(|passage| passage.text).collect::<Vec<_>>()
         };
-        assert_eq!(texts(&bench.store, before.id).await, texts(&other.store, after.id).await, "{source}");
+        assert_eq!(
+            texts(&bench.store, before.id).await,
+            texts(&other.store, after.id).await,
+            "{source}"
+        );
     }
     for key in ["loss", "fee"] {
         let before = bench.store.faq_by_key(key).await.unwrap().unwrap();
         let after = other.store.faq_by_key(key).await.unwrap().unwrap();
-        assert_eq!((before.question, before.answer, before.scope), (after.question, after.answer, after.scope));
+        assert_eq!(
+            (before.question, before.answer, before.scope),
+            (after.question, after.answer, after.scope)
+        );
     }
 }
 
@@ -189,7 +245,15 @@ async fn golden_questions_stop_what_makes_answers_wrong() {
     let PublishError::GoldenWorse(report) = stopped else {
         panic!("{stopped}")
     };
-    assert_eq!((report.asked, report.right_before, report.right_after, report.worse.len()), (1, 1, 0, 1));
+    assert_eq!(
+        (
+            report.asked,
+            report.right_before,
+            report.right_after,
+            report.worse.len()
+        ),
+        (1, 1, 0, 1)
+    );
     assert_eq!(report.worse[0].before.cited, ["loss"]);
     assert!(report.worse[0].after.answer.contains("耐心等待"));
     assert_eq!(bench.store.kb_version().await.unwrap(), KbVersion(1));
@@ -202,7 +266,11 @@ async fn golden_questions_stop_what_makes_answers_wrong() {
     let back = publisher.rollback(KbVersion(1), &by("bob", false)).await.unwrap();
     assert_eq!((back.golden.right_before, back.golden.right_after), (0, 1));
     // Without models questions cannot be asked, and nothing is published past them.
-    let blind = Publisher::new(Arc::clone(&bench.store), Arc::new(SystemClock), bench.config.knowledge.clone());
+    let blind = Publisher::new(
+        Arc::clone(&bench.store),
+        Arc::new(SystemClock),
+        bench.config.knowledge.clone(),
+    );
     assert!(blind.is_gated().await.unwrap());
     let error = blind.rollback(KbVersion(2), &by("bob", false)).await.unwrap_err();
     assert!(matches!(error, PublishError::NotTried), "{error}");
@@ -214,13 +282,25 @@ async fn what_was_there_before_revisions_comes_back_too() {
     bench.write("docs/fees.md", "# 年费\n\n金卡年费每年 200 元。\n");
     bench.write("faq.csv", "id,question,answer\nfee,年费多少,200 元。\n");
     bench.import_kb(None).await;
-    let document = bench.store.document_by_source("kb/docs/fees.md").await.unwrap().unwrap();
+    let document = bench
+        .store
+        .document_by_source("kb/docs/fees.md")
+        .await
+        .unwrap()
+        .unwrap();
     let passages = bench.store.document_passages(document.id).await.unwrap();
     // As an older program left it.
     let mut hand = connect(&bench.directory.path().join("data/kefu.sqlite3")).await;
     let edits = "DELETE FROM revisions; UPDATE kb_changes SET old_revision = NULL, new_revision = NULL";
     sqlx::raw_sql(edits).execute(&mut hand).await.unwrap();
-    assert_eq!(bench.store.published_revision(KbItem::Document(document.id)).await.unwrap(), None);
+    assert_eq!(
+        bench
+            .store
+            .published_revision(KbItem::Document(document.id))
+            .await
+            .unwrap(),
+        None
+    );
     let before = bench.store.kb_version().await.unwrap();
 
     bench.write("docs/fees.md", "# 年费\n\n金卡年费每年 300 元。\n");
@@ -229,7 +309,12 @@ async fn what_was_there_before_revisions_comes_back_too() {
         states: Vec::new(),
         item: Some(KbItem::Document(document.id)),
     };
-    let kept = bench.store.revisions(&filter, &PageRequest::first(9)).await.unwrap().items;
+    let kept = bench
+        .store
+        .revisions(&filter, &PageRequest::first(9))
+        .await
+        .unwrap()
+        .items;
     assert_eq!(
         kept.iter().map(|one| (one.number, one.state)).collect::<Vec<_>>(),
         [(2, RevisionState::Published), (1, RevisionState::Retired)]

@@ -55,11 +55,19 @@ async fn child_publishes_without_end() {
             2 | 4 | 5 => publish(&store, step, &note).await,
             _ => rollback(&store, step, &note).await,
         };
-        tell(&format!("ack {version} {}", if step % 7 == 0 || step % 7 == 3 { "" } else { &note }));
+        tell(&format!(
+            "ack {version} {}",
+            if step % 7 == 0 || step % 7 == 3 { "" } else { &note }
+        ));
         if step % 5 == 0 {
             // Opening writes a snapshot, or reads the one there is.
             let shared: Arc<dyn Store> = store.clone();
-            let opened = Retriever::open(shared, Arc::new(HashingEmbedder::new()), directory.join("index"), config());
+            let opened = Retriever::open(
+                shared,
+                Arc::new(HashingEmbedder::new()),
+                directory.join("index"),
+                config(),
+            );
             index = Some(opened.await.unwrap());
         } else if let Some(index) = &index {
             index.refresh().await.unwrap();
@@ -68,7 +76,9 @@ async fn child_publishes_without_end() {
 }
 
 fn texts(step: u64) -> Vec<String> {
-    (0..=step % 4).map(|line| format!("第 {line} 条 step {step} 手续费")).collect()
+    (0..=step % 4)
+        .map(|line| format!("第 {line} 条 step {step} 手续费"))
+        .collect()
 }
 
 async fn import(store: &SqliteStore, step: u64) -> KbVersion {
@@ -115,7 +125,10 @@ async fn publish(store: &SqliteStore, step: u64, note: &str) -> KbVersion {
             ..removal(KbItem::Document(document.id), &document.source, "ann")
         },
     ];
-    let doomed = store.document_by_source(&format!("kb/{}.md", (step + 4) % NAMES)).await.unwrap();
+    let doomed = store
+        .document_by_source(&format!("kb/{}.md", (step + 4) % NAMES))
+        .await
+        .unwrap();
     if let Some(doomed) = doomed.filter(|_| step % 3 == 0) {
         drafts.push(removal(KbItem::Document(doomed.id), &doomed.source, "ann"));
     }
@@ -152,10 +165,20 @@ impl Followed {
     async fn follow(&mut self, store: &SqliteStore) {
         let now = store.kb_version().await.unwrap().0;
         for version in self.version + 1..=now {
-            let entry = store.version(KbVersion(version)).await.unwrap().expect("no version is missing");
+            let entry = store
+                .version(KbVersion(version))
+                .await
+                .unwrap()
+                .expect("no version is missing");
             *self.notes.entry(entry.note).or_default() += 1;
-            let page = store.version_changes(KbVersion(version), &PageRequest::first(100)).await.unwrap();
-            assert!(!page.items.is_empty() && page.next.is_none(), "version {version} changed something");
+            let page = store
+                .version_changes(KbVersion(version), &PageRequest::first(100))
+                .await
+                .unwrap();
+            assert!(
+                !page.items.is_empty() && page.next.is_none(),
+                "version {version} changed something"
+            );
             for change in page.items {
                 let before = self.live.insert(change.item, change.new.unwrap());
                 assert_eq!(change.old, before, "version {version} replaces what was live before it");
@@ -177,7 +200,11 @@ impl Followed {
             }
         }
         let counts = store.knowledge_counts().await.unwrap();
-        assert_eq!((counts.documents, counts.faqs), (documents, faqs), "nothing else is live");
+        assert_eq!(
+            (counts.documents, counts.faqs),
+            (documents, faqs),
+            "nothing else is live"
+        );
     }
 }
 
@@ -185,7 +212,9 @@ impl Followed {
 async fn searched(store: &Arc<SqliteStore>, index: &Path) -> BTreeSet<Uuid> {
     let shared: Arc<dyn Store> = store.clone();
     let embedder = Arc::new(HashingEmbedder::new());
-    let retriever = Retriever::open(shared, embedder, index.to_owned(), config()).await.unwrap();
+    let retriever = Retriever::open(shared, embedder, index.to_owned(), config())
+        .await
+        .unwrap();
     retriever.refresh().await.unwrap();
     let query = Query {
         text: "手续费".to_owned(),
@@ -217,7 +246,12 @@ async fn what_is_published_survives_kills() {
     let (mut last, mut acknowledged) = (0, 0_u64);
     for round in 0..KILLS {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "publishing_crash::child_publishes_without_end", "--ignored", "--nocapture"])
+            .args([
+                "--exact",
+                "publishing_crash::child_publishes_without_end",
+                "--ignored",
+                "--nocapture",
+            ])
             .env(CHILD_DIR, directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -270,18 +304,32 @@ async fn what_is_published_survives_kills() {
                 .strip_prefix("step ")
                 .and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok())
                 .is_some_and(|step| step % 7 == 6);
-            assert!(times == 1 || (nothing && times == 0), "round {round}: {note:?} is there {times} times");
+            assert!(
+                times == 1 || (nothing && times == 0),
+                "round {round}: {note:?} is there {times} times"
+            );
         }
         followed.check(&store).await;
         let wanted = live(&store).await;
-        assert_eq!(searched(&store, &directory.path().join("index")).await, wanted, "round {round}: what the child left");
+        assert_eq!(
+            searched(&store, &directory.path().join("index")).await,
+            wanted,
+            "round {round}: what the child left"
+        );
         if round % 10 == 0 {
             let fresh = tempfile::tempdir().unwrap();
-            assert_eq!(searched(&store, fresh.path()).await, wanted, "round {round}: built anew");
+            assert_eq!(
+                searched(&store, fresh.path()).await,
+                wanted,
+                "round {round}: built anew"
+            );
         }
         store.close().await;
         whole(directory.path()).await;
     }
-    assert!(acknowledged > 300, "only {acknowledged} changes were made: the test tests little");
+    assert!(
+        acknowledged > 300,
+        "only {acknowledged} changes were made: the test tests little"
+    );
     assert!(followed.version > 250);
 }

@@ -23,7 +23,12 @@ impl Office {
     async fn open(change: impl FnOnce(&mut Config)) -> Self {
         let server = Server::start_with(change).await;
         let mut cookies = Vec::new();
-        for role in [StaffRole::Agent, StaffRole::Supervisor, StaffRole::Admin, StaffRole::Auditor] {
+        for role in [
+            StaffRole::Agent,
+            StaffRole::Supervisor,
+            StaffRole::Admin,
+            StaffRole::Auditor,
+        ] {
             let new = NewUser {
                 name: role.name().to_owned(),
                 display_name: None,
@@ -33,7 +38,10 @@ impl Office {
             };
             server.state.people().add(new, "command line").await.unwrap();
             let reply = server
-                .post("/api/v1/auth/login", &json!({"name": role.name(), "password": PASSWORD}))
+                .post(
+                    "/api/v1/auth/login",
+                    &json!({"name": role.name(), "password": PASSWORD}),
+                )
                 .await;
             assert_eq!(reply.status, 200, "{}", reply.text());
             let cookie = reply.header("set-cookie").unwrap().split(';').next().unwrap();
@@ -63,7 +71,11 @@ impl Office {
     async fn ok(&self, cookie: &str, method: &str, path: &str, body: Option<Value>) -> Value {
         let reply = self.send(cookie, method, path, body).await;
         assert!((200..300).contains(&reply.status), "{method} {path}: {}", reply.text());
-        if reply.body.is_empty() { Value::Null } else { reply.json() }
+        if reply.body.is_empty() {
+            Value::Null
+        } else {
+            reply.json()
+        }
     }
 
     /// Status and code of a refusal.
@@ -84,35 +96,66 @@ async fn a_faq_is_drafted_reviewed_and_published() {
     let office = Office::open(|_| {}).await;
     let form = json!({"key": "loss", "question": "卡丢了怎么办？", "variants": ["卡片遗失"], "answer": "请立即挂失。", "category": "卡"});
     for (cookie, status) in [(&office.auditor, 403), (&"none".to_owned(), 401)] {
-        assert_eq!(office.send(cookie, "POST", "/faqs", Some(form.clone())).await.status, status);
+        assert_eq!(
+            office.send(cookie, "POST", "/faqs", Some(form.clone())).await.status,
+            status
+        );
     }
     let draft = office.ok(&office.agent, "POST", "/faqs", Some(form)).await;
-    assert_eq!((&draft["state"], &draft["author"], &draft["number"]), (&json!("draft"), &json!("agent"), &json!(1)));
+    assert_eq!(
+        (&draft["state"], &draft["author"], &draft["number"]),
+        (&json!("draft"), &json!("agent"), &json!(1))
+    );
     let path = format!("/revisions/{}", draft["id"].as_str().unwrap());
     let overview = office.ok(&office.auditor, "GET", "/overview", None).await;
-    assert_eq!((&overview["drafts"], &overview["faqs"], &overview["four_eyes"]), (&json!(1), &json!(1), &json!(false)));
+    assert_eq!(
+        (&overview["drafts"], &overview["faqs"], &overview["four_eyes"]),
+        (&json!(1), &json!(1), &json!(false))
+    );
     office.ok(&office.agent, "POST", &format!("{path}/submit"), None).await;
     assert_eq!(
-        office.refused(&office.agent, "POST", &format!("{path}/submit"), None).await,
+        office
+            .refused(&office.agent, "POST", &format!("{path}/submit"), None)
+            .await,
         (409, "wrong_state".to_owned())
     );
-    let listed = office.ok(&office.supervisor, "GET", "/revisions?state=review", None).await;
+    let listed = office
+        .ok(&office.supervisor, "GET", "/revisions?state=review", None)
+        .await;
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
     let shown = office.ok(&office.supervisor, "GET", &path, None).await;
-    assert_eq!((&shown["content"]["answer"], &shown["published"]), (&json!("请立即挂失。"), &Value::Null));
+    assert_eq!(
+        (&shown["content"]["answer"], &shown["published"]),
+        (&json!("请立即挂失。"), &Value::Null)
+    );
     assert_eq!(office.publish(&office.agent, &[&draft], false).await.status, 403);
     let published = office.publish(&office.supervisor, &[&draft], false).await.json();
-    assert_eq!((&published["kb_version"], &published["golden"]["asked"]), (&json!(3), &json!(0)));
-    let answer = office.server.post("/api/v1/ask", &json!({"question": "卡片遗失"})).await.json();
+    assert_eq!(
+        (&published["kb_version"], &published["golden"]["asked"]),
+        (&json!(3), &json!(0))
+    );
+    let answer = office
+        .server
+        .post("/api/v1/ask", &json!({"question": "卡片遗失"}))
+        .await
+        .json();
     assert_eq!(answer["answer"], "请立即挂失。", "the index has followed");
 
-    let found = office.ok(&office.auditor, "GET", "/faqs?q=%E6%8C%82%E5%A4%B1", None).await;
+    let found = office
+        .ok(&office.auditor, "GET", "/faqs?q=%E6%8C%82%E5%A4%B1", None)
+        .await;
     assert_eq!(found["items"].as_array().unwrap().len(), 1);
     let faq = format!("/faqs/{}", found["items"][0]["id"].as_str().unwrap());
     let versions = office.ok(&office.auditor, "GET", "/versions?limit=1", None).await;
-    assert_eq!((&versions["items"][0]["note"], &versions["items"][0]["author"]), (&json!("test"), &json!("supervisor")));
+    assert_eq!(
+        (&versions["items"][0]["note"], &versions["items"][0]["author"]),
+        (&json!("test"), &json!("supervisor"))
+    );
     let version = office.ok(&office.auditor, "GET", "/versions/3", None).await;
-    assert_eq!((&version["changes"][0]["name"], &version["changes"][0]["old"]), (&json!("loss"), &Value::Null));
+    assert_eq!(
+        (&version["changes"][0]["name"], &version["changes"][0]["old"]),
+        (&json!("loss"), &Value::Null)
+    );
 
     // Two drafts of one thing: the second was made of what is live no more.
     let change = |answer: &str| Some(json!({"question": "卡丢了怎么办？", "answer": answer}));
@@ -123,19 +166,42 @@ async fn a_faq_is_drafted_reviewed_and_published() {
     assert_eq!((late.status, late.code().as_str()), (409, "conflict"));
     let path = format!("/revisions/{}", two["id"].as_str().unwrap());
     let note = Some(json!({"note": "too late"}));
-    assert_eq!(office.refused(&office.agent, "POST", &format!("{path}/reject"), note.clone()).await.0, 403);
-    let rejected = office.ok(&office.supervisor, "POST", &format!("{path}/reject"), note).await;
-    assert_eq!((&rejected["state"], &rejected["reviewer"]), (&json!("rejected"), &json!("supervisor")));
-    assert_eq!(office.refused(&office.agent, "DELETE", &path, None).await, (403, "forbidden".to_owned()));
+    assert_eq!(
+        office
+            .refused(&office.agent, "POST", &format!("{path}/reject"), note.clone())
+            .await
+            .0,
+        403
+    );
+    let rejected = office
+        .ok(&office.supervisor, "POST", &format!("{path}/reject"), note)
+        .await;
+    assert_eq!(
+        (&rejected["state"], &rejected["reviewer"]),
+        (&json!("rejected"), &json!("supervisor"))
+    );
+    assert_eq!(
+        office.refused(&office.agent, "DELETE", &path, None).await,
+        (403, "forbidden".to_owned())
+    );
     office.ok(&office.admin, "DELETE", &path, None).await;
-    assert_eq!(office.refused(&office.admin, "GET", &path, None).await, (404, "not_found".to_owned()));
+    assert_eq!(
+        office.refused(&office.admin, "GET", &path, None).await,
+        (404, "not_found".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn four_eyes_golden_questions_and_the_way_back() {
     let office = Office::open(|config| config.knowledge.four_eyes = true).await;
     let golden = json!({"question": FAQ_QUESTION, "expect": {"faq_key": "password", "contains": ["忘记密码"]}});
-    assert_eq!(office.refused(&office.agent, "POST", "/golden", Some(golden.clone())).await.0, 403);
+    assert_eq!(
+        office
+            .refused(&office.agent, "POST", "/golden", Some(golden.clone()))
+            .await
+            .0,
+        403
+    );
     let golden = office.ok(&office.supervisor, "POST", "/golden", Some(golden)).await;
     let faq = format!("/faqs/{}", office.server.faq);
     let mine = office.ok(&office.supervisor, "DELETE", &faq, None).await;
@@ -144,20 +210,66 @@ async fn four_eyes_golden_questions_and_the_way_back() {
     let worse = office.publish(&office.admin, &[&mine], false).await;
     assert_eq!((worse.status, worse.code().as_str()), (409, "golden_worse"));
     let details = &worse.json()["error"]["details"];
-    assert_eq!((&details["right_before"], &details["worse"][0]["question"]), (&json!(1), &json!(FAQ_QUESTION)));
+    assert_eq!(
+        (&details["right_before"], &details["worse"][0]["question"]),
+        (&json!(1), &json!(FAQ_QUESTION))
+    );
     let theirs = office.ok(&office.agent, "DELETE", &faq, None).await;
     let forced = office.publish(&office.supervisor, &[&theirs], true).await;
-    assert_eq!((forced.status, forced.code().as_str()), (403, "forbidden"), "force is an admin's");
+    assert_eq!(
+        (forced.status, forced.code().as_str()),
+        (403, "forbidden"),
+        "force is an admin's"
+    );
     assert_eq!(office.publish(&office.admin, &[&theirs], true).await.status, 200);
     assert_eq!(office.refused(&office.agent, "GET", &faq, None).await.0, 404);
-    let back = office.ok(&office.supervisor, "POST", "/versions/2/rollback", Some(json!({"note": "wrong"}))).await;
-    assert_eq!((&back["kb_version"], &back["golden"]["right_after"]), (&json!(4), &json!(1)));
-    let answer = office.server.post("/api/v1/ask", &json!({"question": FAQ_QUESTION})).await.json();
+    let back = office
+        .ok(
+            &office.supervisor,
+            "POST",
+            "/versions/2/rollback",
+            Some(json!({"note": "wrong"})),
+        )
+        .await;
+    assert_eq!(
+        (&back["kb_version"], &back["golden"]["right_after"]),
+        (&json!(4), &json!(1))
+    );
+    let answer = office
+        .server
+        .post("/api/v1/ask", &json!({"question": FAQ_QUESTION}))
+        .await
+        .json();
     assert_eq!(answer["answer"], FAQ_ANSWER);
-    assert_eq!(office.refused(&office.supervisor, "POST", "/versions/99/rollback", None).await.0, 404);
-    office.ok(&office.admin, "DELETE", &format!("/golden/{}", golden["id"].as_str().unwrap()), None).await;
-    let audit = office.server.store.audit_page(&kefu::storage::PageRequest::first(50)).await.unwrap().items;
-    for action in ["knowledge.draft", "knowledge.publish", "knowledge.rollback", "golden.put", "golden.remove"] {
+    assert_eq!(
+        office
+            .refused(&office.supervisor, "POST", "/versions/99/rollback", None)
+            .await
+            .0,
+        404
+    );
+    office
+        .ok(
+            &office.admin,
+            "DELETE",
+            &format!("/golden/{}", golden["id"].as_str().unwrap()),
+            None,
+        )
+        .await;
+    let audit = office
+        .server
+        .store
+        .audit_page(&kefu::storage::PageRequest::first(50))
+        .await
+        .unwrap()
+        .items;
+    for action in [
+        "knowledge.draft",
+        "knowledge.publish",
+        "knowledge.rollback",
+        "golden.put",
+        "golden.remove",
+    ] {
         assert!(audit.iter().any(|line| line.action == action), "{action}");
     }
 }
@@ -169,20 +281,46 @@ async fn a_question_is_tried_on_drafts() {
     let path = format!("/documents/{}", documents["items"][0]["id"].as_str().unwrap());
     let shown = office.ok(&office.auditor, "GET", &path, None).await;
     let place = &shown["passages"][0];
-    let (start, end) = (place["start"].as_u64().unwrap() as usize, place["end"].as_u64().unwrap() as usize);
-    assert_eq!(&shown["text"].as_str().unwrap()[start..end], place["text"].as_str().unwrap());
+    let (start, end) = (
+        place["start"].as_u64().unwrap() as usize,
+        place["end"].as_u64().unwrap() as usize,
+    );
+    assert_eq!(
+        &shown["text"].as_str().unwrap()[start..end],
+        place["text"].as_str().unwrap()
+    );
     let wrong = json!({"effective_from": "2027-01-01T00:00:00Z", "expires_at": "2026-01-01T00:00:00Z"});
-    assert_eq!(office.refused(&office.agent, "PUT", &format!("{path}/scope"), Some(wrong)).await.0, 400);
+    assert_eq!(
+        office
+            .refused(&office.agent, "PUT", &format!("{path}/scope"), Some(wrong))
+            .await
+            .0,
+        400
+    );
     let scope = json!({"audiences": ["vip"]});
-    let draft = office.ok(&office.agent, "PUT", &format!("{path}/scope"), Some(scope)).await;
+    let draft = office
+        .ok(&office.agent, "PUT", &format!("{path}/scope"), Some(scope))
+        .await;
     let tried = async |revisions: Value, audiences: Value| {
         let body = json!({"question": QUESTION, "revisions": revisions, "audiences": audiences});
         office.ok(&office.auditor, "POST", "/try", Some(body)).await
     };
-    let found = |tried: &Value| tried["stages"].as_array().unwrap().iter().any(|stage| stage["id"] == place["id"]);
+    let found = |tried: &Value| {
+        tried["stages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|stage| stage["id"] == place["id"])
+    };
     let live = tried(json!([]), json!([])).await;
-    assert!(found(&live) && live["stages"][0]["scores"]["fused"].is_number(), "{live}");
-    assert!(!found(&tried(json!([draft["id"]]), json!([])).await), "for others it is not there");
+    assert!(
+        found(&live) && live["stages"][0]["scores"]["fused"].is_number(),
+        "{live}"
+    );
+    assert!(
+        !found(&tried(json!([draft["id"]]), json!([])).await),
+        "for others it is not there"
+    );
     assert!(found(&tried(json!([draft["id"]]), json!(["vip"])).await));
     assert!(found(&tried(json!([]), json!([])).await), "nothing was published");
     let removal = office.ok(&office.agent, "DELETE", &path, None).await;
@@ -192,8 +330,14 @@ async fn a_question_is_tried_on_drafts() {
 fn multipart(parts: &[(&str, &str, &str)]) -> String {
     let mut body = String::new();
     for (name, file, content) in parts {
-        let file = if file.is_empty() { String::new() } else { format!("; filename=\"{file}\"") };
-        body.push_str(&format!("--frontier\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n{content}\r\n"));
+        let file = if file.is_empty() {
+            String::new()
+        } else {
+            format!("; filename=\"{file}\"")
+        };
+        body.push_str(&format!(
+            "--frontier\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n{content}\r\n"
+        ));
     }
     body + "--frontier--\r\n"
 }
@@ -219,7 +363,12 @@ async fn uploads_become_drafts_or_are_published() {
     assert_eq!(upload(&office.supervisor, &[]).await.status, 400);
     assert_eq!(upload(&office.supervisor, &[("other", "x", "y")]).await.status, 400);
     let large = "字".repeat(4000);
-    assert_eq!(upload(&office.supervisor, &[("file", "large.txt", &large)]).await.code(), "too_large");
+    assert_eq!(
+        upload(&office.supervisor, &[("file", "large.txt", &large)])
+            .await
+            .code(),
+        "too_large"
+    );
     assert_eq!(upload(&office.supervisor, &[fees, fees]).await.status, 400);
 
     let broken = ("file", "photo.webp", "RIFF");
@@ -229,8 +378,15 @@ async fn uploads_become_drafts_or_are_published() {
     office.server.tasks.wait().await;
     let path = format!("/imports/{}", started.json()["id"].as_str().unwrap());
     let job = office.ok(&office.supervisor, "GET", &path, None).await;
-    assert_eq!((&job["state"], &job["files_done"], &job["files_total"]), (&json!("done"), &json!(2), &json!(2)), "{job}");
-    assert_eq!((&job["files"][0]["outcome"], &job["files"][1]["outcome"]), (&json!("added"), &json!("failed")));
+    assert_eq!(
+        (&job["state"], &job["files_done"], &job["files_total"]),
+        (&json!("done"), &json!(2), &json!(2)),
+        "{job}"
+    );
+    assert_eq!(
+        (&job["files"][0]["outcome"], &job["files"][1]["outcome"]),
+        (&json!("added"), &json!("failed"))
+    );
     assert_eq!(job["published"]["kb_version"], 3);
     let stored = office.server.store.document_by_source("kb/docs/fees.md").await.unwrap();
     assert!(stored.is_some());

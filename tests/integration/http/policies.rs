@@ -1,8 +1,8 @@
 //! Who may use which route: every route with every identity under every setting that changes the answer.
 
 use super::support::{EMBEDDER, FAQ_QUESTION, KEY, MODEL, REVOKED, Server};
-use jiff::SignedDuration;
 use axum::http::Method;
+use jiff::SignedDuration;
 use kefu::domain::{Clock, Hidden, Roles, StaffRole, UserId};
 use kefu::http::{Policy, RoutePolicy};
 use kefu::people::NewUser;
@@ -385,7 +385,9 @@ async fn every_route_keeps_its_policy_for_everybody() {
 
 /// All may look and try, authors draft, editors decide.
 fn knowledge(method: &Method, path: &str) -> Roles {
-    let decides = ["/imports", "/publish", "/rollback", "/reject"].iter().any(|part| path.contains(part))
+    let decides = ["/imports", "/publish", "/rollback", "/reject"]
+        .iter()
+        .any(|part| path.contains(part))
         || (path.contains("/golden") && method != Method::GET);
     if decides {
         Roles::EDITORS

@@ -133,8 +133,12 @@ impl Server {
         ));
         let retriever = Arc::clone(assistant.retriever());
         let clock: Arc<dyn kefu::domain::Clock> = Arc::new(kefu::domain::SystemClock);
-        let publisher = Publisher::new(Arc::clone(&self.store), Arc::clone(&clock), self.config.knowledge.clone())
-            .with_trial(retriever, Arc::new(OverlapReader), self.config.dialogue.clone());
+        let publisher = Publisher::new(
+            Arc::clone(&self.store),
+            Arc::clone(&clock),
+            self.config.knowledge.clone(),
+        )
+        .with_trial(retriever, Arc::new(OverlapReader), self.config.dialogue.clone());
         let publisher = Arc::new(publisher);
         let ingester = Ingester::new(
             Arc::clone(&self.store),

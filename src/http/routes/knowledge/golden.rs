@@ -116,7 +116,11 @@ pub(crate) async fn create(
     JsonBody(form): JsonBody<GoldenForm>,
 ) -> Result<(StatusCode, Json<GoldenRow>), ApiError> {
     let question = form.question.trim().to_owned();
-    let given = [form.expect.source.as_ref(), form.expect.faq_key.as_ref(), Some(&question)];
+    let given = [
+        form.expect.source.as_ref(),
+        form.expect.faq_key.as_ref(),
+        Some(&question),
+    ];
     let texts = given.into_iter().flatten().chain(&form.expect.contains);
     for text in texts {
         if text.trim().is_empty() || text.chars().nth(MAX_CHARS).is_some() {

@@ -206,10 +206,7 @@ async fn receive(upload: &mut Upload, mut part: Field<'_>, patience: Duration) -
 }
 
 /// What is read of a body, if it comes in time.
-async fn in_time<T>(
-    patience: Duration,
-    read: impl Future<Output = Result<T, MultipartError>>,
-) -> Result<T, ApiError> {
+async fn in_time<T>(patience: Duration, read: impl Future<Output = Result<T, MultipartError>>) -> Result<T, ApiError> {
     match tokio::time::timeout(patience, read).await {
         Ok(read) => read.map_err(|error| ApiError::bad_request("invalid_multipart", error.body_text())),
         Err(_elapsed) => Err(ApiError::new(

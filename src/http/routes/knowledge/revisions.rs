@@ -61,9 +61,11 @@ pub(crate) async fn list(
     let mut states = Vec::new();
     for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
         let known = RevisionState::from_name(name);
-        states.push(known.ok_or_else(|| {
-            ApiError::parameter("state", "state is draft, review, published, retired or rejected")
-        })?);
+        states.push(
+            known.ok_or_else(|| {
+                ApiError::parameter("state", "state is draft, review, published, retired or rejected")
+            })?,
+        );
     }
     let filter = RevisionFilter { states, item: None };
     let found = state.store().revisions(&filter, &page.request()).await;
@@ -159,7 +161,10 @@ pub(crate) async fn discard(
 ) -> Result<StatusCode, ApiError> {
     let revision = needed(&state, &revision).await?;
     own(&person, &revision)?;
-    state.store().discard_revision(revision.summary.id, &person.name).await?;
+    state
+        .store()
+        .discard_revision(revision.summary.id, &person.name)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
