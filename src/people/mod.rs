@@ -275,7 +275,7 @@ impl People {
             created_at: now,
             last_seen_at: now,
         };
-        let record = Self::record(now, &user.name, "session.begin", &user.name, json!({}));
+        let record = record(now, &user.name, "session.begin", &user.name, json!({}));
         let begun = self
             .store
             .begin_session(&session, user.password_changed_at, SESSIONS_EACH, &record)
@@ -321,7 +321,7 @@ impl People {
     /// # Errors
     /// The database.
     pub async fn sign_out(&self, person: &Person) -> Result<(), StorageError> {
-        let record = Self::record(self.clock.now(), &person.name, "session.end", &person.name, json!({}));
+        let record = record(self.clock.now(), &person.name, "session.end", &person.name, json!({}));
         self.store.end_session(&person.session, &record).await.map(drop)
     }
 
@@ -360,7 +360,7 @@ impl People {
             hash,
             must_change: false,
         };
-        let record = Self::record(now, &person.name, "user.password", &person.name, json!({}));
+        let record = record(now, &person.name, "user.password", &person.name, json!({}));
         if !self.store.change_user(person.id, &change, &record).await? {
             return Err(gone());
         }
@@ -390,7 +390,7 @@ impl People {
             name,
         };
         let detail = json!({"role": user.role, "must_change": user.must_change});
-        let record = Self::record(now, actor, "user.add", &user.name, detail);
+        let record = record(now, actor, "user.add", &user.name, detail);
         if self.store.add_user(&user, &record).await? {
             Ok(user)
         } else {
@@ -515,7 +515,7 @@ impl People {
         detail: Value,
         actor: &str,
     ) -> Result<User, PeopleError> {
-        let record = Self::record(self.clock.now(), actor, action, &user.name, detail);
+        let record = record(self.clock.now(), actor, action, &user.name, detail);
         let there = self.store.change_user(user.id, change, &record).await?;
         let changed = if there { self.store.user(user.id).await? } else { None };
         changed.ok_or(PeopleError::NoSuchUser { name: user.name })
@@ -524,15 +524,16 @@ impl People {
     async fn hash(&self, password: Hidden<String>) -> Result<Hidden<String>, PeopleError> {
         self.hasher.hash(password).await
     }
+}
 
-    fn record(at: Timestamp, actor: &str, action: &str, name: &str, detail: Value) -> AuditRecord {
-        AuditRecord {
-            at,
-            actor: actor.to_owned(),
-            action: action.to_owned(),
-            object: user_object(name),
-            detail,
-        }
+/// What is written down of an account.
+fn record(at: Timestamp, actor: &str, action: &str, name: &str, detail: Value) -> AuditRecord {
+    AuditRecord {
+        at,
+        actor: actor.to_owned(),
+        action: action.to_owned(),
+        object: user_object(name),
+        detail,
     }
 }
 
