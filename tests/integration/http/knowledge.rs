@@ -92,6 +92,95 @@ impl Office {
 }
 
 #[tokio::test]
+async fn a_suggestion_becomes_a_draft_and_a_gap_is_closed() {
+    let office = Office::open(|_| {}).await;
+    let form =
+        json!({"question": "钻石卡有机场接送吗？", "answer": "每年两次，提前一天预约。", "variants": ["钻石卡接机"]});
+    let suggested = office.ok(&office.agent, "POST", "/suggestions", Some(form)).await;
+    assert_eq!(
+        (&suggested["state"], &suggested["origin"]["kind"]),
+        (&json!("open"), &json!("written"))
+    );
+    let overview = office.ok(&office.agent, "GET", "/overview", None).await;
+    assert_eq!((&overview["suggestions"], &overview["gaps"]), (&json!(1), &json!(0)));
+    let path = format!("/suggestions/{}", suggested["id"].as_str().unwrap());
+    let edited =
+        json!({"question": "钻石卡有机场接送吗？", "answer": "每年两次，须提前一天预约。", "key": "diamond-pickup"});
+    let denied = office
+        .refused(&office.agent, "POST", &format!("{path}/accept"), Some(edited.clone()))
+        .await;
+    assert_eq!(denied.0, 403, "an agent suggests, an editor accepts");
+    let accepted = office
+        .ok(
+            &office.supervisor,
+            "POST",
+            &format!("{path}/accept"),
+            Some(edited.clone()),
+        )
+        .await;
+    let again = office
+        .refused(&office.supervisor, "POST", &format!("{path}/accept"), Some(edited))
+        .await;
+    assert_eq!(again, (404, "not_found".to_owned()));
+    let revision = format!("/revisions/{}", accepted["revision_id"].as_str().unwrap());
+    let draft = office.ok(&office.auditor, "GET", &revision, None).await;
+    assert_eq!(draft["state"], json!("draft"));
+    let reply = office.publish(&office.admin, &[&draft], false).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let asked = office
+        .server
+        .post("/api/v1/ask", &json!({"question": "钻石卡有机场接送吗"}))
+        .await;
+    assert_eq!(
+        asked.json()["answer"],
+        json!("每年两次，须提前一天预约。"),
+        "told from now on"
+    );
+    for wrong in [
+        json!({}),
+        json!({"question": "只有问题"}),
+        json!({"question": "", "answer": "x"}),
+        json!({"conversation_id": "0199aa00-0000-7000-8000-000000000000", "question": "q", "answer": "a"}),
+    ] {
+        let refused = office
+            .send(&office.agent, "POST", "/suggestions", Some(wrong.clone()))
+            .await;
+        assert_eq!(refused.status, 400, "{wrong}: {}", refused.text());
+    }
+    let nobody = json!({"conversation_id": "0199aa00-0000-7000-8000-000000000000"});
+    assert_eq!(
+        office
+            .refused(&office.agent, "POST", "/suggestions", Some(nobody))
+            .await
+            .0,
+        404
+    );
+
+    let dismissed = json!({"question": "第二个问题是什么", "answer": "不重要的答复"});
+    let dismissed = office.ok(&office.agent, "POST", "/suggestions", Some(dismissed)).await;
+    let path = format!("/suggestions/{}/dismiss", dismissed["id"].as_str().unwrap());
+    office
+        .ok(&office.admin, "POST", &path, Some(json!({"reason": "不需要"})))
+        .await;
+    let list = office
+        .ok(&office.auditor, "GET", "/suggestions?state=dismissed", None)
+        .await;
+    assert_eq!(list["items"][0]["reason"], json!("不需要"));
+    assert_eq!(
+        office
+            .refused(&office.admin, "GET", "/suggestions?state=what", None)
+            .await
+            .0,
+        400
+    );
+
+    let gaps = office.ok(&office.auditor, "GET", "/gaps?state=open", None).await;
+    assert_eq!(gaps["items"], json!([]));
+    let missing = "/gaps/0199aa00-0000-7000-8000-000000000000/close";
+    assert_eq!(office.refused(&office.admin, "POST", missing, None).await.0, 404);
+}
+
+#[tokio::test]
 async fn a_faq_is_drafted_reviewed_and_published() {
     let office = Office::open(|_| {}).await;
     let form = json!({"key": "loss", "question": "卡丢了怎么办？", "variants": ["卡片遗失"], "answer": "请立即挂失。", "category": "卡"});

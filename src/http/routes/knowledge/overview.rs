@@ -22,6 +22,10 @@ pub(crate) struct OverviewBody {
     drafts: u64,
     /// Revisions that wait for a reader.
     in_review: u64,
+    /// Open gaps: questions that customers asked in vain.
+    gaps: u64,
+    /// Suggested FAQs that nobody has decided on.
+    suggestions: u64,
     /// Whether nobody may publish what they wrote themselves; null until the models are loaded.
     four_eyes: Option<bool>,
 }
@@ -43,6 +47,8 @@ pub(crate) async fn show(State(state): State<AppState>) -> Result<Json<OverviewB
         faqs: live.faqs,
         drafts: waiting.drafts,
         in_review: waiting.in_review,
+        gaps: store.open_gaps().await?,
+        suggestions: store.open_suggestions().await?,
         four_eyes: services.map(|services| services.publisher.settings().four_eyes),
     }))
 }
