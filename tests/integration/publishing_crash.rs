@@ -129,7 +129,7 @@ async fn publish(store: &SqliteStore, step: u64, note: &str) -> KbVersion {
         .document_by_source(&format!("kb/{}.md", (step + 4) % NAMES))
         .await
         .unwrap();
-    if let Some(doomed) = doomed.filter(|_| step % 3 == 0) {
+    if let Some(doomed) = doomed.filter(|_| step.is_multiple_of(3)) {
         drafts.push(removal(KbItem::Document(doomed.id), &doomed.source, "ann"));
     }
     let added = store.add_drafts(&drafts).await.unwrap();

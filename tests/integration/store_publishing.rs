@@ -126,12 +126,15 @@ async fn imports_are_history(store: &dyn Store) {
         },
         ..faq("history", "one")
     };
-    store.put_faqs(&[changed.clone()], "faqs").await.unwrap();
+    store.put_faqs(std::slice::from_ref(&changed), "faqs").await.unwrap();
     let second = Faq {
         answer: "two".to_owned(),
         ..changed.clone()
     };
-    store.put_faqs(&[second.clone()], "faqs again").await.unwrap();
+    store
+        .put_faqs(std::slice::from_ref(&second), "faqs again")
+        .await
+        .unwrap();
     let faq_item = KbItem::Faq(changed.id);
     let live = store.published_revision(faq_item).await.unwrap().unwrap();
     assert_eq!((live.faq(), live.summary.number), (Some(second), 2));
@@ -265,7 +268,7 @@ async fn publishing_is_one_version(store: &dyn Store) {
     let (old, passages) = document("kb/old.md", &words(2));
     store.put_document(&old, &passages).await.unwrap();
     let kept = faq("kept", "before");
-    store.put_faqs(&[kept.clone()], "import").await.unwrap();
+    store.put_faqs(std::slice::from_ref(&kept), "import").await.unwrap();
     let before = store.kb_version().await.unwrap();
 
     let (new, more) = document("kb/new.md", &words(4));
@@ -333,7 +336,7 @@ async fn publishing_is_one_version(store: &dyn Store) {
 
 async fn publishing_is_refused(store: &dyn Store) {
     let one = faq("contested", "live");
-    store.put_faqs(&[one.clone()], "import").await.unwrap();
+    store.put_faqs(std::slice::from_ref(&one), "import").await.unwrap();
     let say = |answer: &str| Faq {
         answer: answer.to_owned(),
         ..one.clone()
@@ -374,7 +377,7 @@ async fn publishing_is_refused(store: &dyn Store) {
     // A draft of a new item whose name somebody else's new item took.
     let (mine, theirs) = (faq("twice", "mine"), faq("twice", "theirs"));
     let mine_id = draft(store, faq_draft(&mine, "ann")).await;
-    store.put_faqs(&[theirs.clone()], "import").await.unwrap();
+    store.put_faqs(std::slice::from_ref(&theirs), "import").await.unwrap();
     assert_eq!(conflict(store.publish(&[mine_id], &by("eve")).await), "twice");
     // Where the other one goes in the same version there is room.
     let gone = draft(store, removal(KbItem::Faq(theirs.id), "twice", "ann")).await;
@@ -399,7 +402,7 @@ async fn rollback(store: &dyn Store) {
     store.put_document(&other, &others).await.unwrap();
     store.remove_faq(yes.id).await.unwrap();
     let added = faq("added", "3");
-    store.put_faqs(&[added.clone()], "import").await.unwrap();
+    store.put_faqs(std::slice::from_ref(&added), "import").await.unwrap();
     let change = |answer: &str| Faq {
         answer: answer.to_owned(),
         ..no.clone()

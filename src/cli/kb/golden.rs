@@ -14,8 +14,8 @@ use std::process::ExitCode;
 /// Questions whose right answer is known, asked before anything is published
 #[derive(Debug, Subcommand)]
 pub enum Golden {
-    /// Add questions, one JSON object a line: {"question", "expect": {"source", "faq_key", "contains": [], "refuse"}}; also sets
-    /// of test questions as kb/questions.jsonl
+    /// Add questions, one JSON object a line: `{"question", "expect": {"source", "faq_key", "contains": [], "refuse"}}`; also
+    /// sets of test questions as kb/questions.jsonl
     Import {
         /// The file
         file: PathBuf,

@@ -71,6 +71,14 @@ mod tests {
         }
         let long = "x".repeat(101);
         assert!(read_scope(["", "", &long, ""]).is_err());
-        assert!(read_scope(["", "", "", &(0..33).map(|n| format!("{n};")).collect::<String>()]).is_err());
+        assert!(
+            read_scope([
+                "",
+                "",
+                "",
+                &(0..33).map(|n| n.to_string()).collect::<Vec<_>>().join(";")
+            ])
+            .is_err()
+        );
     }
 }

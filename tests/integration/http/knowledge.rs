@@ -6,6 +6,7 @@ use kefu::config::Config;
 use kefu::domain::{Hidden, StaffRole};
 use kefu::people::NewUser;
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 
 const PASSWORD: &str = "correct horse battery";
 const BASE: &str = "/api/v1/knowledge";
@@ -335,9 +336,11 @@ fn multipart(parts: &[(&str, &str, &str)]) -> String {
         } else {
             format!("; filename=\"{file}\"")
         };
-        body.push_str(&format!(
+        write!(
+            body,
             "--frontier\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n{content}\r\n"
-        ));
+        )
+        .unwrap();
     }
     body + "--frontier--\r\n"
 }

@@ -138,13 +138,12 @@ pub(crate) async fn change(
     JsonBody(form): JsonBody<FaqForm>,
 ) -> Result<(StatusCode, Json<RevisionBody>), ApiError> {
     let faq: FaqId = id(&faq, "FAQ")?;
-    let (key, scope) = match state.store().faqs(&[faq]).await?.pop() {
-        Some(live) => (live.key, live.scope),
-        None => {
-            let open = newest_open(state.store(), KbItem::Faq(faq)).await?;
-            let open = open.ok_or_else(|| ApiError::not_found("FAQ"))?;
-            (open.name, open.scope)
-        }
+    let (key, scope) = if let Some(live) = state.store().faqs(&[faq]).await?.pop() {
+        (live.key, live.scope)
+    } else {
+        let open = newest_open(state.store(), KbItem::Faq(faq)).await?;
+        let open = open.ok_or_else(|| ApiError::not_found("FAQ"))?;
+        (open.name, open.scope)
     };
     if form.key.as_deref().is_some_and(|given| given.trim() != key) {
         return Err(ApiError::parameter(
