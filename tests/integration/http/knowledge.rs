@@ -6,7 +6,6 @@ use kefu::config::Config;
 use kefu::domain::{Hidden, StaffRole};
 use kefu::people::NewUser;
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 
 const PASSWORD: &str = "correct horse battery";
 const BASE: &str = "/api/v1/knowledge";
