@@ -3,6 +3,7 @@
 
 pub mod attention;
 pub mod bidirectional;
+pub mod inner;
 pub mod level;
 pub mod matmul;
 #[cfg(target_arch = "aarch64")]

@@ -459,12 +459,9 @@ impl Layer {
         [&self.texts, &self.wordings, &self.segments]
     }
 
-    /// About how many bytes it takes: vectors (twice where there is a graph), words, and what tells of rows.
+    /// About how many bytes it takes: vectors, graphs, words, and what tells of rows.
     pub(super) fn bytes(&self) -> usize {
-        let graph = |set: &VectorSet| match set.graph.get() {
-            Some(_) => size_of_val(set.flat.matrix().as_slice()),
-            None => 0,
-        };
+        let graph = |set: &VectorSet| set.graph.get().map_or(0, HnswIndex::bytes);
         self.bytes_without_graphs + self.sets().into_iter().map(graph).sum::<usize>()
     }
 

@@ -25,9 +25,9 @@ use tokio::sync::{Mutex, Semaphore};
 
 /// Questions whose vectors are kept.
 const CACHED_QUESTIONS: usize = 1024;
-/// Up to this many vectors the exact index is used alone. With 384 numbers each it answers 4,000 in 0.2 ms and 20,000
-/// in 1.2 ms, the graph in 0.7 and 0.9 ms (`cargo bench --bench index`): below this number the graph would take longer,
-/// take memory, and miss something now and then.
+/// Up to this many vectors the exact index is used alone. With 384 numbers each it answers 4,000 in 0.2 ms and 20,000 in
+/// 1.2 ms. The graph answers 20,000 in 0.05 ms (`benches/README.md`), but it has to be built, takes memory, and misses
+/// something now and then.
 const EXACT_VECTORS: usize = 16_384;
 
 /// From which sizes on work in the background begins.

@@ -1,6 +1,10 @@
 //! Exact search: the query is compared with every vector.
 
-use super::{Matrix, Neighbour, VectorIndex, dot};
+use super::{Matrix, Neighbour, VectorIndex};
+use crate::kernels::{Level, inner};
+
+/// Rows compared at a time.
+const BATCH: usize = 256;
 
 /// Compares with all. Cost: one inner product a row.
 #[derive(Clone, Debug)]
@@ -30,20 +34,25 @@ impl VectorIndex for FlatIndex {
             return Vec::new();
         }
         let mut best: Vec<Neighbour> = Vec::with_capacity(k.min(self.len()) + 1);
-        for row in (0..self.len()).filter(|row| allowed(*row as u32)) {
-            let similarity = dot(query, self.0.row(row));
-            if best.len() == k && best.last().is_some_and(|worst| similarity <= worst.similarity) {
-                continue;
+        let mut allowed = (0..self.len() as u32).filter(|row| allowed(*row));
+        let (mut rows, mut similarities) = (Vec::with_capacity(BATCH), [0.0; BATCH]);
+        loop {
+            rows.clear();
+            rows.extend(allowed.by_ref().take(BATCH));
+            if rows.is_empty() {
+                break;
             }
-            let place = best.partition_point(|other| other.similarity >= similarity);
-            best.insert(
-                place,
-                Neighbour {
-                    row: row as u32,
-                    similarity,
-                },
-            );
-            best.truncate(k);
+            let similarities = &mut similarities[..rows.len()];
+            inner::dots(Level::detect(), query, self.0.as_slice(), &rows, similarities);
+            for (row, similarity) in rows.iter().zip(similarities) {
+                let (row, similarity) = (*row, *similarity);
+                if best.len() == k && best.last().is_some_and(|worst| similarity <= worst.similarity) {
+                    continue;
+                }
+                let place = best.partition_point(|other| other.similarity >= similarity);
+                best.insert(place, Neighbour { row, similarity });
+                best.truncate(k);
+            }
         }
         best
     }

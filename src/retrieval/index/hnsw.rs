@@ -1,17 +1,13 @@
-//! Approximate search over a hierarchical navigable small world graph (Malkov and Yashunin, arXiv:1603.09320), built
-//! by `hnsw_rs`. The graph is never written to disk: its reader trusts what it reads, and a graph that is built in the
-//! background while the exact index serves costs nobody any time.
+//! Approximate search over a hierarchical navigable small world graph ([`Graph`]). The graph is never written to disk: one
+//! that is built in the background while the exact index serves costs nobody any time, and none has to be trusted.
 
-use super::{Matrix, Neighbour, VectorIndex, dot};
-use anndists::dist::Distance;
-use hnsw_rs::hnsw::Hnsw;
+use super::codes::Codes;
+use super::graph::Graph;
+use super::{Matrix, Neighbour, VectorIndex};
+use crate::kernels::{Level, inner};
 use std::collections::HashMap;
-
-/// Levels of the graph; with M = 16 a level holds a sixteenth of the one below: 16 levels are for more vectors than
-/// there are row numbers.
-const LEVELS: usize = 16;
-/// Vectors inserted between two looks at whether the graph is still wanted.
-const STEP: usize = 256;
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::hash::Hasher;
 
 /// How the graph is built and searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,124 +20,145 @@ pub struct GraphSettings {
     pub ef_search: usize,
 }
 
-/// The graph.
+/// The graph. It is walked by vectors rounded to 8 bits; what the walk finds is compared exactly.
 pub struct HnswIndex {
-    graph: Hnsw<'static, f32, Cosine>,
-    /// For each node the rows with its vector: equal vectors are one node. (As nodes of their own, more of them than a
-    /// node keeps neighbours would form an island that no search leaves.)
-    rows: Vec<Vec<u32>>,
-    len: usize,
+    graph: Graph,
+    matrix: Matrix,
+    rows: NodeRows,
     ef_search: usize,
 }
 
-/// 1 - cosine of vectors of norm 1.
-#[derive(Clone, Copy, Default)]
-struct Cosine;
+/// For each node the rows with its vector: equal vectors are one node. (As nodes of their own, more of them than a node
+/// keeps neighbours would form an island that no search leaves.)
+struct NodeRows {
+    /// For each node the place of its first row, and one more for the end.
+    starts: Vec<u32>,
+    rows: Vec<u32>,
+}
 
-impl Distance<f32> for Cosine {
-    fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
-        // Rounding makes the cosine of equal vectors exceed 1; the graph asserts that no distance is negative.
-        let distance = 1.0 - dot(a, b);
-        if distance > 0.0 { distance } else { 0.0 }
+impl NodeRows {
+    fn new(matrix: &Matrix) -> Self {
+        let mut first_with: HashMap<u64, u32> = HashMap::with_capacity(matrix.rows());
+        let mut firsts: Vec<u32> = Vec::new();
+        let mut node_of = Vec::with_capacity(matrix.rows());
+        let bits = |row: u32| matrix.row(row as usize).iter().map(|x| x.to_bits());
+        for row in 0..matrix.rows() as u32 {
+            let mut hash = DefaultHasher::new();
+            bits(row).for_each(|bits| hash.write_u32(bits));
+            let own = firsts.len() as u32;
+            let node = match first_with.entry(hash.finish()) {
+                Entry::Vacant(entry) => *entry.insert(own),
+                Entry::Occupied(entry) => *entry.get(),
+            };
+            // Different vectors of the same hash are different nodes.
+            let is_known = node != own && bits(firsts[node as usize]).eq(bits(row));
+            if !is_known {
+                firsts.push(row);
+            }
+            node_of.push(if is_known { node } else { own });
+        }
+        let mut starts = vec![0_u32; firsts.len() + 1];
+        for node in &node_of {
+            starts[*node as usize + 1] += 1;
+        }
+        for node in 0..firsts.len() {
+            starts[node + 1] += starts[node];
+        }
+        let mut next = starts.clone();
+        let mut rows = vec![0; node_of.len()];
+        for (row, node) in node_of.iter().enumerate() {
+            let place = &mut next[*node as usize];
+            rows[*place as usize] = row as u32;
+            *place += 1;
+        }
+        Self { starts, rows }
+    }
+
+    fn nodes(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    fn of(&self, node: u32) -> &[u32] {
+        &self.rows[self.starts[node as usize] as usize..self.starts[node as usize + 1] as usize]
     }
 }
 
 impl HnswIndex {
     /// Builds the graph over the rows of `matrix`, in parallel on the current rayon pool. `None` if `wanted` says no
-    /// meanwhile.
+    /// meanwhile, or the rows are too long ([`inner::MAX_BYTES`]).
     ///
-    /// Cost: about 1 ms a vector of 384 numbers and thread at `ef_construction` 200, and the vectors a second time in
-    /// memory.
+    /// Cost: about 0.3 ms a vector of 384 numbers and thread at `ef_construction` 200; in memory what [`Self::bytes`] says, the
+    /// vectors themselves are shared.
     pub fn build(matrix: &Matrix, settings: GraphSettings, wanted: &(dyn Fn() -> bool + Sync)) -> Option<Self> {
-        let mut nodes: HashMap<Vec<u32>, usize> = HashMap::with_capacity(matrix.rows());
-        let mut rows: Vec<Vec<u32>> = Vec::new();
-        for row in 0..matrix.rows() {
-            let bits: Vec<u32> = matrix.row(row).iter().map(|x| x.to_bits()).collect();
-            let node = *nodes.entry(bits).or_insert(rows.len());
-            if node == rows.len() {
-                rows.push(Vec::with_capacity(1));
-            }
-            rows[node].push(row as u32);
+        if matrix.dim() > inner::MAX_BYTES {
+            return None;
         }
-        drop(nodes);
-        // hnsw_rs ends the process for more than 256 neighbours.
+        let rows = NodeRows::new(matrix);
+        let nodes = rows.nodes();
+        let codes = Codes::new(matrix, (0..nodes).map(|node| rows.of(node as u32)[0] as usize));
         let neighbours = settings.neighbours.clamp(2, 256);
-        let graph = Hnsw::new(neighbours, rows.len(), LEVELS, settings.ef_construction, Cosine);
-        let nodes: Vec<(&[f32], usize)> = rows
-            .iter()
-            .enumerate()
-            .map(|(node, rows)| (matrix.row(rows[0] as usize), node))
-            .collect();
-        for (step, nodes) in nodes.chunks(STEP).enumerate() {
-            if !wanted() {
-                return None;
-            }
-            if step == 0 {
-                // The first nodes find each other only one after the other.
-                for node in nodes {
-                    graph.insert(*node);
-                }
-            } else {
-                graph.parallel_insert_slice(&nodes.to_vec());
-            }
-        }
-        drop(nodes);
         Some(Self {
-            graph,
+            graph: Graph::build(codes, nodes, neighbours, settings.ef_construction, wanted)?,
+            matrix: matrix.clone(),
             rows,
-            len: matrix.rows(),
             ef_search: settings.ef_search,
         })
+    }
+
+    /// The same graph, searched with so many candidates.
+    #[must_use]
+    pub fn with_ef_search(self, ef_search: usize) -> Self {
+        Self { ef_search, ..self }
+    }
+
+    /// Bytes of memory beside the vectors.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.graph.bytes() + size_of_val(&*self.rows.starts) + size_of_val(&*self.rows.rows)
+    }
+
+    fn search_where(&self, query: &[f32], k: usize, allowed: impl Fn(u32) -> bool) -> Vec<Neighbour> {
+        if k == 0 || self.rows.nodes() == 0 {
+            return Vec::new();
+        }
+        assert_eq!(query.len(), self.matrix.dim(), "a query of another dimension");
+        let ef = self.ef_search.max(k).min(self.rows.nodes());
+        let nodes = self
+            .graph
+            .search(query, ef, |node| self.rows.of(node).iter().any(|row| allowed(*row)));
+        let firsts: Vec<u32> = nodes.iter().map(|node| self.rows.of(*node)[0]).collect();
+        let mut similarities = vec![0.0; firsts.len()];
+        inner::dots(
+            Level::detect(),
+            query,
+            self.matrix.as_slice(),
+            &firsts,
+            &mut similarities,
+        );
+        let rows_of = |(node, similarity): (&u32, f32)| {
+            let allowed = self.rows.of(*node).iter().filter(|row| allowed(**row));
+            allowed.map(move |row| Neighbour { row: *row, similarity })
+        };
+        let mut found: Vec<Neighbour> = nodes.iter().zip(similarities).flat_map(rows_of).collect();
+        found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.row.cmp(&b.row)));
+        found.truncate(k);
+        found
     }
 }
 
 impl VectorIndex for HnswIndex {
     fn len(&self) -> usize {
-        self.len
+        self.matrix.rows()
     }
 
     fn search(&self, query: &[f32], k: usize) -> Vec<Neighbour> {
-        if k == 0 || self.rows.is_empty() {
-            return Vec::new();
-        }
-        let nodes = self.graph.search(query, k.min(self.rows.len()), self.ef_search.max(k));
-        self.rows_of(&nodes, k, &|_| true)
+        self.search_where(query, k, |_| true)
     }
 
     /// Rows that are not allowed are walked over and not kept, so the walk grows longer the fewer are allowed, and may end
     /// with fewer than there are: callers with few allowed rows search them exactly.
     fn search_among(&self, query: &[f32], k: usize, allowed: &dyn Fn(u32) -> bool) -> Vec<Neighbour> {
-        if k == 0 || self.rows.is_empty() {
-            return Vec::new();
-        }
-        let filter = |node: &usize| {
-            let rows = self.rows.get(*node);
-            rows.is_some_and(|rows| rows.iter().any(|row| allowed(*row)))
-        };
-        // The node at which the walk begins takes a place, allowed or not.
-        let ef = self.ef_search.max(k) + 1;
-        let nodes = self
-            .graph
-            .search_filter(query, (k + 1).min(self.rows.len()), ef, Some(&filter));
-        self.rows_of(&nodes, k, allowed)
-    }
-}
-
-impl HnswIndex {
-    /// The allowed rows of these nodes, nearest first.
-    fn rows_of(&self, nodes: &[hnsw_rs::hnsw::Neighbour], k: usize, allowed: &dyn Fn(u32) -> bool) -> Vec<Neighbour> {
-        let mut found: Vec<Neighbour> = nodes
-            .iter()
-            .flat_map(|node| {
-                let similarity = 1.0 - node.distance;
-                let rows = self.rows.get(node.d_id).into_iter().flatten();
-                rows.filter(|row| allowed(**row))
-                    .map(move |row| Neighbour { row: *row, similarity })
-            })
-            .collect();
-        found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.row.cmp(&b.row)));
-        found.truncate(k);
-        found
+        self.search_where(query, k, allowed)
     }
 }
 
@@ -218,7 +235,60 @@ mod tests {
     fn an_unwanted_graph_is_not_built() {
         let matrix = Matrix::new(8, clustered(600, 8, 3, 3));
         assert!(HnswIndex::build(&matrix, SETTINGS, &|| false).is_none());
+        // In the middle of it, too.
+        let looks = std::sync::atomic::AtomicUsize::new(0);
+        let wanted = || looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 3;
+        assert!(HnswIndex::build(&matrix, SETTINGS, &wanted).is_none());
         let empty = HnswIndex::build(&Matrix::new(8, Vec::new()), SETTINGS, &|| true).unwrap();
         assert!(empty.search(&[1.0; 8], 3).is_empty());
+    }
+
+    #[test]
+    fn one_and_two_rows_and_more_asked_for_than_there_are() {
+        for count in 1..40 {
+            let matrix = Matrix::new(8, clustered(count, 8, 3, 6));
+            let graph = HnswIndex::build(&matrix, SETTINGS, &|| true).unwrap();
+            let exact = FlatIndex::new(matrix.clone());
+            for row in 0..count {
+                assert_eq!(graph.search(matrix.row(row), 50), exact.search(matrix.row(row), 50));
+            }
+            assert!(graph.search(matrix.row(0), 0).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_single_row_that_is_allowed_is_found() {
+        let matrix = Matrix::new(32, clustered(2_000, 32, 20, 7));
+        let graph = HnswIndex::build(&matrix, SETTINGS, &|| true).unwrap();
+        for row in (0..2_000).step_by(97) {
+            let found = graph.search_among(matrix.row(5), 3, &|other| other == row);
+            assert_eq!(found.iter().map(|n| n.row).collect::<Vec<_>>(), [row]);
+        }
+    }
+
+    #[test]
+    fn vectors_about_a_common_direction_are_told_apart() {
+        // As those of embedding models are, whose cosines all lie near .8; similarities are the exact ones.
+        let mut rows = clustered(3_100, 64, 30, 8);
+        for row in rows.chunks_exact_mut(64) {
+            for x in row.iter_mut() {
+                *x += 0.25;
+            }
+            let norm = super::super::dot(row, row).sqrt();
+            for x in row.iter_mut() {
+                *x /= norm;
+            }
+        }
+        let queries = Matrix::new(64, rows.split_off(3_000 * 64));
+        let matrix = Matrix::new(64, rows);
+        let graph = HnswIndex::build(&matrix, SETTINGS, &|| true).unwrap();
+        let exact = FlatIndex::new(matrix);
+        let mut same = 0;
+        for query in 0..queries.rows() {
+            let wanted = exact.search(queries.row(query), 10);
+            let found = graph.search(queries.row(query), 10);
+            same += wanted.iter().filter(|neighbour| found.contains(neighbour)).count();
+        }
+        assert!(same >= 950, "recall@10 {}", same as f32 / 1000.0);
     }
 }

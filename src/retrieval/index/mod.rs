@@ -1,9 +1,12 @@
 //! Vector indexes. The port [`VectorIndex`] has two adapters: [`FlatIndex`] compares with every vector and is exact;
 //! [`HnswIndex`] walks a graph and is fast on many.
 
+mod codes;
 mod flat;
+mod graph;
 mod hnsw;
 
+use crate::kernels::{Level, inner};
 use std::sync::Arc;
 
 pub use flat::FlatIndex;
@@ -101,17 +104,8 @@ impl Matrix {
 /// The inner product; of vectors of norm 1 it is their cosine. Vectors of different length: that of their beginnings.
 #[must_use]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    // Sixteen sums that do not wait for each other: the compiler keeps them in vector registers.
-    const LANES: usize = 16;
-    let (a_lanes, a_rest) = a.as_chunks::<LANES>();
-    let (b_lanes, b_rest) = b.as_chunks::<LANES>();
-    let mut sums = [0.0_f32; LANES];
-    for (a, b) in a_lanes.iter().zip(b_lanes) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+    let len = a.len().min(b.len());
+    inner::dot(Level::detect(), &a[..len], &b[..len])
 }
 
 #[cfg(test)]
