@@ -1,6 +1,7 @@
 //! `kefu bench`: speed on this machine, with the machine named. For figures to compare, see `benches/`.
 
 mod compare;
+mod graph;
 mod speed;
 
 use super::{Common, output};
@@ -38,6 +39,8 @@ pub struct Bench {
     compare: bool,
     #[command(flatten)]
     lengths: speed::Lengths,
+    #[command(flatten)]
+    sizes: graph::Sizes,
 }
 
 /// The subjects.
@@ -57,9 +60,27 @@ enum What {
 const TEXT: &str = "持卡人应在账单日后的到期还款日前全额还款，逾期将按日计收利息，并可能影响个人征信记录。";
 
 impl Bench {
+    /// The graph over synthetic vectors: needs neither models nor a knowledge base.
+    fn graph(&self, common: &Common) -> anyhow::Result<()> {
+        let mut rows = Vec::new();
+        self.sizes.measure(graph::threads(), &mut rows)?;
+        if common.json {
+            output::print_json(&json!({"machine": output::machine(), "rows": rows}));
+        } else {
+            rows.iter().for_each(graph::print);
+        }
+        Ok(())
+    }
+
     pub async fn run(self, common: &Common) -> anyhow::Result<()> {
         if (self.lengths.any() || self.compare) && self.what != [What::Engine] {
             bail!("--prefill, --depth, --parallel, --rag and --compare belong to `kefu bench engine`");
+        }
+        if self.sizes.any() {
+            if self.what != [What::Index] {
+                bail!("--vectors belongs to `kefu bench index`");
+            }
+            return self.graph(common);
         }
         let wants = |what: What| self.what.is_empty() || self.what.contains(&what);
         let need = if wants(What::Engine) || wants(What::Ask) {
