@@ -23,9 +23,9 @@ const skip = NAME === "" ? "KEFU_ADMIN is not set" : false;
 
 // A fact that no sample document has; the number tells one run's document from another's.
 const FEE = 100 + (Date.now() % 800);
-const FILE = `e2e-locker-${FEE}.md`;
-const TEXT = `# 贵宾保管箱\n\n## 收费\n\n贵宾保管箱的年租金为每只${FEE}元，押金另收500元。\n\n## 开箱\n\n开箱时须本人携带身份证到柜台办理。\n`;
-const QUESTION = "贵宾保管箱的年租金是多少钱？";
+const FILE = `e2e-camper-${FEE}.md`;
+const TEXT = `# 星空露营车租赁\n\n## 收费\n\n星空露营车的日租金为每辆${FEE}元，押金另收500元。\n\n## 取车\n\n取车时须本人携带驾驶证到营地办理。\n`;
+const QUESTION = "星空露营车的日租金是多少钱？";
 
 let browser;
 
@@ -235,7 +235,7 @@ test("a document is uploaded as a draft, tried, published, told to visitors, and
     await page.click(id("try-ask"));
     await page.waitForSelector(id("trial"), { timeout: WAIT });
     assert.match(await page.innerText(id("trial-answer")), new RegExp(String(FEE), "u"));
-    assert.match(await page.innerText(id("stages")), /保管箱/u);
+    assert.match(await page.innerText(id("stages")), /露营车/u);
     await shot(page, "admin-trial");
 
     await page.click(id("nav-drafts"));
