@@ -211,17 +211,19 @@ impl Draft<'_> {
     /// The parts with the rest of the list that they are in, and the line that announces it, if that is not too long.
     fn whole_list(&self, first: usize, last: usize) -> (usize, usize) {
         let (mut from, mut to) = (first, last);
+        let announces = |part: usize| self.text[self.parts[part].clone()].ends_with(['：', ':']);
+        // The items below the next heading are another list.
+        let adjoins = |part: usize| part + 1 < self.parts.len() && !self.has_heading(part, part + 1);
         if self.is_item(from) {
-            while from > 0 && self.is_item(from - 1) {
+            while from > 0 && self.is_item(from - 1) && adjoins(from - 1) {
                 from -= 1;
             }
-            if from > 0 && self.text[self.parts[from - 1].clone()].ends_with(['：', ':']) {
+            if from > 0 && announces(from - 1) && adjoins(from - 1) {
                 from -= 1;
             }
         }
-        let announces = self.text[self.parts[to].clone()].ends_with(['：', ':']);
-        if self.is_item(to) || announces {
-            while to + 1 < self.parts.len() && self.is_item(to + 1) {
+        if self.is_item(to) || announces(to) {
+            while adjoins(to) && self.is_item(to + 1) {
                 to += 1;
             }
         }
@@ -357,6 +359,11 @@ mod tests {
         let whole = &text[got.part];
         assert!(whole.starts_with("办理步骤：") && whole.ends_with("步。"), "{whole}");
         assert!(whole.contains("3. 步"));
+        let two = "- 甲项\n- 乙项\n\n## 另一类\n\n- 丙项\n- 丁项\n";
+        for (words, whole) in [("乙项", "甲项\n- 乙项"), ("丙项", "丙项\n- 丁项")] {
+            let at = two.find(words).unwrap();
+            assert_eq!(&two[quote_around(two, &sure(at..at + 3)).part], whole);
+        }
         let dashed = "需要：\n- 身份证\n- 户口本\n";
         let at = dashed.find("户口").unwrap();
         assert_eq!(

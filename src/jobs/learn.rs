@@ -1,7 +1,9 @@
 //! Learns from conversations: counts what is asked in vain, and suggests FAQs from what people answered.
 
 use crate::dialogue::{Ask, Assistant, DialogueError};
-use crate::domain::{Clock, ConversationId, Origin, SimilarFaq, Suggestion, SuggestionId, SuggestionState, Viewer};
+use crate::domain::{
+    Clock, ConversationId, Gap, Origin, SimilarFaq, Suggestion, SuggestionId, SuggestionState, Viewer,
+};
 use crate::inference::TextKind;
 use crate::insight::{Asked, KnownGap, asks, assign, learn};
 use crate::retrieval::{RetrievalError, Vectors};
@@ -131,11 +133,18 @@ impl Learner {
         let mut request = PageRequest::first(GAPS.min(500));
         loop {
             let page = self.store.gaps(true, &request).await?;
-            for gap in page.items {
-                let texts: Vec<String> = std::iter::once(&gap.question).chain(&gap.examples).cloned().collect();
-                let vectors = self.vectors.each(TextKind::Query, &texts).await?;
-                known.push(KnownGap { gap, vectors });
-            }
+            let wordings = |gap: &Gap| {
+                std::iter::once(&gap.question)
+                    .chain(&gap.examples)
+                    .cloned()
+                    .collect::<Vec<_>>()
+            };
+            let texts: Vec<String> = page.items.iter().flat_map(wordings).collect();
+            let mut vectors = self.vectors.each(TextKind::Query, &texts).await?.into_iter();
+            known.extend(page.items.into_iter().map(|gap| KnownGap {
+                vectors: vectors.by_ref().take(1 + gap.examples.len()).collect(),
+                gap,
+            }));
             match page.next {
                 Some(next) if known.len() < GAPS as usize => request.cursor = Some(next),
                 _ => return Ok(known),
