@@ -1,16 +1,18 @@
 //! From a question to a stream of checked words with their sources.
 
 use super::confidence::{Confidence, Features};
+use super::evidence::Evidence;
 use super::grounding::Grounding;
 use super::policy::{self, Decision, Thresholds, Understood};
 use super::quote::{Quote, quote_around};
 use super::sentences::segments;
 use super::speaker::Speaker;
+use super::tabled::Tabled;
 use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, prompt, replies};
 use crate::config::DialogueConfig;
-use crate::domain::{Citation, KbVersion, Language, MessageId, Passage, PassageId, Route};
-use crate::inference::{AnswerPlace, GenerateRequest, LanguageModel, Reader};
-use crate::retrieval::{FaqHit, Found, Hit, Query, Retriever, SearchMode, Source, read_faq, read_hits};
+use crate::domain::{Citation, KbVersion, Language, MessageId, PassageId, Route};
+use crate::inference::{GenerateRequest, LanguageModel, Reader};
+use crate::retrieval::{FaqHit, Found, Query, Retriever, SearchMode, read_faq, read_hits};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
 use futures::Stream;
 use std::pin::Pin;
@@ -18,7 +20,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 /// Events that may wait for a slow reader. Sentences, not tokens: few and small.
 const EVENTS_AHEAD: usize = 64;
@@ -48,11 +49,11 @@ impl Stream for Replies {
 
 /// Answers questions from the knowledge base.
 pub struct Assistant {
-    retriever: Arc<Retriever>,
+    pub(super) retriever: Arc<Retriever>,
     reader: Arc<dyn Reader>,
     model: Option<Arc<dyn LanguageModel>>,
     confidence: Confidence,
-    config: DialogueConfig,
+    pub(super) config: DialogueConfig,
 }
 
 /// The reader of a reply is gone: everything stops.
@@ -81,61 +82,6 @@ impl Sink {
 
     fn elapsed(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-/// One source of an answer.
-pub(super) struct Evidence {
-    document_id: Uuid,
-    passage_id: PassageId,
-    title: String,
-    pub(super) text: String,
-    /// First byte of `text` in the document.
-    offset: usize,
-    pub(super) passage: Option<Passage>,
-    /// Where the reader sees the answer in `text`.
-    answer: AnswerPlace,
-}
-
-impl Evidence {
-    fn of(hit: &Hit) -> Self {
-        let answer = hit.answer.clone().unwrap_or_default();
-        match &hit.source {
-            Source::Passage(passage) => Self {
-                document_id: passage.document_id.0,
-                passage_id: passage.id,
-                title: passage.title(),
-                text: passage.text.clone(),
-                offset: passage.start,
-                passage: Some(passage.clone()),
-                answer,
-            },
-            Source::Faq(faq) => Self {
-                document_id: faq.id.0,
-                passage_id: PassageId(faq.id.0),
-                title: faq.question.clone(),
-                text: faq.answer.clone(),
-                offset: 0,
-                passage: None,
-                answer,
-            },
-        }
-    }
-
-    pub(super) fn cite(&self, n: u32, quote: std::ops::Range<usize>, kb_version: KbVersion) -> Citation {
-        Citation {
-            n,
-            document_id: self.document_id,
-            title: self
-                .passage
-                .as_ref()
-                .map_or_else(|| self.title.clone(), Passage::cited_title),
-            passage_id: self.passage_id,
-            quote: self.text[quote.clone()].to_owned(),
-            start: self.offset + quote.start,
-            end: self.offset + quote.end,
-            kb_version,
-        }
     }
 }
 
@@ -255,17 +201,28 @@ impl Assistant {
         Ok(read_hits(self.reader.as_ref(), question, found, self.config.read_top_k).await?)
     }
 
-    /// Searches, and reads as much as the decision needs: where the best FAQ is surely meant, only that.
-    async fn look(&self, ask: &Ask) -> Result<(Found, Decision), DialogueError> {
+    /// Searches, and reads as much as the decision needs: where the best FAQ is surely meant, only that. What a table answers by
+    /// comparing rows goes before a FAQ that says the same values and leaves the comparing to the customer.
+    async fn look(&self, ask: &Ask) -> Result<(Found, Decision, Option<Tabled>), DialogueError> {
         let question = standalone(&ask.question, &ask.history);
         let mut found = self.search(&question, ask).await?;
         let thresholds = Thresholds::from(&self.config);
         if let Some(decision) = policy::decide_faq(&Features::of(&found), &self.confidence, thresholds) {
-            return Ok((found, decision));
+            let Decision::Faq { confidence } = decision else {
+                return Ok((found, decision, None));
+            };
+            let tabled = self.tabled(&question, &found).await?;
+            return Ok(match tabled.filter(|tabled| tabled.replaces_faq(&found)) {
+                Some(tabled) => (found, Decision::Passages { confidence }, Some(tabled)),
+                None => (found, decision, None),
+            });
         }
         self.read(&question, &mut found).await?;
         let decision = policy::decide(&Features::of(&found), &ask.past_routes, &self.confidence, thresholds);
-        Ok((found, decision))
+        let tabled = self.tabled(&question, &found).await?;
+        let tabled = tabled.filter(|tabled| tabled.agrees_with(&found));
+        let sure = tabled.as_ref().is_some_and(Tabled::is_sure);
+        Ok((found, policy::with_table(decision, sure, thresholds), tabled))
     }
 
     async fn run(&self, ask: &Ask, sink: &mut Sink) -> Result<Result<(), DialogueError>, Gone> {
@@ -287,7 +244,7 @@ impl Assistant {
             self.answer_faq(Some(&faq), 1.0, kb_version, sink).await?;
             return self.done(Written::default(), kb_version, sink).await.map(Ok);
         }
-        let (found, decision) = match self.look(ask).await {
+        let (found, decision, tabled) = match self.look(ask).await {
             Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };
@@ -304,7 +261,13 @@ impl Assistant {
                     confidence,
                 })
                 .await?;
-                written = self.answer_passages(ask, &found, language, sink).await?;
+                written = match tabled {
+                    Some(tabled) => {
+                        self.answer_table(&tabled, language, found.kb_version, sink).await?;
+                        Written::default()
+                    }
+                    None => self.answer_passages(ask, &found, language, sink).await?,
+                };
             }
             Decision::Clarify { confidence } => {
                 sink.send(ReplyEvent::Route {
@@ -422,6 +385,15 @@ impl Assistant {
         let top_k = ask.top_k.unwrap_or(self.config.top_k);
         let evidence: Vec<Evidence> = found.hits.iter().take(top_k).map(Evidence::of).collect();
         let mut written = Written::default();
+        match self.disagreement(&ask.question, found).await {
+            Ok(Some(disagreement)) => {
+                self.answer_disagreement(&disagreement, language, found.kb_version, sink)
+                    .await?;
+                return Ok(written);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "sources were not compared"),
+        }
         if let Some(model) = &self.model {
             match self
                 .write(ask, &evidence, language, model.as_ref(), found.kb_version, sink)
@@ -478,7 +450,7 @@ impl Assistant {
         }))
     }
 
-    async fn quote(
+    pub(super) async fn quote(
         &self,
         best: &Evidence,
         language: Language,

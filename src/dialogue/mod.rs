@@ -5,6 +5,8 @@
 mod assistant;
 mod confidence;
 mod conversations;
+mod disagree;
+mod evidence;
 mod facts;
 mod grounding;
 mod policy;
@@ -13,6 +15,9 @@ mod quote;
 mod replies;
 mod sentences;
 mod speaker;
+mod table;
+mod tabled;
+mod versions;
 
 use crate::domain::{Citation, KbVersion, MessageId, Route, Turn, Viewer};
 use crate::inference::{InferenceError, Usage};

@@ -112,9 +112,32 @@ pub fn decide(features: &Features, past_routes: &[Route], confidence: &Confidenc
     }
 }
 
+/// How sure an answer is in which a table names every thing and the column that the question names, and every word of the question
+/// is understood. Of 59 questions with an answer elsewhere or none (`tests/fixtures/tables`, both halves) none was answered.
+const TABLE_CONFIDENCE: f32 = 0.95;
+
+/// The decision where a table surely answers (`sure`). The reader was trained on texts that hold an answer, and a difference
+/// stands nowhere: what it says against a comparison says nothing.
+#[must_use]
+pub fn with_table(decision: Decision, sure: bool, at: Thresholds) -> Decision {
+    match decision {
+        Decision::Passages { confidence } if sure => Decision::Passages {
+            confidence: confidence.max(TABLE_CONFIDENCE),
+        },
+        Decision::Clarify { .. } | Decision::Refuse { .. } | Decision::Handoff { reason: "unresolved" }
+            if sure && TABLE_CONFIDENCE >= at.answer =>
+        {
+            Decision::Passages {
+                confidence: TABLE_CONFIDENCE,
+            }
+        }
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Decision, Thresholds, Understood, decide, decide_early};
+    use super::{Decision, Thresholds, Understood, decide, decide_early, with_table};
     use crate::dialogue::confidence::{Confidence, Features};
     use crate::domain::Route;
 
@@ -165,5 +188,16 @@ mod tests {
             decision(&[Route::Refuse, Route::Refuse]),
             Decision::Handoff { reason: "unresolved" }
         );
+    }
+
+    #[test]
+    fn a_sure_table_answers_unless_the_settings_ask_for_more() {
+        let refuse = Decision::Refuse { confidence: 0.9 };
+        assert_eq!(with_table(refuse, true, AT), Decision::Passages { confidence: 0.95 });
+        assert_eq!(with_table(refuse, false, AT), refuse);
+        let strict = Thresholds { answer: 0.99, ..AT };
+        assert_eq!(with_table(refuse, true, strict), refuse);
+        let requested = Decision::Handoff { reason: "requested" };
+        assert_eq!(with_table(requested, true, AT), requested);
     }
 }

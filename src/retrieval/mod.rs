@@ -37,7 +37,7 @@ pub use draft::{Draft, DraftDocument};
 pub use error::RetrievalError;
 pub use ingest::{FileOutcome, FileReport, ImportProgress, ImportReport, Ingester};
 pub use reading::{order_read, read_faq, read_hits};
-pub use retriever::{IndexStatus, IndexWork, Query, Retriever};
+pub use retriever::{IndexStatus, IndexWork, Query, Retriever, SourceDate};
 pub use searchable::{searchable_faq, searchable_passage};
 pub use segment::segments;
 pub use vectors::{Embedded, Vectors, embedding_key};

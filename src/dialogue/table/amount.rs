@@ -109,8 +109,8 @@ const UNITS: [(&[&str], &str, Measure); 91] = [
 
 /// Units of counting: as units alike, and no more is known of them.
 const COUNTERS: [&str; 22] = [
-    "次", "个", "张", "笔", "份", "分", "倍", "台", "件", "人", "期", "条", "gb", "mb", "tb", "mbp", "time", "point", "piece", "item",
-    "km/h", "kwh",
+    "次", "个", "张", "笔", "份", "分", "倍", "台", "件", "人", "期", "条", "gb", "mb", "tb", "mbp", "time", "point",
+    "piece", "item", "km/h", "kwh",
 ];
 
 /// A unit with what it is counted per.
@@ -131,7 +131,10 @@ impl Unit {
     }
 
     pub(super) fn measure(&self) -> Measure {
-        UNITS.iter().find(|(_, name, _)| *name == self.name).map_or(Measure::Other, |(_, _, measure)| *measure)
+        UNITS
+            .iter()
+            .find(|(_, name, _)| *name == self.name)
+            .map_or(Measure::Other, |(_, _, measure)| *measure)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -174,12 +177,18 @@ impl Amount {
     /// Another number in the same unit, without what it is per.
     pub(super) fn bare(&self, number: Decimal) -> String {
         let until = self.after.find(['/', '每']).unwrap_or(self.after.len());
-        format!("{}{number}{}", if self.before.contains('每') { "" } else { &self.before }, &self.after[..until])
+        format!(
+            "{}{number}{}",
+            if self.before.contains('每') { "" } else { &self.before },
+            &self.after[..until]
+        )
     }
 
     /// Another number of the same kind, written like this one.
     pub(super) fn like(&self, number: Decimal) -> String {
-        let scaled = number.ten_thousands().filter(|_| self.scaled && number != Decimal::ZERO);
+        let scaled = number
+            .ten_thousands()
+            .filter(|_| self.scaled && number != Decimal::ZERO);
         match scaled {
             Some(number) => format!("{}{number}万{}", self.before, self.after),
             None => format!("{}{number}{}", self.before, self.after),
@@ -190,19 +199,29 @@ impl Amount {
 /// Reads a cell under a head whose unit is `head`. The whole cell must be a number with its unit, or it is words.
 pub(super) fn value(cell: &str, head: &Unit) -> Value {
     let (text, tokens) = tokens(cell);
-    let words: String = tokens.iter().filter(|token| token.is_word()).map(|token| token.word.as_str()).collect();
+    let words: String = tokens
+        .iter()
+        .filter(|token| token.is_word())
+        .map(|token| token.word.as_str())
+        .collect();
     match words.as_str() {
-        "免费" | "免" | "免收" | "全免" | "不收费" | "不收" | "不收取" | "free" | "freeofcharge" | "nocharge" | "nofee" | "waived" => {
+        "免费" | "免" | "免收" | "全免" | "不收费" | "不收" | "不收取" | "free" | "freeofcharge" | "nocharge"
+        | "nofee" | "waived" => {
             return Value::Free;
         }
-        "" | "无" | "没有" | "不适用" | "不提供" | "不支持" | "不限" | "na" | "none" | "notavailable" | "notapplicable" | "nolimit" => {
+        "" | "无" | "没有" | "不适用" | "不提供" | "不支持" | "不限" | "na" | "none" | "notavailable"
+        | "notapplicable" | "nolimit" => {
             return Value::Absent;
         }
         _ => {}
     }
     match amount(&text, &tokens) {
         Some(amount) => match amount.under(head) {
-            Some(amount) if amount.low == Decimal::ZERO && amount.is_exact() && amount.unit.measure() == Measure::Money => Value::Free,
+            Some(amount)
+                if amount.low == Decimal::ZERO && amount.is_exact() && amount.unit.measure() == Measure::Money =>
+            {
+                Value::Free
+            }
             Some(amount) => Value::Amount(amount),
             None => Value::Words,
         },
@@ -213,7 +232,16 @@ pub(super) fn value(cell: &str, head: &Unit) -> Value {
 /// Whether money is named anywhere in a text.
 pub(super) fn names_money(text: &str) -> bool {
     let (_, tokens) = tokens(text);
-    (0..tokens.len()).any(|at| unit_at(&tokens, at).is_some_and(|(unit, _)| Unit { name: unit, ..Unit::default() }.measure() == Measure::Money))
+    (0..tokens.len()).any(|at| {
+        unit_at(&tokens, at).is_some_and(|(unit, _)| {
+            Unit {
+                name: unit,
+                ..Unit::default()
+            }
+            .measure()
+                == Measure::Money
+        })
+    })
 }
 
 /// The unit that `text` is and nothing else: "元/年", "CNY per year".
@@ -316,7 +344,10 @@ fn amount(text: &str, tokens: &[Token]) -> Option<Amount> {
         high,
         unit,
         before: text[..tokens[number].start].to_owned(),
-        after: tokens.get(after).map_or("", |token| &text[tokens[last].end.min(token.start)..]).to_owned(),
+        after: tokens
+            .get(after)
+            .map_or("", |token| &text[tokens[last].end.min(token.start)..])
+            .to_owned(),
         scaled,
     })
 }
@@ -329,7 +360,12 @@ fn is_range_mark(token: Option<&Token>) -> bool {
 pub(super) fn unit_at(tokens: &[Token], at: usize) -> Option<(String, usize)> {
     let known = UNITS
         .iter()
-        .filter(|(words, _, _)| words.iter().enumerate().all(|(n, word)| tokens.get(at + n).is_some_and(|token| token.is(word))))
+        .filter(|(words, _, _)| {
+            words
+                .iter()
+                .enumerate()
+                .all(|(n, word)| tokens.get(at + n).is_some_and(|token| token.is(word)))
+        })
         .max_by_key(|(words, _, _)| words.len());
     if let Some((words, name, _)) = known {
         return Some(((*name).to_owned(), at + words.len()));
@@ -348,7 +384,11 @@ fn per_at(tokens: &[Token], at: usize) -> Option<(String, usize)> {
         return Some((name, end));
     }
     // What is counted per need not be known, only the same.
-    let noun: Vec<&Token> = tokens[first..].iter().take(2).take_while(|token| matches!(token.kind, Kind::Han | Kind::Latin)).collect();
+    let noun: Vec<&Token> = tokens[first..]
+        .iter()
+        .take(2)
+        .take_while(|token| matches!(token.kind, Kind::Han | Kind::Latin))
+        .collect();
     let word: String = noun.iter().map(|token| token.word.as_str()).collect();
     (!noun.is_empty()).then(|| (word, first + noun.len()))
 }
@@ -383,14 +423,29 @@ mod tests {
             ("每台60元", "60", "60", "yuan", "台"),
         ] {
             let got = amount(cell);
-            let said = (got.low.to_string(), got.high.to_string(), got.unit.name.as_str(), got.unit.per.as_str());
+            let said = (
+                got.low.to_string(),
+                got.high.to_string(),
+                got.unit.name.as_str(),
+                got.unit.per.as_str(),
+            );
             assert_eq!(said, (low.to_owned(), high.to_owned(), name, per), "{cell}");
         }
     }
 
     #[test]
     fn what_is_under_conditions_is_words() {
-        for cell in ["首张免费，第二张起300元/年", "满99元", "1元起", "约3天", "3,000-8,000", "金额的1%，最低10元", "T+1", "商品价格的4%", "5元（含税）"] {
+        for cell in [
+            "首张免费，第二张起300元/年",
+            "满99元",
+            "1元起",
+            "约3天",
+            "3,000-8,000",
+            "金额的1%，最低10元",
+            "T+1",
+            "商品价格的4%",
+            "5元（含税）",
+        ] {
             let got = value(cell, &Unit::default());
             assert!(matches!(got, Value::Words) || cell == "3,000-8,000", "{cell}: {got:?}");
         }
@@ -405,7 +460,9 @@ mod tests {
     #[test]
     fn the_head_gives_the_unit() {
         let head = unit("元/年").unwrap();
-        let Value::Amount(got) = value("160", &head) else { panic!() };
+        let Value::Amount(got) = value("160", &head) else {
+            panic!()
+        };
         assert_eq!((got.unit.name.as_str(), got.unit.per.as_str()), ("yuan", "year"));
         assert_eq!(value("160美元", &head), Value::Words);
         assert!(unit("CNY per year").is_some_and(|unit| unit.is_like(&head)));

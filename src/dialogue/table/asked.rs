@@ -78,7 +78,13 @@ pub(super) fn read(question: &str, view: &View<'_>, titles: &[Vec<String>]) -> O
     understood
 }
 
-fn read_with(text: &str, tokens: &[Token], mentions: &[Mention], view: &View<'_>, titles: &[Vec<String>]) -> Option<Asked> {
+fn read_with(
+    text: &str,
+    tokens: &[Token],
+    mentions: &[Mention],
+    view: &View<'_>,
+    titles: &[Vec<String>],
+) -> Option<Asked> {
     let mut asked = Asked::default();
     let named: Vec<Named> = mentions.iter().map(|mention| mention.2).collect();
     let mut at = 0;
@@ -88,14 +94,21 @@ fn read_with(text: &str, tokens: &[Token], mentions: &[Mention], view: &View<'_>
                 Named::Thing(list, place) if !asked.things.iter().any(|known| (known.0, known.1) == (list, place)) => {
                     asked.things.push((list, place, shown.clone()));
                 }
-                Named::Attribute(attribute) if !asked.attributes.contains(&attribute) => asked.attributes.push(attribute),
+                Named::Attribute(attribute) if !asked.attributes.contains(&attribute) => {
+                    asked.attributes.push(attribute)
+                }
                 _ => {}
             }
             at += length;
             continue;
         }
         // What comes before the next name is read on its own.
-        let end = mentions.iter().map(|mention| mention.0).filter(|start| *start > at).min().unwrap_or(tokens.len());
+        let end = mentions
+            .iter()
+            .map(|mention| mention.0)
+            .filter(|start| *start > at)
+            .min()
+            .unwrap_or(tokens.len());
         at += asked.step(text, &tokens[..end], at, view, titles, &named)?;
     }
     Some(asked)
@@ -103,7 +116,15 @@ fn read_with(text: &str, tokens: &[Token], mentions: &[Mention], view: &View<'_>
 
 impl Asked {
     /// Understands the words at `at`; how many they are.
-    fn step(&mut self, text: &str, tokens: &[Token], at: usize, view: &View<'_>, titles: &[Vec<String>], named: &[Named]) -> Option<usize> {
+    fn step(
+        &mut self,
+        text: &str,
+        tokens: &[Token],
+        at: usize,
+        view: &View<'_>,
+        titles: &[Vec<String>],
+        named: &[Named],
+    ) -> Option<usize> {
         let words: Vec<&str> = tokens[at..].iter().map(|token| token.word.as_str()).collect();
         if let Some(length) = self.limit_at(text, tokens, at) {
             return Some(length);
@@ -177,14 +198,18 @@ impl Asked {
 /// ("3年" and "年利率"), once without the one and once without the other. Nothing where the same words name two.
 fn mentions(words: &[&str], view: &View<'_>) -> Vec<Vec<Mention>> {
     let things = view.keys.iter().enumerate().flat_map(|(list, names)| {
-        let named = move |(place, name): (usize, &'_ super::view::Name)| (Named::Thing(list, place), name.wordings.clone());
+        let named =
+            move |(place, name): (usize, &'_ super::view::Name)| (Named::Thing(list, place), name.wordings.clone());
         names.iter().enumerate().map(named)
     });
     let attributes = view.attributes.iter().enumerate();
     let attributes = attributes.map(|(place, attribute)| (Named::Attribute(place), attribute.name.wordings.clone()));
     let mut all: Vec<Mention> = Vec::new();
     for (named, wordings) in things.chain(attributes) {
-        for Wording { words: wording, shown, .. } in wordings {
+        for Wording {
+            words: wording, shown, ..
+        } in wordings
+        {
             for (start, run) in words.windows(wording.len()).enumerate() {
                 if run.iter().zip(&wording).all(|(a, b)| a == b) {
                     all.push((start, wording.len(), named, shown.clone()));
@@ -203,7 +228,12 @@ fn mentions(words: &[&str], view: &View<'_>) -> Vec<Vec<Mention>> {
                 if found.len() + ways.len() > MAX_WAYS {
                     return Vec::new();
                 }
-                let without = |gone: &Mention| all.iter().filter(|mention| (mention.0, mention.1) != (gone.0, gone.1)).cloned().collect();
+                let without = |gone: &Mention| {
+                    all.iter()
+                        .filter(|mention| (mention.0, mention.1) != (gone.0, gone.1))
+                        .cloned()
+                        .collect()
+                };
                 ways.extend([without(&one), without(&other)]);
             }
         }
@@ -222,11 +252,15 @@ fn taken(all: &[Mention]) -> Taken {
     let mut taken: Vec<Mention> = Vec::new();
     for mention in all {
         let (start, length) = (mention.0, mention.1);
-        let clash = taken.iter().find(|other| start < other.0 + other.1 && other.0 < start + length);
+        let clash = taken
+            .iter()
+            .find(|other| start < other.0 + other.1 && other.0 < start + length);
         match clash {
             None => taken.push(mention.clone()),
             Some(other) if (other.0, other.1) == (start, length) && other.2 != mention.2 => return Taken::Two,
-            Some(other) if !(other.0 <= start && start + length <= other.0 + other.1) => return Taken::Overlap(mention.clone(), other.clone()),
+            Some(other) if !(other.0 <= start && start + length <= other.0 + other.1) => {
+                return Taken::Overlap(mention.clone(), other.clone());
+            }
             Some(_) => {}
         }
     }
@@ -236,12 +270,22 @@ fn taken(all: &[Mention]) -> Taken {
 /// How many words, from the first, stand in a heading above the table or say what its things are. Words that another name of the
 /// table has, one that was not named, are none: they would change what is meant.
 fn context(words: &[&str], view: &View<'_>, titles: &[Vec<String>], named: &[Named]) -> usize {
-    let has = |text: &[String], run: &[&str]| text.windows(run.len()).any(|window| window.iter().zip(run).all(|(a, b)| a == b));
+    let has = |text: &[String], run: &[&str]| {
+        text.windows(run.len())
+            .any(|window| window.iter().zip(run).all(|(a, b)| a == b))
+    };
     let others = || {
         let things = view.keys.iter().enumerate().flat_map(|(list, names)| {
-            names.iter().enumerate().map(move |(place, name)| (Named::Thing(list, place), name))
+            names
+                .iter()
+                .enumerate()
+                .map(move |(place, name)| (Named::Thing(list, place), name))
         });
-        let attributes = view.attributes.iter().enumerate().map(|(place, attribute)| (Named::Attribute(place), &attribute.name));
+        let attributes = view
+            .attributes
+            .iter()
+            .enumerate()
+            .map(|(place, attribute)| (Named::Attribute(place), &attribute.name));
         things.chain(attributes).filter(|(other, _)| !named.contains(other))
     };
     let is_free = |run: &[&str]| {
@@ -257,7 +301,8 @@ fn context(words: &[&str], view: &View<'_>, titles: &[Vec<String>], named: &[Nam
         enough(&owned) && (kind || titles.iter().any(|title| has(title, run))) && is_free(run)
     });
     let single = words.first().is_some_and(|word| {
-        view.common_words.iter().any(|common| common == word) || view.kind_words.iter().flatten().any(|kind| kind == word)
+        view.common_words.iter().any(|common| common == word)
+            || view.kind_words.iter().flatten().any(|kind| kind == word)
     });
     titled.unwrap_or(usize::from(single))
 }

@@ -95,14 +95,21 @@ pub(super) fn work_out(asked: &Asked, view: &View<'_>) -> Option<Found> {
         _ => None,
     });
     let differs = has(Cue::Difference) || asked.cues.iter().any(|cue| matches!(cue, Cue::DegreeDifference(_)));
-    let degrees = asked.cues.iter().any(|cue| matches!(cue, Cue::Degree(_) | Cue::Most(_)));
+    let degrees = asked
+        .cues
+        .iter()
+        .any(|cue| matches!(cue, Cue::Degree(_) | Cue::Most(_)));
     let conditioned = asked.limit.is_some() || has(Cue::Free);
     let work = Work { asked, view };
     if conditioned {
         // "免费" of one thing is a yes or no, which is not answered here.
         let asks = has(Cue::Which) || has(Cue::List) || has(Cue::Count);
         let plain = asks && !differs && !degrees && !selected.exact && (asked.limit.is_none() || !has(Cue::Free));
-        return if plain { work.filter(attribute()?, &selected.things) } else { None };
+        return if plain {
+            work.filter(attribute()?, &selected.things)
+        } else {
+            None
+        };
     }
     if named > 1 && selected.exact && (differs || degrees) {
         if differs && by.is_none() && !has(Cue::Difference) {
@@ -125,11 +132,23 @@ pub(super) fn work_out(asked: &Asked, view: &View<'_>) -> Option<Found> {
         let degree = most.or_else(|| degree.filter(|_| has(Cue::Which)))?;
         let attribute = attribute()?;
         let plain = !selected.exact && work.fits(attribute, degree);
-        return if plain { work.most(attribute, &selected.things, degree) } else { None };
+        return if plain {
+            work.most(attribute, &selected.things, degree)
+        } else {
+            None
+        };
     }
     if selected.exact && named > 0 {
-        let attributes = if asked.attributes.is_empty() { vec![attribute()?] } else { asked.attributes.clone() };
-        return if has(Cue::Count) { None } else { work.values(&attributes, &selected.things, false) };
+        let attributes = if asked.attributes.is_empty() {
+            vec![attribute()?]
+        } else {
+            asked.attributes.clone()
+        };
+        return if has(Cue::Count) {
+            None
+        } else {
+            work.values(&attributes, &selected.things, false)
+        };
     }
     if named > 0 {
         return None;
@@ -156,7 +175,13 @@ fn select(asked: &Asked, view: &View<'_>) -> Option<Selected> {
         });
     }
     let lists = view.keys.len();
-    let of = |list: usize| asked.things.iter().filter(move |thing| thing.0 == list).map(|thing| thing.1);
+    let of = |list: usize| {
+        asked
+            .things
+            .iter()
+            .filter(move |thing| thing.0 == list)
+            .map(|thing| thing.1)
+    };
     if (0..lists).filter(|list| of(*list).count() > 1).count() > 1 {
         // "甲1年和乙3年": which goes with which is not sure.
         return None;
@@ -169,7 +194,10 @@ fn select(asked: &Asked, view: &View<'_>) -> Option<Selected> {
         let meant: Vec<usize> = (0..view.things.len())
             .filter(|thing| {
                 let keys = &view.things[*thing];
-                keys[leading] == place && (0..lists).all(|list| list == leading || of(list).count() == 0 || of(list).any(|other| keys[list] == other))
+                keys[leading] == place
+                    && (0..lists).all(|list| {
+                        list == leading || of(list).count() == 0 || of(list).any(|other| keys[list] == other)
+                    })
             })
             .collect();
         match meant.as_slice() {
@@ -204,8 +232,42 @@ fn one_attribute(asked: &Asked, view: &View<'_>) -> Option<usize> {
     }
     let of = asked_of(asked);
     let general: &[&str] = match of.as_slice() {
-        [Of::Money, ..] => &["价格", "价钱", "售价", "单价", "价", "报价", "费用", "收费", "收费标准", "资费", "运费", "邮费", "快递费", "租金", "price", "cost", "fee", "charge", "rate", "shipping fee", "postage"],
-        [Of::Time, ..] => &["时效", "时间", "到账时间", "送达时间", "到达时间", "配送时间", "运送时间", "处理时间", "delivery time", "transit time", "time"],
+        [Of::Money, ..] => &[
+            "价格",
+            "价钱",
+            "售价",
+            "单价",
+            "价",
+            "报价",
+            "费用",
+            "收费",
+            "收费标准",
+            "资费",
+            "运费",
+            "邮费",
+            "快递费",
+            "租金",
+            "price",
+            "cost",
+            "fee",
+            "charge",
+            "rate",
+            "shipping fee",
+            "postage",
+        ],
+        [Of::Time, ..] => &[
+            "时效",
+            "时间",
+            "到账时间",
+            "送达时间",
+            "到达时间",
+            "配送时间",
+            "运送时间",
+            "处理时间",
+            "delivery time",
+            "transit time",
+            "time",
+        ],
         _ => return None,
     };
     let is = |at: &usize| match of[0] {
@@ -215,11 +277,16 @@ fn one_attribute(asked: &Asked, view: &View<'_>) -> Option<usize> {
     let mut fitting = (0..view.attributes.len()).filter(is);
     let only = fitting.next().filter(|_| fitting.next().is_none())?;
     let name = super::fold::words(&view.attributes[only].name.shown);
-    general.iter().any(|general| super::fold::words(general).ends_with(&name) || name.ends_with(&super::fold::words(general))).then_some(only)
+    general
+        .iter()
+        .any(|general| super::fold::words(general).ends_with(&name) || name.ends_with(&super::fold::words(general)))
+        .then_some(only)
 }
 
 fn is_time(view: &View<'_>, attribute: usize) -> bool {
-    (0..view.things.len()).any(|thing| matches!(view.value(thing, attribute), Value::Amount(amount) if amount.unit.measure() == Measure::Time))
+    (0..view.things.len()).any(
+        |thing| matches!(view.value(thing, attribute), Value::Amount(amount) if amount.unit.measure() == Measure::Time),
+    )
 }
 
 /// What the question's words can be said of, as far as it is something certain.
@@ -227,12 +294,17 @@ fn asked_of(asked: &Asked) -> Vec<Of> {
     let of = |cue: &Cue| match cue {
         Cue::Money | Cue::Free => Some(Of::Money),
         Cue::Time => Some(Of::Time),
-        Cue::Degree(degree) | Cue::DegreeDifference(degree) | Cue::Most(degree) if degree.of != Of::Any => Some(degree.of),
+        Cue::Degree(degree) | Cue::DegreeDifference(degree) | Cue::Most(degree) if degree.of != Of::Any => {
+            Some(degree.of)
+        }
         _ => None,
     };
     let mut found: Vec<Of> = asked.cues.iter().filter_map(of).collect();
     found.extend(asked.limit.as_ref().and_then(|limit| {
-        let unit = Unit { name: limit.unit.clone(), ..Unit::default() };
+        let unit = Unit {
+            name: limit.unit.clone(),
+            ..Unit::default()
+        };
         match unit.measure() {
             Measure::Money => Some(Of::Money),
             Measure::Time => Some(Of::Time),
@@ -274,8 +346,14 @@ impl Work<'_> {
 
     /// All numbers, in one unit, and per what the question says.
     fn numbers(&self, attribute: usize, things: &[usize]) -> Option<Vec<Number>> {
-        let numbers: Vec<Number> = things.iter().map(|thing| self.number(*thing, attribute)).collect::<Option<_>>()?;
-        let mut units = numbers.iter().filter_map(|number| number.amount.as_ref()).map(|amount| &amount.unit);
+        let numbers: Vec<Number> = things
+            .iter()
+            .map(|thing| self.number(*thing, attribute))
+            .collect::<Option<_>>()?;
+        let mut units = numbers
+            .iter()
+            .filter_map(|number| number.amount.as_ref())
+            .map(|amount| &amount.unit);
         let first = units.next();
         let same = first.is_none_or(|first| units.all(|unit| unit.is_like(first)));
         let free = numbers.iter().any(|number| number.amount.is_none());
@@ -302,7 +380,10 @@ impl Work<'_> {
     }
 
     fn measure(numbers: &[Number]) -> Measure {
-        let unit = numbers.iter().find_map(|number| number.amount.as_ref()).map(|amount| amount.unit.measure());
+        let unit = numbers
+            .iter()
+            .find_map(|number| number.amount.as_ref())
+            .map(|amount| amount.unit.measure());
         unit.unwrap_or(Measure::Money)
     }
 
@@ -318,9 +399,14 @@ impl Work<'_> {
     /// As the question calls it, else by its whole name.
     fn said(&self, thing: usize, attribute: usize) -> Said {
         let keys = &self.view.things[thing];
-        let by_name = |(list, place, shown): &(usize, usize, String)| (keys.get(*list) == Some(place)).then(|| shown.clone());
+        let by_name =
+            |(list, place, shown): &(usize, usize, String)| (keys.get(*list) == Some(place)).then(|| shown.clone());
         let called: Vec<String> = self.asked.things.iter().filter_map(by_name).collect();
-        let name = if called.len() == keys.len() { called.join(" ") } else { self.view.name(thing) };
+        let name = if called.len() == keys.len() {
+            called.join(" ")
+        } else {
+            self.view.name(thing)
+        };
         Said {
             thing,
             name,
@@ -363,7 +449,9 @@ impl Work<'_> {
     }
 
     fn compare(&self, attribute: usize, things: &[usize], degree: Option<Degree>) -> Option<Found> {
-        let numbers = self.numbers(attribute, things).filter(|numbers| numbers.len() <= MAX_VALUES)?;
+        let numbers = self
+            .numbers(attribute, things)
+            .filter(|numbers| numbers.len() <= MAX_VALUES)?;
         let Extremes { greatest, least } = extremes(&numbers)?;
         let gap = gap(&numbers[greatest[0]], &numbers[least[0]]);
         if degree.is_none() && gap.is_none() {
@@ -384,7 +472,11 @@ impl Work<'_> {
 
     fn most(&self, attribute: usize, things: &[usize], degree: Degree) -> Option<Found> {
         let numbers = self.numbers(attribute, things).filter(|numbers| numbers.len() > 1)?;
-        let ends = if degree.more { greatest(&numbers, false)? } else { greatest(&numbers, true)? };
+        let ends = if degree.more {
+            greatest(&numbers, false)?
+        } else {
+            greatest(&numbers, true)?
+        };
         // What all have is no answer to which.
         if ends.len() == numbers.len() || ends.len() > MAX_VALUES {
             return None;
@@ -405,12 +497,17 @@ impl Work<'_> {
     fn filter(&self, attribute: usize, things: &[usize]) -> Option<Found> {
         let numbers = self.numbers(attribute, things)?;
         let limit = &self.asked.limit;
-        let unit = numbers.iter().find_map(|number| number.amount.as_ref()).map(|amount| amount.unit.name.clone());
+        let unit = numbers
+            .iter()
+            .find_map(|number| number.amount.as_ref())
+            .map(|amount| amount.unit.name.clone());
         let mut met = Vec::new();
         for (thing, number) in things.iter().zip(&numbers) {
             let meets = match limit {
                 None => number.amount.is_none(),
-                Some(limit) if !limit.unit.is_empty() && unit.as_ref().is_some_and(|unit| *unit != limit.unit) => return None,
+                Some(limit) if !limit.unit.is_empty() && unit.as_ref().is_some_and(|unit| *unit != limit.unit) => {
+                    return None;
+                }
                 Some(limit) => within(number, limit)?,
             };
             if meets {
@@ -421,7 +518,10 @@ impl Work<'_> {
             return None;
         }
         let with_unit = |limit: &Limit| {
-            let like = numbers.iter().find_map(|number| number.amount.as_ref()).filter(|_| limit.unit.is_empty());
+            let like = numbers
+                .iter()
+                .find_map(|number| number.amount.as_ref())
+                .filter(|_| limit.unit.is_empty());
             like.map_or_else(|| limit.shown.clone(), |amount| amount.bare(limit.number))
         };
         let result = Result::Filtered {
@@ -436,7 +536,9 @@ impl Work<'_> {
     }
 
     fn things(&self, counted: bool) -> Option<Found> {
-        let [names] = self.view.keys.as_slice() else { return None };
+        let [names] = self.view.keys.as_slice() else {
+            return None;
+        };
         let several = |name: &super::view::Name| name.shown.contains(['、', '/', '／']);
         // Words such as "种类" must say what is counted, or any table would do.
         if self.view.turned || names.len() > MAX_VALUES || names.iter().any(several) || self.asked.per.is_some() {
@@ -476,7 +578,11 @@ fn compare(a: &Number, b: &Number) -> Option<Ordering> {
 /// The places of the greatest, or of the least; `None` where ranges overlap.
 fn greatest(numbers: &[Number], least: bool) -> Option<Vec<usize>> {
     let wanted = if least { Ordering::Less } else { Ordering::Greater };
-    let is_best = |one: &Number| numbers.iter().all(|other| matches!(compare(one, other), Some(ordering) if ordering == wanted || ordering == Ordering::Equal));
+    let is_best = |one: &Number| {
+        numbers.iter().all(
+            |other| matches!(compare(one, other), Some(ordering) if ordering == wanted || ordering == Ordering::Equal),
+        )
+    };
     let best: Vec<usize> = (0..numbers.len()).filter(|at| is_best(&numbers[*at])).collect();
     (!best.is_empty()).then_some(best)
 }
@@ -491,7 +597,11 @@ fn extremes(numbers: &[Number]) -> Option<Extremes> {
 /// How far two exact numbers are apart; `None` for ranges.
 fn gap(greater: &Number, lesser: &Number) -> Option<Gap> {
     let exact = |number: &Number| number.low == number.high;
-    let like = greater.amount.as_ref().or(lesser.amount.as_ref()).filter(|_| exact(greater) && exact(lesser))?;
+    let like = greater
+        .amount
+        .as_ref()
+        .or(lesser.amount.as_ref())
+        .filter(|_| exact(greater) && exact(lesser))?;
     let gap = greater.low.distance(lesser.low);
     Some(Gap {
         shown: like.like(gap),

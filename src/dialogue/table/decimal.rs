@@ -33,7 +33,11 @@ impl Decimal {
         let whole = format!("{whole}{moved}");
         let whole = whole.trim_start_matches('0');
         let whole = if whole.is_empty() { "0" } else { whole };
-        if rest.is_empty() { whole.to_owned() } else { format!("{whole}.{rest}") }
+        if rest.is_empty() {
+            whole.to_owned()
+        } else {
+            format!("{whole}.{rest}")
+        }
     }
 
     /// How far apart they are.
@@ -81,7 +85,11 @@ mod tests {
             assert_eq!(Decimal::parse(text), None, "{text}");
         }
         assert!(super::difference("1.65", "1.60", "0.05"));
-        assert!(!super::difference("1.65", "1.60", "0.04") && !super::difference("1", "2", "1") && !super::difference("1", "", "1"));
+        assert!(
+            !super::difference("1.65", "1.60", "0.04")
+                && !super::difference("1", "2", "1")
+                && !super::difference("1", "", "1")
+        );
         assert_eq!(Decimal::canonical("1.50", 4), "15000");
         assert_eq!(Decimal::canonical("007.10", 0), "7.1");
         assert_eq!(of("440000").ten_thousands().unwrap().to_string(), "44");

@@ -71,13 +71,21 @@ pub(super) fn tokens(text: &str) -> (String, Vec<Token>) {
 /// The words of a name or a question: tokens without the symbols, except those that mean something.
 pub(super) fn words(text: &str) -> Vec<String> {
     let (_, tokens) = tokens(text);
-    tokens.into_iter().filter(Token::is_word).map(|token| token.word).collect()
+    tokens
+        .into_iter()
+        .filter(Token::is_word)
+        .map(|token| token.word)
+        .collect()
 }
 
 impl Token {
     /// Whether it is more than punctuation.
     pub(super) fn is_word(&self) -> bool {
-        self.kind != Kind::Symbol || matches!(self.word.as_str(), "%" | "+" | "<" | ">" | "≤" | "≥" | "$" | "¥" | "€" | "£")
+        self.kind != Kind::Symbol
+            || matches!(
+                self.word.as_str(),
+                "%" | "+" | "<" | ">" | "≤" | "≥" | "$" | "¥" | "€" | "£"
+            )
     }
 
     pub(super) fn is(&self, word: &str) -> bool {
@@ -86,7 +94,9 @@ impl Token {
 
     /// The number it is.
     pub(super) fn number(&self) -> Option<Decimal> {
-        (self.kind == Kind::Number).then(|| Decimal::parse(&self.word)).flatten()
+        (self.kind == Kind::Number)
+            .then(|| Decimal::parse(&self.word))
+            .flatten()
     }
 }
 
@@ -237,7 +247,10 @@ mod tests {
         assert_eq!(words("1,000元"), ["1000", "元"]);
         assert_eq!(words("两百五十"), ["250"]);
         assert_eq!(words("5千克"), ["5", "千", "克"]);
-        assert_eq!(words("Annual Fees of the bank's boxes"), ["annual", "fee", "of", "the", "bank", "box"]);
+        assert_eq!(
+            words("Annual Fees of the bank's boxes"),
+            ["annual", "fee", "of", "the", "bank", "box"]
+        );
         assert_eq!(words("1.5%"), ["1.5", "%"]);
         assert!(is_traditional("費用") && !is_traditional("费用"));
     }
@@ -247,7 +260,10 @@ mod tests {
         assert_eq!(PAIRS.chars().count() % 2, 0);
         let chars: Vec<char> = PAIRS.chars().collect();
         for pair in chars.chunks_exact(2) {
-            assert!(crate::domain::is_han(pair[0]) && crate::domain::is_han(pair[1]), "{pair:?}");
+            assert!(
+                crate::domain::is_han(pair[0]) && crate::domain::is_han(pair[1]),
+                "{pair:?}"
+            );
         }
     }
 }

@@ -22,7 +22,7 @@ use say::Script;
 use view::View;
 
 pub use decimal::difference;
-pub use parse::{Place, Table, begins_within, ends_within, tables};
+pub use parse::{Place, Table, begins_within, cell_at, ends_within, tables};
 
 /// Rows that an answer shows at most.
 const MAX_ROWS_SHOWN: usize = 12;
@@ -76,7 +76,8 @@ pub fn answer(question: &str, source: &Source<'_>) -> Option<TableAnswer> {
     let mut found: Option<TableAnswer> = None;
     for table in tables(source.parts) {
         let last = table.rows.last()?;
-        let is_last = last.place.part + 1 == source.parts.len() && source.parts[last.place.part][last.place.bytes.end..].trim().is_empty();
+        let is_last = last.place.part + 1 == source.parts.len()
+            && source.parts[last.place.part][last.place.bytes.end..].trim().is_empty();
         let whole = !(source.open_end && is_last);
         match (of_table(question, &table, &titles, whole), &found) {
             (Some(answer), None) => found = Some(answer),
@@ -116,7 +117,10 @@ fn of_table(question: &str, table: &Table, titles: &[Vec<String>], whole: bool) 
         (true, true) => Script::Traditional,
     };
     let things = asked.things.iter().map(|(_, _, shown)| shown.clone());
-    let attributes = asked.attributes.iter().map(|attribute| view.attributes[*attribute].name.shown.clone());
+    let attributes = asked
+        .attributes
+        .iter()
+        .map(|attribute| view.attributes[*attribute].name.shown.clone());
     Some(TableAnswer {
         sentence: say::sentence(&found, &view, script),
         kind: match found.result {
@@ -127,7 +131,11 @@ fn of_table(question: &str, table: &Table, titles: &[Vec<String>], whole: bool) 
         head: table.head_lines.clone(),
         columns: table.head.len(),
         rows: rows.into_iter().map(|row| table.rows[row].place.clone()).collect(),
-        values: found.cells.iter().map(|(row, column)| table.rows[*row].cells[*column].text.clone()).collect(),
+        values: found
+            .cells
+            .iter()
+            .map(|(row, column)| table.rows[*row].cells[*column].text.clone())
+            .collect(),
         names: things.chain(attributes).collect(),
     })
 }

@@ -69,6 +69,39 @@ pub fn tables(parts: &[&str]) -> Vec<Table> {
     found
 }
 
+/// A cell with what it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellAt {
+    /// The first cell of its row.
+    pub thing: String,
+    /// The head of its column.
+    pub attribute: String,
+    /// What it says.
+    pub value: String,
+    /// The bytes of its row.
+    pub row: Range<usize>,
+}
+
+/// The cell of a table in `text` in which the byte `at` lies; not those of the first column.
+#[must_use]
+pub fn cell_at(text: &str, at: usize) -> Option<CellAt> {
+    let tables = tables(&[text]);
+    let (table, row) = tables.iter().find_map(|table| {
+        table
+            .rows
+            .iter()
+            .find(|row| row.place.bytes.contains(&at))
+            .map(|row| (table, row))
+    })?;
+    let column = row.cells.iter().position(|cell| at < cell.place.bytes.end)?;
+    (column > 0).then(|| CellAt {
+        thing: row.cells[0].text.clone(),
+        attribute: table.head[column].text.clone(),
+        value: row.cells[column].text.clone(),
+        row: row.place.bytes.clone(),
+    })
+}
+
 /// Whether the first line of `text` that says anything is a row of a table that began before it.
 #[must_use]
 pub fn begins_within(text: &str) -> bool {
@@ -85,7 +118,9 @@ pub fn ends_within(text: &str) -> bool {
 }
 
 fn is_rule(line: &str) -> bool {
-    line.contains('-') && line.trim().starts_with('|') && line.chars().all(|c| matches!(c, '|' | '-' | ':' | ' ' | '\t' | '\r'))
+    line.contains('-')
+        && line.trim().starts_with('|')
+        && line.chars().all(|c| matches!(c, '|' | '-' | ':' | ' ' | '\t' | '\r'))
 }
 
 fn table(lines: &[(Place, &str)]) -> Option<Table> {
@@ -198,7 +233,11 @@ mod tests {
 
     #[test]
     fn a_table_goes_on_in_the_next_part() {
-        let parts = ["| 卡 | 年费 |\n| --- | --- |\n| 金卡 | 160 |", "| 白金卡 | 600 |\n\n尾", "| a | b |\n|-|-|\n| 1 | 2 |"];
+        let parts = [
+            "| 卡 | 年费 |\n| --- | --- |\n| 金卡 | 160 |",
+            "| 白金卡 | 600 |\n\n尾",
+            "| a | b |\n|-|-|\n| 1 | 2 |",
+        ];
         assert!(!begins_within(parts[0]) && ends_within(parts[0]));
         assert!(begins_within(parts[1]) && !ends_within(parts[1]));
         let found = tables(&parts);

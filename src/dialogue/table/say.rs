@@ -32,12 +32,20 @@ pub(super) fn sentence(found: &Found, view: &View<'_>, script: Script) -> String
     let name = |attribute: usize| {
         let shown = &view.attributes[attribute].name.shown;
         // A table of two columns often heads the second with nothing but "标准".
-        if view.attributes.len() == 1 && is_bare(shown) { String::new() } else { shown.clone() }
+        if view.attributes.len() == 1 && is_bare(shown) {
+            String::new()
+        } else {
+            shown.clone()
+        }
     };
     let mut text = match &found.result {
         Result::Values(lists) => {
-            let lists = lists.iter().map(|(attribute, said)| headed(&name(*attribute), &values(said, script), script));
-            lists.collect::<Vec<_>>().join(if script.english() { "; " } else { "；" })
+            let lists = lists
+                .iter()
+                .map(|(attribute, said)| headed(&name(*attribute), &values(said, script), script));
+            lists
+                .collect::<Vec<_>>()
+                .join(if script.english() { "; " } else { "；" })
         }
         Result::Compared {
             attribute,
@@ -50,7 +58,11 @@ pub(super) fn sentence(found: &Found, view: &View<'_>, script: Script) -> String
         } => {
             let compared = compared(said, greatest, least, *degree, *measure, script);
             let gap = gap.as_ref().map(|gap| gap_words(gap, script)).unwrap_or_default();
-            headed(&name(*attribute), &format!("{}{}{compared}{gap}", values(said, script), comma(script)), script)
+            headed(
+                &name(*attribute),
+                &format!("{}{}{compared}{gap}", values(said, script), comma(script)),
+                script,
+            )
         }
         Result::Most {
             attribute,
@@ -61,7 +73,9 @@ pub(super) fn sentence(found: &Found, view: &View<'_>, script: Script) -> String
             let most = most(*degree, *measure, script);
             let name = name(*attribute);
             match script {
-                Script::English => format!("{} {}: {}", capital(most), name.to_lowercase(), values(said, script)).replace(" : ", ": "),
+                Script::English => {
+                    format!("{} {}: {}", capital(most), name.to_lowercase(), values(said, script)).replace(" : ", ": ")
+                }
                 _ => format!("{name}{most}的是{}", values(said, script)),
             }
         }
@@ -86,12 +100,17 @@ fn comma(script: Script) -> &'static str {
 
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+    chars
+        .next()
+        .map(|first| first.to_uppercase().chain(chars).collect())
+        .unwrap_or_default()
 }
 
 /// Heads that say nothing of what stands below them.
 fn is_bare(name: &str) -> bool {
-    const BARE: [&str; 10] = ["标准", "標準", "内容", "內容", "收费", "说明", "金额", "standard", "value", "details"];
+    const BARE: [&str; 10] = [
+        "标准", "標準", "内容", "內容", "收费", "说明", "金额", "standard", "value", "details",
+    ];
     BARE.contains(&name.to_lowercase().as_str())
 }
 
@@ -105,10 +124,19 @@ fn headed(name: &str, text: &str, script: Script) -> String {
 
 fn values(said: &[Said], script: Script) -> String {
     let one = |said: &Said| {
-        let latin = said.name.ends_with(|c: char| c.is_ascii_alphanumeric()) && said.value.starts_with(|c: char| c.is_ascii_alphanumeric());
-        format!("{}{}{}", said.name, if script.english() || latin { " " } else { "" }, said.value)
+        let latin = said.name.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && said.value.starts_with(|c: char| c.is_ascii_alphanumeric());
+        format!(
+            "{}{}{}",
+            said.name,
+            if script.english() || latin { " " } else { "" },
+            said.value
+        )
     };
-    said.iter().map(one).collect::<Vec<_>>().join(if script.english() { ", " } else { "，" })
+    said.iter()
+        .map(one)
+        .collect::<Vec<_>>()
+        .join(if script.english() { ", " } else { "，" })
 }
 
 fn names(said: &[Said], places: &[usize], script: Script) -> String {
@@ -136,18 +164,31 @@ fn more(degree: Degree, measure: Measure, script: Script) -> &'static str {
 }
 
 /// Who is ahead, or that nobody is.
-fn compared(said: &[Said], greatest: &[usize], least: &[usize], degree: Option<Degree>, measure: Measure, script: Script) -> String {
+fn compared(
+    said: &[Said],
+    greatest: &[usize],
+    least: &[usize],
+    degree: Option<Degree>,
+    measure: Measure,
+    script: Script,
+) -> String {
     if greatest.is_empty() {
         return script.pick("相同", "相同", "the same").to_owned();
     }
     let Some(degree) = degree else {
         return match said.len() {
             2 => String::new(),
-            _ => script.pick("最高与最低", "最高與最低", "from highest to lowest ").to_owned(),
+            _ => script
+                .pick("最高与最低", "最高與最低", "from highest to lowest ")
+                .to_owned(),
         };
     };
     let best = names(said, if degree.more { greatest } else { least }, script);
-    let word = if said.len() > 2 { most(degree, measure, script) } else { more(degree, measure, script) };
+    let word = if said.len() > 2 {
+        most(degree, measure, script)
+    } else {
+        more(degree, measure, script)
+    };
     match (script, said.len()) {
         (Script::English, 2) => format!("{best} is {word}, "),
         (Script::English, _) => format!("{best} is the {word}, "),
@@ -165,7 +206,11 @@ fn gap_words(gap: &Gap, script: Script) -> String {
             let sum = format!("{greater} − {lesser} = {difference}");
             match script {
                 Script::English => format!("{words}{} ({sum}, computed from the table)", gap.shown),
-                _ => format!("{words}{}（{sum}，{}）", gap.shown, script.pick("按表中数字计算", "按表中數字計算", "")),
+                _ => format!(
+                    "{words}{}（{sum}，{}）",
+                    gap.shown,
+                    script.pick("按表中数字计算", "按表中數字計算", "")
+                ),
             }
         }
     }
@@ -208,7 +253,11 @@ fn filtered(result: &Result, name: &impl Fn(usize) -> String, script: Script) ->
     match (script, counted) {
         (Script::English, true) => format!("{name} {condition}: {} in all: {listed}", said.len()),
         (Script::English, false) => format!("{name} {condition}: {listed}"),
-        (_, true) => format!("{name}{condition}的共{}{}：{listed}", said.len(), script.pick("项", "項", "")),
+        (_, true) => format!(
+            "{name}{condition}的共{}{}：{listed}",
+            said.len(),
+            script.pick("项", "項", "")
+        ),
         (_, false) => format!("{name}{condition}的有：{listed}"),
     }
 }

@@ -25,7 +25,10 @@ struct Asked {
 }
 
 fn lines<'a, T: Deserialize<'a>>(text: &'a str) -> Vec<T> {
-    text.lines().filter(|line| !line.trim().is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn check(questions: &str) {
@@ -46,7 +49,10 @@ fn check(questions: &str) {
             let line = &parts[place.part][place.bytes.clone()];
             line.trim_matches('|').split('|').next().unwrap().trim().to_owned()
         };
-        let rows: Vec<String> = got.iter().flat_map(|answer| answer.rows.iter().map(first_cell)).collect();
+        let rows: Vec<String> = got
+            .iter()
+            .flat_map(|answer| answer.rows.iter().map(first_cell))
+            .collect();
         let right = match (&sentence, &asked.says) {
             (Some(sentence), Some(says)) => says.iter().all(|words| sentence.contains(words)),
             (None, None) => true,
@@ -55,7 +61,9 @@ fn check(questions: &str) {
         if !right || (!asked.rows.is_empty() && rows != asked.rows) {
             let (question, table) = (&asked.question, &asked.table);
             let (says, wanted) = (&asked.says, &asked.rows);
-            wrong.push(format!("{question} [{table}]\n   got    {sentence:?} {rows:?}\n   wanted {says:?} {wanted:?}"));
+            wrong.push(format!(
+                "{question} [{table}]\n   got    {sentence:?} {rows:?}\n   wanted {says:?} {wanted:?}"
+            ));
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
@@ -63,7 +71,9 @@ fn check(questions: &str) {
 
 #[test]
 fn questions_that_it_was_made_with() {
-    check(include_str!("../../../tests/fixtures/tables/questions-development.jsonl"));
+    check(include_str!(
+        "../../../tests/fixtures/tables/questions-development.jsonl"
+    ));
 }
 
 #[test]

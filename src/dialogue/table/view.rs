@@ -51,7 +51,10 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     /// The ways to look at `table`, under headings.
     pub(super) fn of(table: &'a Table, titles: &[Vec<String>]) -> Vec<Self> {
-        [Self::straight(table, titles), Self::turned(table, titles)].into_iter().flatten().collect()
+        [Self::straight(table, titles), Self::turned(table, titles)]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn straight(table: &'a Table, titles: &[Vec<String>]) -> Option<Self> {
@@ -101,7 +104,10 @@ impl<'a> View<'a> {
             attribute.name.wordings.extend(name.wordings);
         }
         settle(attributes.iter_mut().map(|attribute| &mut attribute.name).collect());
-        let distinct: HashSet<&str> = attributes.iter().map(|attribute| attribute.name.shown.as_str()).collect();
+        let distinct: HashSet<&str> = attributes
+            .iter()
+            .map(|attribute| attribute.name.shown.as_str())
+            .collect();
         if distinct.len() < attributes.len() || names.len() < 2 {
             return None;
         }
@@ -143,9 +149,14 @@ impl<'a> View<'a> {
     pub(super) fn shown(&self, thing: usize, attribute: usize) -> String {
         let text = &self.cell(thing, attribute).text;
         match self.value(thing, attribute) {
-            Value::Amount(amount) if amount.is_exact() && text.chars().all(|c| c.is_ascii_digit() || c == ',' || c == '.') => {
+            Value::Amount(amount)
+                if amount.is_exact() && text.chars().all(|c| c.is_ascii_digit() || c == ',' || c == '.') =>
+            {
                 let unit = amount.like(amount.low);
-                format!("{text}{}", unit.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.'))
+                format!(
+                    "{text}{}",
+                    unit.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
+                )
             }
             _ => text.clone(),
         }
@@ -153,7 +164,10 @@ impl<'a> View<'a> {
 
     /// The thing's whole name.
     pub(super) fn name(&self, thing: usize) -> String {
-        let parts = self.things[thing].iter().zip(&self.keys).map(|(place, names)| names[*place].shown.as_str());
+        let parts = self.things[thing]
+            .iter()
+            .zip(&self.keys)
+            .map(|(place, names)| names[*place].shown.as_str());
         parts.collect::<Vec<_>>().join(" ")
     }
 
@@ -166,17 +180,45 @@ impl<'a> View<'a> {
 
 /// Words before the name of a main thing that askers leave out: "年费" is the main card's, "利率" the yearly one.
 const UNMARKED: [&str; 18] = [
-    "主卡", "主", "年", "年化", "每年", "每期", "每次", "基本", "基础", "标准", "当前", "现行", "main", "primary", "standard", "basic", "base",
-    "regular",
+    "主卡", "主", "年", "年化", "每年", "每期", "每次", "基本", "基础", "标准", "当前", "现行", "main", "primary",
+    "standard", "basic", "base", "regular",
 ];
 
 /// Names of attributes that mean the same.
 const SYNONYMS: [&[&str]; 6] = [
-    &["运费", "邮费", "快递费", "邮资", "寄费", "shipping", "shipping fee", "shipping cost", "delivery fee", "postage"],
-    &["时效", "送达时间", "到达时间", "配送时间", "运送时间", "delivery time", "transit time", "shipping time"],
+    &[
+        "运费",
+        "邮费",
+        "快递费",
+        "邮资",
+        "寄费",
+        "shipping",
+        "shipping fee",
+        "shipping cost",
+        "delivery fee",
+        "postage",
+    ],
+    &[
+        "时效",
+        "送达时间",
+        "到达时间",
+        "配送时间",
+        "运送时间",
+        "delivery time",
+        "transit time",
+        "shipping time",
+    ],
     &["价格", "价钱", "售价", "卖价", "price"],
     &["费用", "收费", "收费标准", "资费", "fee", "charge", "cost"],
-    &["保修", "保修期", "保修时间", "质保", "质保期", "warranty", "warranty period"],
+    &[
+        "保修",
+        "保修期",
+        "保修时间",
+        "质保",
+        "质保期",
+        "warranty",
+        "warranty period",
+    ],
     &["租金", "租费", "rent", "rental"],
 ];
 
@@ -201,7 +243,10 @@ fn attribute(text: &str) -> Attribute {
     }
     for rank in 0..wordings.len() {
         let whole = wordings[rank].words.clone();
-        let prefixes = UNMARKED.iter().map(|prefix| words(prefix)).filter(|prefix| whole.starts_with(prefix));
+        let prefixes = UNMARKED
+            .iter()
+            .map(|prefix| words(prefix))
+            .filter(|prefix| whole.starts_with(prefix));
         if let Some(prefix) = prefixes.max_by_key(Vec::len)
             && enough(&whole[prefix.len()..])
         {
@@ -233,8 +278,15 @@ fn thing_names(texts: &[&str], kind: &[String], titles: &[Vec<String>]) -> Vec<N
     for name in &mut names {
         for at in 0..name.wordings.len() {
             let Wording { words, shown, .. } = name.wordings[at].clone();
-            let unbranded = words.strip_prefix(brand.as_slice()).filter(|rest| !brand.is_empty() && enough(rest));
-            let short = |words: &[String]| words.strip_suffix(suffix.as_slice()).filter(|rest| !suffix.is_empty() && enough(rest)).map(<[_]>::to_vec);
+            let unbranded = words
+                .strip_prefix(brand.as_slice())
+                .filter(|rest| !brand.is_empty() && enough(rest));
+            let short = |words: &[String]| {
+                words
+                    .strip_suffix(suffix.as_slice())
+                    .filter(|rest| !suffix.is_empty() && enough(rest))
+                    .map(<[_]>::to_vec)
+            };
             let more = [unbranded.map(<[_]>::to_vec), short(&words), unbranded.and_then(short)];
             name.wordings.extend(more.into_iter().flatten().map(|words| Wording {
                 words,
@@ -254,7 +306,10 @@ fn thing_name(text: &str, kind: &[String]) -> Name {
         && !kind.is_empty()
         && !enough(std::slice::from_ref(only))
     {
-        let (before, after) = ([kind, std::slice::from_ref(only)].concat(), [std::slice::from_ref(only), kind].concat());
+        let (before, after) = (
+            [kind, std::slice::from_ref(only)].concat(),
+            [std::slice::from_ref(only), kind].concat(),
+        );
         let shown = words_shown(kind, text);
         wordings.extend([before, after].map(|words| Wording {
             words,
@@ -266,7 +321,11 @@ fn thing_name(text: &str, kind: &[String]) -> Name {
     if bracket.is_some() {
         wordings.push(wording(base, base.trim(), 1));
     }
-    let parts: Vec<&str> = base.split(['、', '/', '／', ',', '，', '&']).map(str::trim).filter(|part| !part.is_empty()).collect();
+    let parts: Vec<&str> = base
+        .split(['、', '/', '／', ',', '，', '&'])
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .collect();
     if parts.len() > 1 {
         wordings.extend(parts.into_iter().map(|part| wording(part, part, 1)));
     }
@@ -278,7 +337,11 @@ fn thing_name(text: &str, kind: &[String]) -> Name {
 
 fn words_shown(kind: &[String], text: &str) -> String {
     let latin = kind.iter().any(|word| word.is_ascii());
-    format!("{}{}{text}", kind.join(if latin { " " } else { "" }), if latin { " " } else { "" })
+    format!(
+        "{}{}{text}",
+        kind.join(if latin { " " } else { "" }),
+        if latin { " " } else { "" }
+    )
 }
 
 fn wording(text: &str, shown: &str, rank: u8) -> Wording {
@@ -294,7 +357,9 @@ fn settle(mut names: Vec<&mut Name>) {
     let mut owners: HashMap<Vec<String>, (u8, Option<usize>)> = HashMap::new();
     for (owner, name) in names.iter().enumerate() {
         for wording in &name.wordings {
-            let entry = owners.entry(wording.words.clone()).or_insert((wording.rank, Some(owner)));
+            let entry = owners
+                .entry(wording.words.clone())
+                .or_insert((wording.rank, Some(owner)));
             if wording.rank < entry.0 {
                 *entry = (wording.rank, Some(owner));
             } else if wording.rank == entry.0 && entry.1 != Some(owner) {
@@ -303,20 +368,27 @@ fn settle(mut names: Vec<&mut Name>) {
         }
     }
     for (owner, name) in names.iter_mut().enumerate() {
-        name.wordings.retain(|wording| enough(&wording.words) && owners.get(&wording.words).is_some_and(|(_, of)| *of == Some(owner)));
+        name.wordings.retain(|wording| {
+            enough(&wording.words) && owners.get(&wording.words).is_some_and(|(_, of)| *of == Some(owner))
+        });
     }
 }
 
 /// Whether words are enough for a name: two Han characters, a Latin word, a number with something.
 pub(super) fn enough(words: &[String]) -> bool {
-    words.len() > 1 || words.first().is_some_and(|word| word.len() > 1 && word.bytes().any(|b| b.is_ascii_alphabetic()))
+    words.len() > 1
+        || words
+            .first()
+            .is_some_and(|word| word.len() > 1 && word.bytes().any(|b| b.is_ascii_alphabetic()))
 }
 
 /// A text and what stands in brackets at its end.
 fn bracketed(text: &str) -> (&str, Option<&str>) {
     let trimmed = text.trim_end();
     let open = ['(', '（'];
-    let split = trimmed.strip_suffix([')', '）']).and_then(|body| body.rfind(open).map(|at| (body, at)));
+    let split = trimmed
+        .strip_suffix([')', '）'])
+        .and_then(|body| body.rfind(open).map(|at| (body, at)));
     match split {
         Some((body, at)) if at > 0 => {
             let width = body[at..].chars().next().map_or(1, char::len_utf8);
@@ -336,8 +408,13 @@ fn brand(names: &[Vec<String>], titles: &[Vec<String>]) -> Vec<String> {
             if !enough(prefix) || prefix.len() <= best.len() {
                 continue;
             }
-            let having = names.iter().filter(|other| other.len() > length && other.starts_with(prefix)).count();
-            let titled = titles.iter().any(|title| title.windows(length).any(|run| run == prefix));
+            let having = names
+                .iter()
+                .filter(|other| other.len() > length && other.starts_with(prefix))
+                .count();
+            let titled = titles
+                .iter()
+                .any(|title| title.windows(length).any(|run| run == prefix));
             if (having >= 3 && having + 1 >= names.len()) || (having >= 2 && titled) {
                 best = prefix;
             }
@@ -349,7 +426,11 @@ fn brand(names: &[Vec<String>], titles: &[Vec<String>]) -> Vec<String> {
 /// The Latin word that ends all names ("card").
 fn latin_suffix(names: &[Vec<String>]) -> Vec<String> {
     match names.first().and_then(|name| name.last()) {
-        Some(last) if names.len() > 1 && last.bytes().all(|b| b.is_ascii_alphabetic()) && names.iter().all(|name| name.last() == Some(last)) => {
+        Some(last)
+            if names.len() > 1
+                && last.bytes().all(|b| b.is_ascii_alphabetic())
+                && names.iter().all(|name| name.last() == Some(last)) =>
+        {
             vec![last.clone()]
         }
         _ => Vec::new(),
@@ -367,5 +448,9 @@ fn common_words(keys: &[Vec<Name>]) -> Vec<String> {
         }
     }
     let is_word = |word: &str| !word.bytes().any(|b| b.is_ascii_digit());
-    counts.into_iter().filter(|(word, count)| *count > 1 && is_word(word)).map(|(word, _)| word).collect()
+    counts
+        .into_iter()
+        .filter(|(word, count)| *count > 1 && is_word(word))
+        .map(|(word, _)| word)
+        .collect()
 }
