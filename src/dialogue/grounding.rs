@@ -410,7 +410,7 @@ mod tests {
         assert_eq!(missing("相差400元/年（600 − 200 = 400）。"), ["200", "400", "400 yuan"]);
         assert_eq!(missing("共2项：金卡、白金卡。"), none);
         assert_eq!(missing("共3项：金卡、白金卡。"), ["3"]);
-        assert_eq!(missing("2 in all: Gold, Platinum."), none);
+        assert_eq!(missing("2 in all: 金卡, 白金卡."), none);
     }
 
     #[test]

@@ -13,7 +13,10 @@ pub(super) enum Measure {
 }
 
 /// Units in their folded words, each with the spelling that stands for it. Where one begins another the longer comes first.
-const UNITS: [(&[&str], &str, Measure); 91] = [
+const UNITS: &[(&[&str], &str, Measure)] = &[
+    (&["nt", "$"], "twd", Measure::Money),
+    (&["hk", "$"], "hkd", Measure::Money),
+    (&["us", "$"], "usd", Measure::Money),
     (&["元", "人", "民", "币"], "yuan", Measure::Money),
     (&["人", "民", "币"], "yuan", Measure::Money),
     (&["元"], "yuan", Measure::Money),
@@ -152,8 +155,8 @@ pub(super) struct Amount {
     /// What stands before the number ("CNY ", "每月") and after it ("元/年").
     before: String,
     after: String,
-    /// Whether it is written with 万.
-    scaled: bool,
+    /// The 万 or 萬 that it is written with.
+    scaled: Option<char>,
 }
 
 /// What a cell says.
@@ -186,11 +189,9 @@ impl Amount {
 
     /// Another number of the same kind, written like this one.
     pub(super) fn like(&self, number: Decimal) -> String {
-        let scaled = number
-            .ten_thousands()
-            .filter(|_| self.scaled && number != Decimal::ZERO);
-        match scaled {
-            Some(number) => format!("{}{number}万{}", self.before, self.after),
+        let scaled = number.ten_thousands().filter(|_| number != Decimal::ZERO);
+        match scaled.zip(self.scaled) {
+            Some((number, mark)) => format!("{}{number}{mark}{}", self.before, self.after),
             None => format!("{}{number}{}", self.before, self.after),
         }
     }
@@ -297,7 +298,11 @@ fn amount(text: &str, tokens: &[Token]) -> Option<Amount> {
     }
     let first = tokens.get(at)?;
     let low = first.number()?;
-    let mut scaled = first.scaled;
+    let mark = |token: &Token| {
+        let written = &text[token.start..token.end];
+        token.scaled.then(|| if written.contains('萬') { '萬' } else { '万' })
+    };
+    let mut scaled = mark(first);
     let (mut high, mut last) = (low, at);
     at += 1;
     // "5-10元", "5元-10元", "5至10元", "5 to 10 days"
@@ -316,7 +321,7 @@ fn amount(text: &str, tokens: &[Token]) -> Option<Amount> {
             end = after;
         }
         high = tokens.get(end)?.number()?;
-        scaled &= tokens[end].scaled;
+        scaled = scaled.and(mark(&tokens[end]));
         (last, at) = (end, end + 1);
         if high < low {
             return None;

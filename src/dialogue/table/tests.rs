@@ -80,3 +80,8 @@ fn questions_that_it_was_made_with() {
 fn questions_that_it_was_not_made_with() {
     check(include_str!("../../../tests/fixtures/tables/questions-held-out.jsonl"));
 }
+
+#[test]
+fn questions_written_after_it_was_made() {
+    check(include_str!("../../../tests/fixtures/tables/questions-unseen.jsonl"));
+}
