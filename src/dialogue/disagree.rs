@@ -5,6 +5,7 @@
 //! contradict "金卡年费 200 元", nor a fee for transfers within the bank one for those between banks.
 
 use super::facts::Facts;
+use super::qualifiers;
 use super::sentences::segments;
 use super::table;
 use crate::domain::is_han;
@@ -297,6 +298,9 @@ fn residue(text: &str, other: &str, question: &str) -> Vec<String> {
 /// Whether what two paths of headings are about does not differ: leaving out what the question says, the words of one are among
 /// those of the other, or they share half.
 pub(super) fn same_subject(one: &str, other: &str, question: &str) -> bool {
+    if qualifiers::contradicts(one, other) {
+        return false;
+    }
     let asked = pairs(question);
     let of = |title: &str| -> HashSet<String> {
         let telling: String = telling(title).into_iter().collect();

@@ -1,5 +1,6 @@
 //! What an answer rests on.
 
+use super::quote::{Quote, quote_around};
 use crate::domain::{Citation, KbVersion, Passage, PassageId};
 use crate::inference::AnswerPlace;
 use crate::retrieval::{Hit, Source};
@@ -8,7 +9,7 @@ use uuid::Uuid;
 /// One source of an answer.
 pub(super) struct Evidence {
     pub(super) document_id: Uuid,
-    passage_id: PassageId,
+    pub(super) passage_id: PassageId,
     pub(super) title: String,
     pub(super) text: String,
     /// First byte of `text` in the document.
@@ -48,6 +49,14 @@ impl Evidence {
             offset: passage.start,
             passage: Some(passage.clone()),
             answer: AnswerPlace::default(),
+        }
+    }
+
+    /// What is quoted of it; `also` is where a second reader sees the answer, and is quoted along where that is near.
+    pub(super) fn quoted(&self, also: Option<&std::ops::Range<usize>>) -> Quote {
+        match &self.passage {
+            None => Quote::part(0..self.text.len()),
+            Some(_) => quote_around(&self.text, &self.answer, also),
         }
     }
 

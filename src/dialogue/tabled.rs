@@ -5,7 +5,7 @@ use super::disagree::{Newer, newer, same_subject};
 use super::evidence::Evidence;
 use super::facts::Facts;
 use super::grounding::unsupported;
-use super::quote::{Quote, quote_around};
+use super::quote::Quote;
 use super::table::{self, Kind, Place, TableAnswer};
 use super::{DialogueError, ReplyEvent, replies};
 use crate::domain::{KbVersion, Language, Passage};
@@ -193,10 +193,7 @@ impl Tabled {
         if self.answer.kind == Kind::Values {
             return false;
         }
-        let quoted = match &best.passage {
-            Some(_) => &best.text[quote_around(&best.text, &best.answer).part],
-            None => best.text.as_str(),
-        };
+        let quoted = &best.text[best.quoted(None).part];
         let words = normalise(quoted);
         if !self.answer.names.iter().any(|name| words.contains(&normalise(name))) {
             return true;

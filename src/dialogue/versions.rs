@@ -87,7 +87,7 @@ impl Assistant {
         kb_version: KbVersion,
         sink: &mut Sink,
     ) -> Result<(), Gone> {
-        self.quote(&of.best, language, kb_version, sink).await?;
+        self.quote(&of.best, None, language, kb_version, sink).await?;
         for (n, (other, says, older)) in (2_u32..).zip(&of.others) {
             let citation = other.cite(n, says.quote.clone(), kb_version);
             sink.send(ReplyEvent::Citation(citation)).await?;
