@@ -181,6 +181,10 @@ pub struct RetrievalConfig {
     pub candidates: usize,
     /// Milliseconds between two looks at the knowledge base's version.
     pub refresh_interval_ms: u64,
+    /// Whether questions are searched by words that sound or mean the same, too.
+    pub expand: bool,
+    /// A file of synonyms; empty for none.
+    pub synonyms: std::path::PathBuf,
 }
 
 /// `[dialogue]`

@@ -3,6 +3,7 @@
 
 use super::RetrievalError;
 use super::corpus::{Corpus, Row, Rows};
+use super::expand::Sounds;
 use super::index::{FlatIndex, GraphSettings, HnswIndex, Matrix, Neighbour, VectorIndex};
 use super::lexical::{Entry, Gone, LexicalIndex};
 use super::mask::Mask;
@@ -84,6 +85,8 @@ pub(super) struct Layer {
     pub(super) segment_starts: Vec<u32>,
     /// For each segment its row.
     pub(super) segment_rows: Vec<u32>,
+    /// The words of its rows, dead ones too, by their sound.
+    pub(super) sounds: Sounds,
     exact: HashMap<String, Vec<(u32, u32)>>,
     documents: HashMap<DocumentId, Vec<u32>>,
     faqs: HashMap<FaqId, u32>,
@@ -198,7 +201,9 @@ impl Layer {
         if rows.scope_of.iter().any(|scope| *scope as usize >= rows.scopes.len()) {
             return Err("a row has no scope".to_owned());
         }
+        let terms = lexical.terms().map_err(|error| error.to_string())?;
         let mut layer = Self {
+            sounds: Sounds::of(terms.into_iter(), std::iter::empty()),
             rows,
             texts: VectorSet::new(texts),
             wordings: VectorSet::new(wordings),
@@ -474,6 +479,7 @@ impl Layer {
         self.sets().into_iter().map(vectors).sum::<usize>()
             + self.lexical.bytes()
             + self.segment_words.bytes()
+            + self.sounds.bytes()
             + self.len() * 60
             + self.segment_rows.len() * 4
             + self.rows.faqs.iter().map(faq).sum::<usize>()

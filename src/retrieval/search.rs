@@ -1,16 +1,18 @@
 //! One search in the index of one version: all stages, over what is alive and what the viewer may be told.
 
 use super::corpus::Row;
+use super::expand::{LEAST_CHARS, MOST_CHARS, SOUND_WEIGHT, SYNONYM_WEIGHT, Synonyms, Wanted};
 use super::index::{Neighbour, dot};
 use super::layer::{Count, Layer, VectorSet};
 use super::rank::{Signals, rank};
 use super::state::{Placed, State};
-use super::terms::{Haystack, words};
+use super::terms::{Haystack, pieces, words};
 use super::words::Words;
 use super::{FaqHit, RetrievalError, Scores, SearchMode};
 use crate::domain::Viewer;
 use crate::understanding::match_key;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// How much the cosine of question and wording counts beside the logarithm of a FAQ's share in the ranking. Of 87
 /// calibration questions with a FAQ, the first one is right for 44 by the ranking alone, for 52 by the wording alone, for
@@ -19,13 +21,18 @@ const SIMILARITY_WEIGHT: f32 = 60.0;
 /// The share of a FAQ that the ranking does not have.
 const LEAST_SHARE: f32 = 1e-6;
 
+/// Stretches of a question that are looked up by their sound.
+const MAX_PIECES: usize = 64;
+/// Words of the base that one of them may have meant.
+const MAX_ALIKE: usize = 2;
+
 /// What is asked of the indexes.
 #[derive(Clone)]
 pub(super) struct Question {
     /// The text, normalised.
     pub(super) text: String,
     /// Its vector, unless the mode needs none.
-    pub(super) vector: Option<std::sync::Arc<[f32]>>,
+    pub(super) vector: Option<Arc<[f32]>>,
     /// Which stages search.
     pub(super) mode: SearchMode,
     /// Rows each stage gives.
@@ -34,6 +41,17 @@ pub(super) struct Question {
     pub(super) faqs: usize,
     /// Who asks.
     pub(super) viewer: Viewer,
+    /// What is searched beside its own terms.
+    pub(super) expansion: Expansion,
+}
+
+/// By what a question is expanded.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Expansion {
+    /// Words that sound like those it says.
+    pub(super) sounds: bool,
+    /// Words that mean the same.
+    pub(super) synonyms: Arc<Synonyms>,
 }
 
 /// What a search in the indexes found: rows with their scores (coverage not yet), and FAQs.
@@ -181,9 +199,56 @@ impl State {
 impl View<'_> {
     fn search(&self, question: &Question) -> Result<Searched, RetrievalError> {
         let words = self.weighted(&question.text)?;
-        let rows = self.ranked(question)?;
+        let wanted = match question.mode {
+            SearchMode::Dense => Wanted::default(),
+            SearchMode::Hybrid | SearchMode::Lexical => self.wanted(question)?,
+        };
+        let rows = self.ranked(question, &wanted)?;
         let faqs = self.faqs(question, &rows, &words)?;
         Ok(Searched { rows, faqs, words })
+    }
+
+    /// What the question is searched by.
+    fn wanted(&self, question: &Question) -> Result<Wanted, RetrievalError> {
+        let mut wanted = Wanted::of(&question.text);
+        for word in question.expansion.synonyms.of(&question.text) {
+            wanted.add(word, SYNONYM_WEIGHT);
+        }
+        if question.expansion.sounds {
+            for word in self.alike(&question.text)? {
+                wanted.add(&word, SOUND_WEIGHT);
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Words of the base that sound like something in the text that the base does not have, at most [`MAX_ALIKE`] for each.
+    fn alike(&self, text: &str) -> Result<Vec<String>, RetrievalError> {
+        let mut found = Vec::new();
+        let mut pieces = pieces(text, LEAST_CHARS, MOST_CHARS);
+        pieces.truncate(MAX_PIECES);
+        for piece in pieces {
+            // What has all its pairs in texts of the base was meant as it was typed.
+            let mut known = true;
+            for pair in &piece.pairs {
+                known = known && self.words.frequency(pair)? > 0;
+            }
+            if known {
+                continue;
+            }
+            let mut alike: Vec<(u64, &str)> = Vec::new();
+            for seen in &self.layers {
+                for word in seen.layer().sounds.alike(&piece.text) {
+                    let frequency = self.words.frequency(word)?;
+                    if frequency > 0 && !alike.iter().any(|(_, other)| *other == word) {
+                        alike.push((frequency, word));
+                    }
+                }
+            }
+            alike.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+            found.extend(alike.iter().take(MAX_ALIKE).map(|(_, word)| (*word).to_owned()));
+        }
+        Ok(found)
     }
 
     /// The `k` nearest vectors of a kind, as rows of the state (for wordings the rows of their FAQs).
@@ -222,18 +287,18 @@ impl View<'_> {
     }
 
     /// The best texts by words, with their BM25 scores.
-    fn by_words(&self, question: &Question) -> Result<Vec<(u32, f32)>, RetrievalError> {
+    fn by_words(&self, question: &Question, wanted: &Wanted) -> Result<Vec<(u32, f32)>, RetrievalError> {
         let allowed = |part: usize, row: u32| self.layers[part].row(row);
-        let found = self.words.search(&question.text, question.candidates, &allowed)?;
+        let found = self.words.search(wanted, question.candidates, &allowed)?;
         let row = |found: &super::words::FoundText| self.layers[found.part].placed.first + found.text;
         Ok(found.iter().map(|found| (row(found), found.score)).collect())
     }
 
     /// For each row that is among the best by the words of its segments, the BM25 score of the best one.
-    fn by_segment_words(&self, question: &Question, places: usize) -> Result<HashMap<u32, f32>, RetrievalError> {
+    fn by_segment_words(&self, wanted: &Wanted, places: usize) -> Result<HashMap<u32, f32>, RetrievalError> {
         let allowed = |part: usize, segment: u32| self.layers[part].segment(segment);
         let mut best: HashMap<u32, f32> = HashMap::new();
-        for found in self.segment_words.search(&question.text, places, &allowed)? {
+        for found in self.segment_words.search(wanted, places, &allowed)? {
             let seen = &self.layers[found.part];
             let row = seen.placed.first + seen.layer().segment_rows[found.text as usize];
             let score = best.entry(row).or_default();
@@ -243,13 +308,13 @@ impl View<'_> {
     }
 
     /// The rows that any stage found, in order: by the linear model where all stages search, else by the one stage.
-    fn ranked(&self, question: &Question) -> Result<Vec<(u32, Scores)>, RetrievalError> {
+    fn ranked(&self, question: &Question, wanted: &Wanted) -> Result<Vec<(u32, Scores)>, RetrievalError> {
         let one_stage = |place: usize| Scores {
             fused: 1.0 / (place + 1) as f32,
             ..Scores::default()
         };
         let Some(vector) = question.vector.as_deref() else {
-            let found = self.by_words(question)?.into_iter().enumerate();
+            let found = self.by_words(question, wanted)?.into_iter().enumerate();
             let scored = found.map(|(place, (row, score))| {
                 let lexical = Some(score);
                 (
@@ -276,10 +341,10 @@ impl View<'_> {
             });
             return Ok(scored.collect());
         }
-        let bm25: HashMap<u32, f32> = self.by_words(question)?.into_iter().collect();
+        let bm25: HashMap<u32, f32> = self.by_words(question, wanted)?.into_iter().collect();
         // A passage may take several places with its segments.
         let places = question.candidates * 4;
-        let segment_words = self.by_segment_words(question, places)?;
+        let segment_words = self.by_segment_words(wanted, places)?;
         let near = self.nearest(Vectors::Segments, vector, places);
         let mut candidates: Vec<u32> = dense.iter().chain(&near).map(|found| found.row).collect();
         candidates.extend(bm25.keys().chain(segment_words.keys()));

@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 /// Counts the changes of what stands in a snapshot, and of how texts become terms and vectors.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 const MANIFEST: &str = "manifest.json";
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 const ABANDONED: Duration = Duration::from_hours(1);

@@ -1,5 +1,6 @@
 //! One spelling for what looks or means the same. Used for matching alone: what is stored and shown stays as written.
 
+use super::simplified;
 use unicode_normalization::UnicodeNormalization;
 
 /// `text` in NFKC (full-width forms become ASCII, ligatures and circled digits their parts), without zero-width and
@@ -41,8 +42,8 @@ pub(super) fn letters(text: &str) -> String {
         .collect()
 }
 
-/// The key under which two wordings count as the same: normalised, lower case, without punctuation and white space,
-/// and without the courtesies that surround a question.
+/// The key under which two wordings count as the same: normalised, lower case, in simplified characters, without punctuation
+/// and white space, and without the courtesies that surround a question.
 #[must_use]
 pub fn match_key(text: &str) -> String {
     const COURTESIES: [&str; 12] = [
@@ -61,6 +62,7 @@ pub fn match_key(text: &str) -> String {
     ];
     let mut key: String = normalise(text)
         .chars()
+        .map(simplified)
         .flat_map(char::to_lowercase)
         .filter(|c| c.is_alphanumeric() || *c == '%')
         .collect();
@@ -89,6 +91,7 @@ mod tests {
             match_key("信用卡丢了怎么挂失")
         );
         assert_eq!(match_key("How do I RETURN an item?"), "howdoireturnanitem");
+        assert_eq!(match_key("請問信用卡丟了怎麼掛失"), match_key("信用卡丢了怎么挂失"));
         assert_eq!(match_key("你好"), "你好");
         assert_ne!(match_key("利率 3.5%"), match_key("利率 3.5"));
     }
