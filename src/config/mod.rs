@@ -183,6 +183,8 @@ pub struct RetrievalConfig {
     pub refresh_interval_ms: u64,
     /// Whether questions are searched by words that sound or mean the same, too.
     pub expand: bool,
+    /// Whether other names that the knowledge base gives a thing are searched too, and what is related is shown.
+    pub graph: bool,
     /// A file of synonyms; empty for none.
     pub synonyms: std::path::PathBuf,
 }

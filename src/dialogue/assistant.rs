@@ -6,11 +6,11 @@ use super::policy::{self, Decision, Thresholds, Understood};
 use super::quote::{Quote, quote_around};
 use super::sentences::segments;
 use super::speaker::Speaker;
-use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, prompt, replies};
+use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, next, prompt, replies};
 use crate::config::DialogueConfig;
 use crate::domain::{Citation, KbVersion, Language, MessageId, Passage, PassageId, Route};
 use crate::inference::{AnswerPlace, GenerateRequest, LanguageModel, Reader};
-use crate::retrieval::{FaqHit, Found, Hit, Query, Retriever, SearchMode, Source, read_faq, read_hits};
+use crate::retrieval::{FaqHit, Found, Hit, Query, Related, Retriever, SearchMode, Source, read_faq, read_hits};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
 use futures::Stream;
 use std::pin::Pin;
@@ -139,11 +139,12 @@ impl Evidence {
     }
 }
 
-/// What an answer cost and who wrote it.
+/// What an answer cost, who wrote it, and what may be asked next.
 #[derive(Default)]
 struct Written {
     usage: TokenUsage,
     model: Option<String>,
+    related: Vec<Related>,
 }
 
 impl Assistant {
@@ -285,7 +286,10 @@ impl Assistant {
         if let Some((faq, kb_version)) = self.retriever.exact_faq(&question, &ask.viewer) {
             sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
             self.answer_faq(Some(&faq), 1.0, kb_version, sink).await?;
-            return self.done(Written::default(), kb_version, sink).await.map(Ok);
+            let mut written = Written::default();
+            let source = Some(Source::Faq(faq.faq));
+            written.related = next::questions(&self.retriever, &question, source, true, &ask.viewer).await;
+            return self.done(written, kb_version, sink).await.map(Ok);
         }
         let (found, decision) = match self.look(ask).await {
             Ok(found) => found,
@@ -293,6 +297,13 @@ impl Assistant {
         };
         sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
         let mut written = Written::default();
+        let first_hit = || found.hits.first().map(|hit| hit.source.clone());
+        let shown = match decision {
+            Decision::Faq { .. } => Some((found.faqs.first().map(|best| Source::Faq(best.faq.clone())), true)),
+            Decision::Passages { .. } => Some((first_hit(), true)),
+            Decision::Clarify { .. } => Some((first_hit(), false)),
+            Decision::Refuse { .. } | Decision::Smalltalk(_) | Decision::Handoff { .. } => None,
+        };
         match decision {
             Decision::Faq { confidence } => {
                 self.answer_faq(found.faqs.first(), confidence, found.kb_version, sink)
@@ -325,6 +336,9 @@ impl Assistant {
             early @ (Decision::Smalltalk(_) | Decision::Handoff { .. }) => {
                 self.perform_early(early, language, sink).await?;
             }
+        }
+        if let Some((source, is_answer)) = shown {
+            written.related = next::questions(&self.retriever, &question, source, is_answer, &ask.viewer).await;
         }
         self.done(written, found.kb_version, sink).await.map(Ok)
     }
@@ -475,6 +489,7 @@ impl Assistant {
         Ok(Ok(Written {
             usage,
             model: Some(format!("{}@{short}", info.name)),
+            related: Vec::new(),
         }))
     }
 
@@ -509,6 +524,7 @@ impl Assistant {
             timings,
             model: written.model,
             kb_version,
+            related: written.related,
         }))
         .await
     }

@@ -2,11 +2,12 @@
 
 use super::corpus::Row;
 use super::expand::{LEAST_CHARS, MOST_CHARS, SOUND_WEIGHT, SYNONYM_WEIGHT, Synonyms, Wanted};
+use super::graph::{About, MAX_UNITS, Related};
 use super::index::{Neighbour, dot};
 use super::layer::{Count, Layer, VectorSet};
 use super::rank::{Signals, rank};
 use super::state::{Placed, State};
-use super::terms::{Haystack, pieces, words};
+use super::terms::{Haystack, Named, pieces, words};
 use super::words::Words;
 use super::{FaqHit, RetrievalError, Scores, SearchMode};
 use crate::domain::Viewer;
@@ -50,6 +51,8 @@ pub(super) struct Question {
 pub(super) struct Expansion {
     /// Words that sound like those it says.
     pub(super) sounds: bool,
+    /// What the base itself calls things beside what the question calls them.
+    pub(super) names: bool,
     /// Words that mean the same.
     pub(super) synonyms: Arc<Synonyms>,
 }
@@ -79,7 +82,7 @@ impl Weighted {
 }
 
 /// A layer as a viewer sees it.
-struct Seen<'a> {
+pub(super) struct Seen<'a> {
     placed: &'a Placed,
     /// For each scope of the layer whether the viewer may be told.
     allowed: Vec<bool>,
@@ -106,11 +109,11 @@ impl<'a> Seen<'a> {
         }
     }
 
-    fn layer(&self) -> &'a Layer {
+    pub(super) fn layer(&self) -> &'a Layer {
         &self.placed.layer
     }
 
-    fn row(&self, row: u32) -> bool {
+    pub(super) fn row(&self, row: u32) -> bool {
         let scope = self.layer().rows.scope_of[row as usize];
         self.whole || (self.allowed[scope as usize] && !self.placed.dead.rows.texts.contains(row))
     }
@@ -138,10 +141,10 @@ enum Vectors {
 }
 
 /// The index as a viewer sees it.
-struct View<'a> {
+pub(super) struct View<'a> {
     state: &'a State,
-    layers: Vec<Seen<'a>>,
-    words: Words<'a>,
+    pub(super) layers: Vec<Seen<'a>>,
+    pub(super) words: Words<'a>,
     segment_words: Words<'a>,
 }
 
@@ -174,6 +177,23 @@ impl State {
     /// # Errors
     /// What tantivy says.
     pub(super) fn search(&self, question: &Question) -> Result<Searched, RetrievalError> {
+        self.view(&question.viewer).search(question)
+    }
+
+    /// What one may ask after what was asked and answered.
+    ///
+    /// # Errors
+    /// What tantivy says.
+    pub(super) fn related(&self, about: &About, viewer: &Viewer) -> Result<Vec<Related>, RetrievalError> {
+        self.view(viewer).related(about)
+    }
+
+    /// The things among which a question does not choose.
+    pub(super) fn siblings(&self, about: &About, viewer: &Viewer) -> Vec<Related> {
+        self.view(viewer).siblings(about)
+    }
+
+    fn view(&self, viewer: &Viewer) -> View<'_> {
         let (rows, segments) = self
             .layers
             .iter()
@@ -182,17 +202,12 @@ impl State {
                 (rows, (&placed.layer.segment_words, &placed.dead.segments))
             })
             .unzip();
-        let view = View {
+        View {
             state: self,
-            layers: self
-                .layers
-                .iter()
-                .map(|placed| Seen::new(placed, &question.viewer))
-                .collect(),
+            layers: self.layers.iter().map(|placed| Seen::new(placed, viewer)).collect(),
             words: Words::new(rows),
             segment_words: Words::new(segments),
-        };
-        view.search(question)
+        }
     }
 }
 
@@ -214,12 +229,36 @@ impl View<'_> {
         for word in question.expansion.synonyms.of(&question.text) {
             wanted.add(word, SYNONYM_WEIGHT);
         }
+        if question.expansion.names {
+            for name in self.other_names(&question.text) {
+                wanted.add(name, SYNONYM_WEIGHT);
+            }
+        }
         if question.expansion.sounds {
             for word in self.alike(&question.text)? {
                 wanted.add(&word, SOUND_WEIGHT);
             }
         }
         Ok(wanted)
+    }
+
+    /// What else the base calls what the text names, in what the viewer may be told.
+    fn other_names(&self, text: &str) -> Vec<&str> {
+        let named = Named::new(text);
+        let aliases = |name: &str| {
+            let found: Vec<&str> = (self.layers.iter())
+                .flat_map(|seen| {
+                    let aliases = seen.layer().graph.aliases(name).iter();
+                    aliases.filter(|(row, _)| seen.row(*row)).map(|(_, alias)| alias.as_ref())
+                })
+                .collect();
+            (!found.is_empty()).then_some(found)
+        };
+        let mut found: Vec<&str> = named.names(MAX_UNITS, aliases).into_iter().flat_map(|(_, names)| names).collect();
+        // The same from one layer or from several.
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// Words of the base that sound like something in the text that the base does not have, at most [`MAX_ALIKE`] for each.

@@ -194,6 +194,17 @@ pub(super) fn pieces(text: &str, least: usize, most: usize) -> Vec<Piece> {
     pieces
 }
 
+/// What of a stretch of Han characters stands behind its last stop word.
+#[must_use]
+pub(super) fn after_stop_words(run: &str) -> &str {
+    let tokens = JIEBA.cut(run, false);
+    let rest: usize = (tokens.iter().rev())
+        .take_while(|token| !STOPS.contains(token.word))
+        .map(|token| token.word.len())
+        .sum();
+    &run[run.len() - rest..]
+}
+
 /// Whether the dictionary has that word.
 #[must_use]
 pub(super) fn is_word(text: &str) -> bool {
