@@ -423,7 +423,11 @@ impl Shared {
         Expansion {
             sounds: expand,
             names: self.config.graph,
-            synonyms: if expand { self.synonyms.current() } else { Arc::default() },
+            synonyms: if expand {
+                self.synonyms.current()
+            } else {
+                Arc::default()
+            },
         }
     }
 
@@ -558,6 +562,8 @@ fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
 }
 
+#[cfg(test)]
+mod graph_tests;
 #[cfg(test)]
 mod live_tests;
 mod rebuild;

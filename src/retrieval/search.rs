@@ -249,12 +249,18 @@ impl View<'_> {
             let found: Vec<&str> = (self.layers.iter())
                 .flat_map(|seen| {
                     let aliases = seen.layer().graph.aliases(name).iter();
-                    aliases.filter(|(row, _)| seen.row(*row)).map(|(_, alias)| alias.as_ref())
+                    aliases
+                        .filter(|(row, _)| seen.row(*row))
+                        .map(|(_, alias)| alias.as_ref())
                 })
                 .collect();
             (!found.is_empty()).then_some(found)
         };
-        let mut found: Vec<&str> = named.names(MAX_UNITS, aliases).into_iter().flat_map(|(_, names)| names).collect();
+        let mut found: Vec<&str> = named
+            .names(MAX_UNITS, aliases)
+            .into_iter()
+            .flat_map(|(_, names)| names)
+            .collect();
         // The same from one layer or from several.
         found.sort_unstable();
         found.dedup();
@@ -278,7 +284,7 @@ impl View<'_> {
             let mut alike: Vec<(u64, &str)> = Vec::new();
             for seen in &self.layers {
                 for word in seen.layer().sounds.alike(&piece.text) {
-                    let frequency = self.words.frequency(word)?;
+                    let frequency = self.living(word)?;
                     if frequency > 0 && !alike.iter().any(|(_, other)| *other == word) {
                         alike.push((frequency, word));
                     }
@@ -288,6 +294,18 @@ impl View<'_> {
             found.extend(alike.iter().take(MAX_ALIKE).map(|(_, word)| (*word).to_owned()));
         }
         Ok(found)
+    }
+
+    /// In how many living texts a word is; for one that the dictionary does not have, at most: in how many its rarest pair of
+    /// characters is.
+    fn living(&self, word: &str) -> Result<u64, RetrievalError> {
+        let whole = self.words.frequency(word)?;
+        let ends: Vec<usize> = word.char_indices().map(|(at, _)| at).chain([word.len()]).collect();
+        let mut rarest = u64::MAX;
+        for pair in ends.windows(3).filter(|_| whole == 0) {
+            rarest = rarest.min(self.words.frequency(&word[pair[0]..pair[2]])?);
+        }
+        Ok(if whole == 0 && rarest < u64::MAX { rarest } else { whole })
     }
 
     /// The `k` nearest vectors of a kind, as rows of the state (for wordings the rows of their FAQs).

@@ -409,18 +409,27 @@ mod tests {
         assert_eq!(numbers, [1, 0, 2]);
         assert_eq!(found[0].0, 0..3);
         let named = |text: &str| Named::new(text).names(4, |key| (key == "年费").then_some(())).len();
-        assert_eq!((named("今年费了很大劲"), named("ATM2 的年费"), named("年费年费")), (0, 1, 2));
+        assert_eq!(
+            (named("今年费了很大劲"), named("ATM2 的年费"), named("年费年费")),
+            (0, 1, 2)
+        );
     }
 
     #[test]
     fn pieces_begin_and_end_with_words() {
-        let texts: Vec<String> = pieces("我的信用咔丢了", 2, 4).into_iter().map(|piece| piece.text).collect();
+        let texts: Vec<String> = pieces("我的信用咔丢了", 2, 4)
+            .into_iter()
+            .map(|piece| piece.text)
+            .collect();
         assert_eq!(texts, ["信用咔丢", "信用咔", "信用", "咔丢"]);
     }
 
     #[test]
     fn both_scripts_have_the_same_terms() {
-        assert_eq!(index_terms("信用卡遺失，怎麼掛失？"), index_terms("信用卡遗失，怎么挂失？"));
+        assert_eq!(
+            index_terms("信用卡遺失，怎麼掛失？"),
+            index_terms("信用卡遗失，怎么挂失？")
+        );
         let text = Haystack::new("國際漫遊資費");
         assert!(words("国际漫游").iter().all(|word| text.contains(word) > 0.9));
         let text = Haystack::new("国际漫游资费");

@@ -5,8 +5,8 @@
 //! property of the language of the knowledge base. What a viewer may not be told is not found.
 
 use super::RetrievalError;
-use super::lexical::{Gone, LexicalIndex};
 use super::expand::Wanted;
+use super::lexical::{Gone, LexicalIndex};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use tantivy::Term;

@@ -55,7 +55,10 @@ mod tests {
 
     #[test]
     fn both_scripts_become_one() {
-        assert_eq!(simplify("信用卡遺失後請立即掛失，國際漫遊資費"), "信用卡遗失后请立即挂失，国际漫游资费");
+        assert_eq!(
+            simplify("信用卡遺失後請立即掛失，國際漫遊資費"),
+            "信用卡遗失后请立即挂失，国际漫游资费"
+        );
         assert!(matches!(simplify("著名的台湾电脑 ABC 1"), Cow::Borrowed(_)));
         assert_eq!(simplify("關於臺灣電腦"), "关于台湾电脑");
     }

@@ -20,7 +20,10 @@ pub(in crate::retrieval) struct Sounds {
 
 impl Sounds {
     /// Takes up those of `terms` that the dictionary has, and all of `names`: what the base calls its own things.
-    pub(in crate::retrieval) fn of<'a>(terms: impl Iterator<Item = String>, names: impl Iterator<Item = &'a str>) -> Self {
+    pub(in crate::retrieval) fn of<'a>(
+        terms: impl Iterator<Item = String>,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Self {
         let mut sounds = Self::default();
         for term in terms.filter(|term| is_candidate(term) && is_word(term)) {
             sounds.add(&term);
@@ -48,7 +51,7 @@ impl Sounds {
 
     /// About how many bytes it takes.
     pub(in crate::retrieval) fn bytes(&self) -> usize {
-        // Two to three readings a word on the average have been seen to share a list.
+        // A list with its place in the map, and each word with what points to it.
         self.words.values().map(|words| 48 + words.len() * 28).sum()
     }
 }

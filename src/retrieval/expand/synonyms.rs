@@ -48,9 +48,14 @@ impl Synonyms {
             line,
             detail,
         };
-        let bytes = std::fs::metadata(path).map_err(|error| fail(None, error.to_string()))?.len();
+        let bytes = std::fs::metadata(path)
+            .map_err(|error| fail(None, error.to_string()))?
+            .len();
         if bytes > MAX_BYTES {
-            return Err(fail(None, format!("it has {bytes} bytes, at most {MAX_BYTES} are read")));
+            return Err(fail(
+                None,
+                format!("it has {bytes} bytes, at most {MAX_BYTES} are read"),
+            ));
         }
         let text = std::fs::read_to_string(path).map_err(|error| fail(None, error.to_string()))?;
         Self::parse(&text).map_err(|(line, detail)| fail(Some(line), detail))
@@ -71,13 +76,21 @@ impl Synonyms {
     fn add(&mut self, line: &str) -> Result<(), String> {
         let mut group: Vec<String> = Vec::new();
         let mut keys: Vec<String> = Vec::new();
-        for word in line.split([',', '，', '、']).map(str::trim).filter(|word| !word.is_empty()) {
+        for word in line
+            .split([',', '，', '、'])
+            .map(str::trim)
+            .filter(|word| !word.is_empty())
+        {
             let units = units(word);
             if units.concat().chars().count() < 2 {
-                return Err(format!("{word:?} is too short: it would be found in too many questions; remove it"));
+                return Err(format!(
+                    "{word:?} is too short: it would be found in too many questions; remove it"
+                ));
             }
             if units.len() > MAX_UNITS {
-                return Err(format!("{word:?} is longer than {MAX_UNITS} characters or words; shorten it"));
+                return Err(format!(
+                    "{word:?} is longer than {MAX_UNITS} characters or words; shorten it"
+                ));
             }
             let key = name_key(&units);
             if !keys.contains(&key) {
@@ -202,7 +215,8 @@ mod tests {
 
     #[test]
     fn the_others_of_a_group_are_given() {
-        let synonyms = Synonyms::parse("# fees\n\n年费, 年度费用，annual fee\n年费、会员费\n手机银行, 掌上银行\n").unwrap();
+        let synonyms =
+            Synonyms::parse("# fees\n\n年费, 年度费用，annual fee\n年费、会员费\n手机银行, 掌上银行\n").unwrap();
         assert_eq!(synonyms.len(), 3);
         assert_eq!(synonyms.of("金卡年费多少"), ["年度费用", "annual fee", "会员费"]);
         assert_eq!(synonyms.of("What is the annual fee?"), ["年费", "年度费用"]);
@@ -214,7 +228,12 @@ mod tests {
 
     #[test]
     fn a_line_that_cannot_be_used_is_named() {
-        for (text, line) in [("年费", 1), ("a, 年费", 1), ("\n年费, 卡", 2), ("# x\n一二三四五六七八九十一二三, 年费", 2)] {
+        for (text, line) in [
+            ("年费", 1),
+            ("a, 年费", 1),
+            ("\n年费, 卡", 2),
+            ("# x\n一二三四五六七八九十一二三, 年费", 2),
+        ] {
             assert_eq!(Synonyms::parse(text).unwrap_err().0, line, "{text}");
         }
         let many = (0..17).map(|n| format!("word{n}")).collect::<Vec<_>>().join(",");

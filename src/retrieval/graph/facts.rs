@@ -95,19 +95,25 @@ impl Facts {
 
 /// `text` as the name of something; `None` where it is none: too short, too long, a number, a sentence.
 fn name(text: &str) -> Option<String> {
-    static NUMBER: LazyLock<Regex> = LazyLock::new(|| regex(r"^(?:第?[0-9一二三四五六七八九十]{1,3}[、.．)）章节条]\s*|[（(][0-9一二三四五六七八九十]{1,3}[)）]\s*)"));
+    static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
+        regex(r"^(?:第?[0-9一二三四五六七八九十]{1,3}[、.．)）章节条]\s*|[（(][0-9一二三四五六七八九十]{1,3}[)）]\s*)")
+    });
     let text = text.trim().trim_matches(['“', '”', '"', '「', '」', '：', ':']);
     let text = NUMBER.replace(text, "");
     // What stands in brackets behind it says more about it.
     let text = text.split(['（', '(']).next().unwrap_or_default().trim();
     let is_sentence = text.contains(['，', '。', '；', '？', '！', ',', ';', '?', '!', '|', '：']);
     let tells = text.chars().filter(|c| c.is_alphabetic()).count() >= 2 || has_code(text);
-    (NAME_CHARS.contains(&text.chars().count()) && !is_sentence && tells && !starts_with_amount(text)).then(|| text.to_owned())
+    (NAME_CHARS.contains(&text.chars().count()) && !is_sentence && tells && !starts_with_amount(text))
+        .then(|| text.to_owned())
 }
 
 fn has_code(text: &str) -> bool {
     let units = units(text);
-    units.iter().any(|unit| unit.starts_with(|c: char| c.is_ascii_alphabetic())) && units.len() > 1
+    units
+        .iter()
+        .any(|unit| unit.starts_with(|c: char| c.is_ascii_alphabetic()))
+        && units.len() > 1
 }
 
 /// "3个月", "1-49", "10:00": no thing.
@@ -136,7 +142,10 @@ fn tables(text: &str) -> Vec<Table> {
         } else if tables.len() < MAX_TABLES {
             within = true;
             let heads = cells.filter_map(name).take(MAX_HEADS).collect();
-            tables.push(Table { heads, keys: Vec::new() });
+            tables.push(Table {
+                heads,
+                keys: Vec::new(),
+            });
         }
     }
     tables.retain(|table| !table.heads.is_empty() && !table.keys.is_empty());
@@ -146,7 +155,9 @@ fn tables(text: &str) -> Vec<Table> {
 /// What the line defines: "X是指…", "X, which refers to…".
 fn defined(line: &str) -> Option<String> {
     static DEFINITION: LazyLock<Regex> = LazyLock::new(|| {
-        regex(r"^[\s>*•-]*(?:所谓)?[“「]?([^\s，。；：“”「」]{2,24}?(?: [A-Za-z0-9-]{1,16}){0,3})[”」]?(?:（[^（）]{1,24}）)?(?:是指|指的是|系指|，是指|，即|是一种|是一款| refers to | means )")
+        regex(
+            r"^[\s>*•-]*(?:所谓)?[“「]?([^\s，。；：“”「」]{2,24}?(?: [A-Za-z0-9-]{1,16}){0,3})[”」]?(?:（[^（）]{1,24}）)?(?:是指|指的是|系指|，是指|，即|是一种|是一款| refers to | means )",
+        )
     });
     name(&DEFINITION.captures(line)?[1])
 }
@@ -156,14 +167,22 @@ static BRACKETS: LazyLock<Regex> =
 
 /// The names before and in a bracket, where they are surely of one thing.
 fn alias(before: &str, within: &str) -> Option<(String, String)> {
-    static CALLED: LazyLock<Regex> =
-        LazyLock::new(|| regex(r"^(?:以下|下文|下|又|也|亦)?(?:统?简称|合称|称为|称|叫做?|俗称|英文缩写为?|英文简?称)(?:为|作)?[“「]?"));
+    static CALLED: LazyLock<Regex> = LazyLock::new(|| {
+        regex(r"^(?:以下|下文|下|又|也|亦)?(?:统?简称|合称|称为|称|叫做?|俗称|英文缩写为?|英文简?称)(?:为|作)?[“「]?")
+    });
     let before = before.trim();
     let is_chinese = |text: &str| text.chars().all(is_han);
     let called = CALLED.find(within).map(|found| &within[found.end()..]);
     let other = name(called.unwrap_or(within).trim_matches(|c| "”」“\" ".contains(c)))?;
     // The name is at the end of what stands before the bracket.
-    let run: String = before.chars().rev().take_while(|c| is_han(*c)).collect::<Vec<_>>().into_iter().rev().collect();
+    let run: String = before
+        .chars()
+        .rev()
+        .take_while(|c| is_han(*c))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .collect();
     if is_chinese(&other)
         && let Some(long) = long_form(&run, &other)
     {
@@ -176,13 +195,18 @@ fn alias(before: &str, within: &str) -> Option<(String, String)> {
         return name(run).filter(|_| short).map(|run| (run, other));
     }
     // A code and what it stands for: E31（门锁故障）.
-    let code = before.rsplit(' ').next().filter(|code| is_latin(code) && has_code(code))?;
+    let code = before
+        .rsplit(' ')
+        .next()
+        .filter(|code| is_latin(code) && has_code(code))?;
     (run.is_empty() && is_chinese(&other)).then(|| Some((name(code)?, other)))?
 }
 
 /// Letters, and figures with letters: "ATM", "Wealth Management", "KX-200".
 fn is_code_or_words(text: &str) -> bool {
-    text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '.')) && text.starts_with(|c: char| c.is_ascii_alphabetic())
+    text.chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '.'))
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
 /// The end of `run` that `short` is the short form of: it begins as that does and has its characters in order.

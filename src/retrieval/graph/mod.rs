@@ -101,7 +101,11 @@ mod tests {
         assert_eq!(graph.rows(&key("kx200")), [0]);
         assert_eq!(graph.rows(&key("金卡")), [0, 1]);
         assert!(graph.rows(&key("白金卡")).is_empty());
-        let others: Vec<&str> = graph.aliases(&key("個稅")).iter().map(|(_, alias)| alias.as_ref()).collect();
+        let others: Vec<&str> = graph
+            .aliases(&key("個稅"))
+            .iter()
+            .map(|(_, alias)| alias.as_ref())
+            .collect();
         assert_eq!(others, ["个人所得税", "个人所得税"]);
         assert!(graph.bytes() > 0);
         let many: Vec<Arc<Facts>> = (0..1000).map(|_| facts(&["金卡"])).collect();

@@ -110,7 +110,7 @@ impl View<'_> {
     }
 
     /// The keys of the things that a text names, of which a row says something that is alive and may be told, in the order of the
-    /// text; where it names none, its two rarest words.
+    /// text; where it names none, the two rarest words of it that more than one text has.
     fn things(&self, text: &str) -> Result<Vec<String>, RetrievalError> {
         let named = Named::new(text);
         let known = |name: &str| {
@@ -127,12 +127,21 @@ impl View<'_> {
         things.truncate(MAX_THINGS);
         if things.is_empty() {
             let mut rare = Vec::new();
-            for word in words(text).into_iter().filter(|word| word.chars().count() > 1) {
-                if self.words.frequency(&word)? > 1 {
-                    rare.push((self.words.rarity(&word)?, key(&word)));
+            for word in words(text) {
+                let chars: Vec<char> = word.chars().collect();
+                // A word that the dictionary does not have stands in the index by its pairs.
+                let pairs = chars
+                    .windows(2)
+                    .map(|pair| pair.iter().collect())
+                    .filter(|_| chars.len() > 2);
+                for word in pairs.chain([word]).filter(|word: &String| word.chars().count() > 1) {
+                    if self.words.frequency(&word)? > 1 {
+                        rare.push((self.words.rarity(&word)?, key(&word)));
+                    }
                 }
             }
             rare.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+            rare.dedup();
             things.extend(rare.into_iter().take(2).map(|(_, word)| word));
         }
         Ok(things)
@@ -157,7 +166,8 @@ impl View<'_> {
                     continue;
                 };
                 let faq = layer.rows.faqs[place as usize].as_ref();
-                let is_answered = answered.is_some_and(|answered| answered.id == faq.id || answered.answer == faq.answer);
+                let is_answered =
+                    answered.is_some_and(|answered| answered.id == faq.id || answered.answer == faq.answer);
                 let is_known = found.iter().any(|(_, known)| known.id == faq.id);
                 if is_answered || is_known || !faq.wordings().any(|wording| key(wording).contains(thing.as_str())) {
                     continue;
@@ -165,7 +175,9 @@ impl View<'_> {
                 let near = match vector {
                     Some(vector) => {
                         let wordings = layer.wordings.flat.matrix();
-                        let near = layer.wordings_of(place as usize).map(|at| dot(vector, wordings.row(at)));
+                        let near = layer
+                            .wordings_of(place as usize)
+                            .map(|at| dot(vector, wordings.row(at)));
                         near.fold(-1.0, f32::max)
                     }
                     None => 0.0,
@@ -191,26 +203,37 @@ impl View<'_> {
             kind: RelatedKind::Document,
         };
         for thing in things {
-            for seen in &self.layers {
-                let rows = seen.layer().graph.rows(thing).iter().filter(|row| seen.row(**row));
-                for table in rows.flat_map(|row| &seen.layer().rows.facts[*row as usize].tables) {
-                    let Some(place) = table.keys.iter().position(|name| key(name) == *thing) else {
-                        continue;
-                    };
-                    let mut related = Vec::new();
-                    let is_asked = |head: &&String| asked.contains(&key(head));
-                    if let Some(head) = table.heads.iter().find(is_asked) {
-                        let sibling = table.keys.get(place + 1).or_else(|| table.keys.first());
-                        let sibling = sibling.filter(|name| key(name) != *thing);
-                        related.extend(sibling.map(|name| document(of(name, head))));
-                    }
-                    let other = table.heads.iter().find(|head| !is_asked(head));
-                    related.extend(other.map(|head| document(of(&table.keys[place], head))));
-                    return related;
-                }
+            // Of several tables the oldest, whatever layer it is in.
+            let Some((_, table, place)) = self.tables_of(thing).min_by_key(|(id, ..)| *id) else {
+                continue;
+            };
+            let mut related = Vec::new();
+            let is_asked = |head: &&String| asked.contains(&key(head));
+            if let Some(head) = table.heads.iter().find(is_asked) {
+                let sibling = table.keys.get(place + 1).or_else(|| table.keys.first());
+                let sibling = sibling.filter(|name| key(name) != *thing);
+                related.extend(sibling.map(|name| document(of(name, head))));
             }
+            let other = table.heads.iter().find(|head| !is_asked(head));
+            related.extend(other.map(|head| document(of(&table.keys[place], head))));
+            return related;
         }
         Vec::new()
+    }
+
+    /// The tables with a row of the thing, alive and to be told: each with its passage and the place of the row.
+    fn tables_of(&self, thing: &str) -> impl Iterator<Item = (PassageId, &Table, usize)> {
+        self.layers.iter().flat_map(move |seen| {
+            let rows = &seen.layer().rows;
+            let speaking = seen.layer().graph.rows(thing).iter().filter(|row| seen.row(**row));
+            speaking.flat_map(move |row| {
+                let tables = rows.facts[*row as usize].tables.iter();
+                tables.filter_map(move |table| match rows.rows[*row as usize] {
+                    Row::Passage(id, _) => Some((id, table, table.keys.iter().position(|name| key(name) == *thing)?)),
+                    Row::Faq(_) => None,
+                })
+            })
+        })
     }
 
     /// Headings beside the one that answered, in the same document, that name one of the things.
@@ -222,7 +245,9 @@ impl View<'_> {
         let own = &facts[row as usize].heading;
         let names_thing = |heading: &String| {
             let heading = key(heading);
-            things.iter().any(|thing| heading.contains(thing.as_str()) && heading != *thing)
+            things
+                .iter()
+                .any(|thing| heading.contains(thing.as_str()) && heading != *thing)
         };
         let rows = self.document_rows(layer, row);
         let headings = rows.filter_map(|row| facts[row as usize].heading.as_ref());
@@ -238,9 +263,14 @@ impl View<'_> {
     /// passage.
     fn keys_beside(&self, layer: usize, row: u32, table: &Table) -> Vec<String> {
         let facts = &self.layers[layer].layer().rows.facts;
-        let tables = self.document_rows(layer, row).flat_map(|row| &facts[row as usize].tables);
+        let tables = self
+            .document_rows(layer, row)
+            .flat_map(|row| &facts[row as usize].tables);
         let mut keys: Vec<String> = Vec::new();
-        for name in tables.filter(|other| other.heads == table.heads).flat_map(|table| &table.keys) {
+        for name in tables
+            .filter(|other| other.heads == table.heads)
+            .flat_map(|table| &table.keys)
+        {
             if keys.len() <= MAX_SIBLINGS && !keys.contains(name) {
                 keys.push(name.clone());
             }
@@ -251,7 +281,11 @@ impl View<'_> {
     /// The rows of the document that the row is of, those that are alive and may be told, in order.
     fn document_rows(&self, layer: usize, row: u32) -> impl Iterator<Item = u32> {
         let seen = &self.layers[layer];
-        seen.layer().rows_beside(row).iter().copied().filter(|row| seen.row(*row))
+        seen.layer()
+            .rows_beside(row)
+            .iter()
+            .copied()
+            .filter(|row| seen.row(*row))
     }
 
     /// The layer and row of a passage.
