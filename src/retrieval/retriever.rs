@@ -254,8 +254,7 @@ impl Retriever {
     /// # Errors
     /// `Lexical`.
     pub async fn related(&self, answered: &Answered, limit: usize) -> Result<Vec<Related>, RetrievalError> {
-        self.walk(answered, limit, |state, about, viewer| state.related(about, viewer))
-            .await
+        self.walk(answered, limit, State::related).await
     }
 
     /// The things among which a question does not choose, each as a question: "年费多少" where the passage that was found has a

@@ -118,10 +118,9 @@ impl Named {
             at += units[at..].iter().take_while(|unit| !unit.starts_with(is_han)).count();
             for token in JIEBA.cut(&run, false) {
                 let length = token.word.chars().count();
-                for within in at + 1..(at + length).min(units.len()) {
-                    borders[within] = false;
-                }
-                at += length;
+                let end = (at + length).min(units.len());
+                borders[(at + 1).min(end)..end].fill(false);
+                at = end;
             }
         }
         Self { units, borders }

@@ -72,6 +72,7 @@ async fn events_come_in_order_and_from_the_closed_set() {
         fields(data("done")),
         ["message_id", "usage", "timings_ms", "model", "kb_version", "related"]
     );
+    assert!(data("done")["related"].is_array());
     let text: String = all
         .iter()
         .filter(|(name, _)| name == "token")
