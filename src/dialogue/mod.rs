@@ -10,8 +10,10 @@ mod grounding;
 mod next;
 mod policy;
 mod prompt;
+mod qualifiers;
 mod quote;
 mod replies;
+mod second_reading;
 mod sentences;
 mod speaker;
 
