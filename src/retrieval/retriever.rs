@@ -4,7 +4,6 @@
 use super::corpus::Corpus;
 use super::draft::Draft;
 use super::expand::SynonymsFile;
-use super::graph::{About, Related};
 use super::index::GraphSettings;
 use super::layer::Layer;
 use super::query_cache::QueryCache;
@@ -24,6 +23,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Instant;
 use tokio::sync::{Mutex, Semaphore};
+
+pub use next::Answered;
 
 /// Questions whose vectors are kept.
 const CACHED_QUESTIONS: usize = 1024;
@@ -62,17 +63,6 @@ pub struct Query {
     /// FAQs at most.
     pub faq_top_k: usize,
     /// Who asks, where and when: only what this viewer may be told is found, as if nothing else were there.
-    pub viewer: Viewer,
-}
-
-/// What was asked, and what answered it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answered {
-    /// The question.
-    pub question: String,
-    /// The FAQ or passage that answered it, or is nearest to an answer.
-    pub source: Option<Source>,
-    /// Who asked, where and when: nothing else is spoken of.
     pub viewer: Viewer,
 }
 
@@ -243,58 +233,6 @@ impl Retriever {
     pub fn exact_faq(&self, text: &str, viewer: &Viewer) -> Option<(FaqHit, KbVersion)> {
         let state = self.0.current();
         Some((state.exact(text, viewer)?, state.edition.version))
-    }
-
-    /// What one may ask next, of the same thing or of its siblings: at most `limit` questions, best first. Nothing where the
-    /// settings (`retrieval.graph`) say so.
-    ///
-    /// Cost: a few searches by words, on a blocking thread; the question is not embedded again where it was searched lately, and
-    /// not at all where it was not.
-    ///
-    /// # Errors
-    /// `Lexical`.
-    pub async fn related(&self, answered: &Answered, limit: usize) -> Result<Vec<Related>, RetrievalError> {
-        self.walk(answered, limit, State::related).await
-    }
-
-    /// The things among which a question does not choose, each as a question: "年费多少" where the passage that was found has a
-    /// table with the fees of several cards, which the question does not name. Nothing where the settings (`retrieval.graph`)
-    /// say so.
-    ///
-    /// # Errors
-    /// `Internal`.
-    pub async fn siblings(&self, answered: &Answered) -> Result<Vec<Related>, RetrievalError> {
-        self.walk(answered, 0, |state, about, viewer| Ok(state.siblings(about, viewer)))
-            .await
-    }
-
-    async fn walk(
-        &self,
-        answered: &Answered,
-        limit: usize,
-        step: fn(&State, &About, &Viewer) -> Result<Vec<Related>, RetrievalError>,
-    ) -> Result<Vec<Related>, RetrievalError> {
-        let shared = &self.0.shared;
-        if !shared.config.graph {
-            return Ok(Vec::new());
-        }
-        let question = normalise(&answered.question);
-        let mut about = About {
-            vector: shared.cache.get(&question),
-            question,
-            limit,
-            ..About::default()
-        };
-        match &answered.source {
-            Some(Source::Faq(faq)) => about.faq = Some(faq.id),
-            Some(Source::Passage(passage)) => about.passage = Some(passage.id),
-            None => {}
-        }
-        let (state, viewer) = (self.0.current(), answered.viewer.clone());
-        let _permit = shared.searches.acquire().await;
-        tokio::task::spawn_blocking(move || step(&state, &about, &viewer))
-            .await
-            .map_err(|error| internal("looking for what is related", &error))?
     }
 
     /// Follows the knowledge base, if it has another version than the index; whether it had. What was committed before the
@@ -565,6 +503,7 @@ fn milliseconds(since: Instant) -> f64 {
 mod graph_tests;
 #[cfg(test)]
 mod live_tests;
+mod next;
 mod rebuild;
 #[cfg(test)]
 mod scope_tests;

@@ -1,13 +1,13 @@
 //! One search in the index of one version: all stages, over what is alive and what the viewer may be told.
 
 use super::corpus::Row;
-use super::expand::{LEAST_CHARS, MOST_CHARS, SOUND_WEIGHT, SYNONYM_WEIGHT, Synonyms, Wanted};
-use super::graph::{About, MAX_UNITS, Related};
+use super::expand::{Synonyms, Wanted};
+use super::graph::{About, Related};
 use super::index::{Neighbour, dot};
 use super::layer::{Count, Layer, VectorSet};
 use super::rank::{Signals, rank};
 use super::state::{Placed, State};
-use super::terms::{Haystack, Named, pieces, words};
+use super::terms::{Haystack, words};
 use super::words::Words;
 use super::{FaqHit, RetrievalError, Scores, SearchMode};
 use crate::domain::Viewer;
@@ -21,11 +21,6 @@ use std::sync::Arc;
 const SIMILARITY_WEIGHT: f32 = 60.0;
 /// The share of a FAQ that the ranking does not have.
 const LEAST_SHARE: f32 = 1e-6;
-
-/// Stretches of a question that are looked up by their sound.
-const MAX_PIECES: usize = 64;
-/// Words of the base that one of them may have meant.
-const MAX_ALIKE: usize = 2;
 
 /// What is asked of the indexes.
 #[derive(Clone)]
@@ -221,91 +216,6 @@ impl View<'_> {
         let rows = self.ranked(question, &wanted)?;
         let faqs = self.faqs(question, &rows, &words)?;
         Ok(Searched { rows, faqs, words })
-    }
-
-    /// What the question is searched by.
-    fn wanted(&self, question: &Question) -> Result<Wanted, RetrievalError> {
-        let mut wanted = Wanted::of(&question.text);
-        for word in question.expansion.synonyms.of(&question.text) {
-            wanted.add(word, SYNONYM_WEIGHT);
-        }
-        if question.expansion.names {
-            for name in self.other_names(&question.text) {
-                wanted.add(name, SYNONYM_WEIGHT);
-            }
-        }
-        if question.expansion.sounds {
-            for word in self.alike(&question.text)? {
-                wanted.add(&word, SOUND_WEIGHT);
-            }
-        }
-        Ok(wanted)
-    }
-
-    /// What else the base calls what the text names, in what the viewer may be told.
-    fn other_names(&self, text: &str) -> Vec<&str> {
-        let named = Named::new(text);
-        let aliases = |name: &str| {
-            let found: Vec<&str> = (self.layers.iter())
-                .flat_map(|seen| {
-                    let aliases = seen.layer().graph.aliases(name).iter();
-                    aliases
-                        .filter(|(row, _)| seen.row(*row))
-                        .map(|(_, alias)| alias.as_ref())
-                })
-                .collect();
-            (!found.is_empty()).then_some(found)
-        };
-        let mut found: Vec<&str> = named
-            .names(MAX_UNITS, aliases)
-            .into_iter()
-            .flat_map(|(_, names)| names)
-            .collect();
-        // The same from one layer or from several.
-        found.sort_unstable();
-        found.dedup();
-        found
-    }
-
-    /// Words of the base that sound like something in the text that the base does not have, at most [`MAX_ALIKE`] for each.
-    fn alike(&self, text: &str) -> Result<Vec<String>, RetrievalError> {
-        let mut found = Vec::new();
-        let mut pieces = pieces(text, LEAST_CHARS, MOST_CHARS);
-        pieces.truncate(MAX_PIECES);
-        for piece in pieces {
-            // What has all its pairs in texts of the base was meant as it was typed.
-            let mut known = true;
-            for pair in &piece.pairs {
-                known = known && self.words.frequency(pair)? > 0;
-            }
-            if known {
-                continue;
-            }
-            let mut alike: Vec<(u64, &str)> = Vec::new();
-            for seen in &self.layers {
-                for word in seen.layer().sounds.alike(&piece.text) {
-                    let frequency = self.living(word)?;
-                    if frequency > 0 && !alike.iter().any(|(_, other)| *other == word) {
-                        alike.push((frequency, word));
-                    }
-                }
-            }
-            alike.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
-            found.extend(alike.iter().take(MAX_ALIKE).map(|(_, word)| (*word).to_owned()));
-        }
-        Ok(found)
-    }
-
-    /// In how many living texts a word is; for one that the dictionary does not have, at most: in how many its rarest pair of
-    /// characters is.
-    fn living(&self, word: &str) -> Result<u64, RetrievalError> {
-        let whole = self.words.frequency(word)?;
-        let ends: Vec<usize> = word.char_indices().map(|(at, _)| at).chain([word.len()]).collect();
-        let mut rarest = u64::MAX;
-        for pair in ends.windows(3).filter(|_| whole == 0) {
-            rarest = rarest.min(self.words.frequency(&word[pair[0]..pair[2]])?);
-        }
-        Ok(if whole == 0 && rarest < u64::MAX { rarest } else { whole })
     }
 
     /// The `k` nearest vectors of a kind, as rows of the state (for wordings the rows of their FAQs).

@@ -5,22 +5,23 @@
 //! What is added counts less than what was said: it may be wrong, and where a text has both, the same thing would count twice.
 //! It is bounded, and there is none where nothing fits: such a question is searched exactly as without.
 
+mod question;
 mod sound;
 mod synonyms;
 
 use super::terms;
 use std::collections::HashSet;
 
-pub(super) use sound::{LEAST_CHARS, MOST_CHARS, Sounds};
+pub(super) use sound::Sounds;
 pub(super) use synonyms::SynonymsFile;
 pub use synonyms::{Synonyms, SynonymsError};
 
 /// How much a term of a word that sounds alike counts. The word that was typed is not in the base, so nothing counts twice, but what
 /// sounds alike may be another word, and the rest of the question is surely meant: less than one. It was set and not tuned.
-pub(super) const SOUND_WEIGHT: f32 = 0.7;
+const SOUND_WEIGHT: f32 = 0.7;
 /// How much a term of a synonym or of another name counts. A text that has both would count the same thing twice: half, so that
 /// it never counts more than a text with the question's own word in the title. It was set and not tuned.
-pub(super) const SYNONYM_WEIGHT: f32 = 0.5;
+const SYNONYM_WEIGHT: f32 = 0.5;
 /// Terms that are added to a question at most.
 const MAX_ADDED: usize = 32;
 
