@@ -359,7 +359,7 @@ impl Shared {
         let expand = self.config.expand;
         Expansion {
             sounds: expand,
-            names: self.config.graph,
+            names: self.config.other_names,
             synonyms: if expand {
                 self.synonyms.current()
             } else {

@@ -2,8 +2,8 @@
 //! (columns), and where. Each layer has its own, made of the facts of its rows when the layer is made or loaded; a question walks
 //! those of all layers and sees what is alive and may be told, so it follows every change as the search does.
 //!
-//! It serves three ends: other names of a thing are searched too; after an answer, what else one may ask is shown; and where a
-//! question is about one of several things and names none, these are shown to choose from.
+//! It serves three ends: after an answer, what else one may ask is shown; where a question is about one of several things and
+//! names none, these are shown to choose from; and, where the settings say so, other names of a thing are searched too.
 
 mod facts;
 mod related;

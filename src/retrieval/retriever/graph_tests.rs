@@ -156,7 +156,7 @@ async fn other_names_sounds_and_scripts_find_what_is_meant() {
     let open = async |expand: bool, graph: bool| {
         let config = RetrievalConfig {
             expand,
-            graph,
+            other_names: graph,
             synonyms: synonyms.clone(),
             ..config()
         };
