@@ -92,8 +92,15 @@ impl View<'_> {
             return Vec::new();
         };
         let asked = key(&about.question);
+        // "年费" asks for the column "主卡年费", too.
+        let mut told = words(&about.question);
+        told.retain(|word| word.chars().count() > 1);
         for table in &self.layers[layer].layer().rows.facts[row as usize].tables {
-            let Some(head) = table.heads.iter().find(|head| asked.contains(&key(head))) else {
+            let asks = |head: &&String| {
+                let head = key(head);
+                asked.contains(&head) || told.iter().any(|word| head.ends_with(word))
+            };
+            let Some(head) = table.heads.iter().find(asks) else {
                 continue;
             };
             let keys = self.keys_beside(layer, row, table);
@@ -207,15 +214,18 @@ impl View<'_> {
             let Some((_, table, place)) = self.tables_of(thing).min_by_key(|(id, ..)| *id) else {
                 continue;
             };
-            let mut related = Vec::new();
             let is_asked = |head: &&String| asked.contains(&key(head));
-            if let Some(head) = table.heads.iter().find(is_asked) {
-                let sibling = table.keys.get(place + 1).or_else(|| table.keys.first());
-                let sibling = sibling.filter(|name| key(name) != *thing);
-                related.extend(sibling.map(|name| document(of(name, head))));
-            }
+            // Where the question asks for none of its columns, the table is about something else.
+            let Some(head) = table.heads.iter().find(is_asked) else {
+                continue;
+            };
+            let sibling = table.keys.get(place + 1).or_else(|| table.keys.first());
+            let sibling = sibling.filter(|name| key(name) != *thing);
             let other = table.heads.iter().find(|head| !is_asked(head));
-            related.extend(other.map(|head| document(of(&table.keys[place], head))));
+            let same = sibling.map(|name| document(of(name, head)));
+            let related: Vec<Related> = (same.into_iter())
+                .chain(other.map(|head| document(of(&table.keys[place], head))))
+                .collect();
             return related;
         }
         Vec::new()

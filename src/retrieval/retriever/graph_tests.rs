@@ -114,6 +114,7 @@ async fn one_chooses_where_the_question_does_not() {
     };
     assert_eq!(choices("年费多少").await, ["普卡的年费", "金卡的年费", "白金卡的年费"]);
     assert_eq!(choices("請問掛失費").await.len(), 3);
+    assert_eq!(choices("卡费怎么收").await.len(), 0);
     for question in ["金卡年费多少", "白金年费多少", "怎么还款"] {
         assert!(choices(question).await.is_empty(), "{question}");
     }
