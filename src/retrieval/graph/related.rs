@@ -326,12 +326,13 @@ impl View<'_> {
     }
 }
 
-/// Whether a text of that key names the thing of that key: all of it, or for a Chinese name of several words ("白金卡") its
-/// beginning of at least two characters ("白金").
+/// Whether a text of that key names the thing of that key: all of it, or for a longer Chinese name two characters of its beginning or
+/// its end ("白金" for "白金卡", "金卡" for "青禾金卡").
 fn names_some(text: &str, thing: &str) -> bool {
-    let begin: String = thing.chars().take(2).collect();
-    let long = thing.chars().count() > 2 && thing.chars().all(is_han);
-    text.contains(thing) || (long && text.contains(&begin))
+    let chars: Vec<char> = thing.chars().collect();
+    let long = chars.len() > 2 && chars.iter().copied().all(is_han);
+    let has = |part: &[char]| text.contains(&part.iter().collect::<String>());
+    text.contains(thing) || (long && (has(&chars[..2]) || has(&chars[chars.len() - 2..])))
 }
 
 /// "金卡的年费", "Gold card annual fee".
