@@ -117,7 +117,7 @@ impl View<'_> {
     }
 
     /// The keys of the things that a text names, of which a row says something that is alive and may be told, in the order of the
-    /// text; where it names none, the two rarest words of it that more than one text has.
+    /// text; where it names none, the rarest word of it that more than one text has.
     fn things(&self, text: &str) -> Result<Vec<String>, RetrievalError> {
         let named = Named::new(text);
         let known = |name: &str| {
@@ -149,7 +149,7 @@ impl View<'_> {
             }
             rare.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
             rare.dedup();
-            things.extend(rare.into_iter().take(2).map(|(_, word)| word));
+            things.extend(rare.into_iter().take(1).map(|(_, word)| word));
         }
         Ok(things)
     }
