@@ -6,6 +6,7 @@ mod assistant;
 mod confidence;
 mod conversations;
 mod facts;
+pub mod flow;
 mod grounding;
 mod policy;
 mod prompt;

@@ -50,11 +50,21 @@ impl Flow {
     pub fn plan(&self) -> Vec<Step> {
         let mut plan = Vec::with_capacity(self.slots.len() + self.actions.len());
         for (index, slot) in self.slots.iter().enumerate() {
-            let before = self.actions.iter().enumerate().filter(|(_, action)| action.before.as_deref() == Some(slot.name.as_str()));
+            let before = self
+                .actions
+                .iter()
+                .enumerate()
+                .filter(|(_, action)| action.before.as_deref() == Some(slot.name.as_str()));
             plan.extend(before.map(|(action, _)| Step::Action(action)));
             plan.push(Step::Slot(index));
         }
-        plan.extend(self.actions.iter().enumerate().filter(|(_, action)| action.before.is_none()).map(|(action, _)| Step::Action(action)));
+        plan.extend(
+            self.actions
+                .iter()
+                .enumerate()
+                .filter(|(_, action)| action.before.is_none())
+                .map(|(action, _)| Step::Action(action)),
+        );
         plan
     }
 
@@ -78,8 +88,16 @@ impl Flow {
 
     /// The tools that it calls.
     pub fn tools(&self) -> impl Iterator<Item = &str> {
-        let codes = self.slots.iter().flat_map(|slot| [slot.send.as_ref().map(|call| call.tool.as_str()), slot.verify.as_ref().map(|call| call.tool.as_str())]);
-        self.actions.iter().map(|action| action.tool.as_str()).chain(codes.flatten())
+        let codes = self.slots.iter().flat_map(|slot| {
+            [
+                slot.send.as_ref().map(|call| call.tool.as_str()),
+                slot.verify.as_ref().map(|call| call.tool.as_str()),
+            ]
+        });
+        self.actions
+            .iter()
+            .map(|action| action.tool.as_str())
+            .chain(codes.flatten())
     }
 }
 
@@ -161,7 +179,11 @@ impl Slot {
             SlotKind::OrderNumber => Wanted::OrderNumber(self.pattern.as_ref()?),
             SlotKind::Phone => Wanted::Phone,
             SlotKind::Address => Wanted::Address,
-            SlotKind::Choice => Wanted::Choice(if self.options.is_empty() { choices } else { &self.options }),
+            SlotKind::Choice => Wanted::Choice(if self.options.is_empty() {
+                choices
+            } else {
+                &self.options
+            }),
             SlotKind::Text => Wanted::Text,
             SlotKind::YesNo => Wanted::YesNo,
             SlotKind::OneTimeCode => return None,
@@ -171,7 +193,10 @@ impl Slot {
     /// Characters that a text may have.
     #[must_use]
     pub fn max_chars(&self) -> usize {
-        let said = self.checks.iter().find_map(|check| (check.rule == Rule::MaxChars).then_some(check.number));
+        let said = self
+            .checks
+            .iter()
+            .find_map(|check| (check.rule == Rule::MaxChars).then_some(check.number));
         said.map_or(200, |chars| chars as usize)
     }
 }
@@ -391,7 +416,10 @@ impl ResultTest {
             Some(Json::Array(list)) => list.is_empty(),
             Some(_) => false,
         };
-        self.equals.as_ref().is_none_or(|wanted| found.is_some_and(|found| found == wanted)) && self.empty.is_none_or(|wanted| wanted == empty)
+        self.equals
+            .as_ref()
+            .is_none_or(|wanted| found.is_some_and(|found| found == wanted))
+            && self.empty.is_none_or(|wanted| wanted == empty)
     }
 }
 

@@ -80,12 +80,21 @@ pub fn load(directory: &Path) -> Result<Vec<Flow>, FlowsError> {
     }
     paths.sort();
     let mut faults = Vec::new();
-    let mut fault = |file: &Path, detail: String| faults.push(Fault { file: file.to_owned(), line: 1, detail });
+    let mut fault = |file: &Path, detail: String| {
+        faults.push(Fault {
+            file: file.to_owned(),
+            line: 1,
+            detail,
+        })
+    };
     if paths.is_empty() {
         fault(directory, "there is no *.toml here".to_owned());
     }
     if paths.len() > MAX_FILES {
-        fault(directory, format!("there are {} files, at most {MAX_FILES} are read", paths.len()));
+        fault(
+            directory,
+            format!("there are {} files, at most {MAX_FILES} are read", paths.len()),
+        );
         paths.truncate(MAX_FILES);
     }
     let mut texts = Vec::new();
@@ -113,7 +122,11 @@ pub fn parse_all(texts: &[(PathBuf, String)]) -> Result<Vec<Flow>, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut flows: Vec<(PathBuf, Flow)> = Vec::new();
     for (path, text) in texts {
-        let mut reader = Reader { path, text, faults: &mut faults };
+        let mut reader = Reader {
+            path,
+            text,
+            faults: &mut faults,
+        };
         if let Some(flow) = reader.flow() {
             flows.push((path.clone(), flow));
         }
@@ -121,7 +134,13 @@ pub fn parse_all(texts: &[(PathBuf, String)]) -> Result<Vec<Flow>, Vec<Fault>> {
     let mut names: HashMap<String, PathBuf> = HashMap::new();
     let mut wordings: HashMap<String, PathBuf> = HashMap::new();
     for (path, flow) in &flows {
-        let mut twice = |detail: String| faults.push(Fault { file: path.clone(), line: 1, detail });
+        let mut twice = |detail: String| {
+            faults.push(Fault {
+                file: path.clone(),
+                line: 1,
+                detail,
+            })
+        };
         if let Some(other) = names.insert(flow.name.clone(), path.clone()) {
             twice(format!("the flow {} is in {} too", flow.name, other.display()));
         }
@@ -133,7 +152,11 @@ pub fn parse_all(texts: &[(PathBuf, String)]) -> Result<Vec<Flow>, Vec<Fault>> {
             }
         }
     }
-    if faults.is_empty() { Ok(flows.into_iter().map(|(_, flow)| flow).collect()) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(flows.into_iter().map(|(_, flow)| flow).collect())
+    } else {
+        Err(faults)
+    }
 }
 
 /// The file beside its lists.
@@ -242,7 +265,11 @@ impl Reader<'_, '_> {
     }
 
     fn fault(&mut self, line: usize, detail: impl Into<String>) {
-        self.faults.push(Fault { file: self.path.to_owned(), line, detail: detail.into() });
+        self.faults.push(Fault {
+            file: self.path.to_owned(),
+            line,
+            detail: detail.into(),
+        });
     }
 
     fn toml_fault(&mut self, error: &toml::de::Error, otherwise: usize) {
@@ -263,14 +290,19 @@ impl Reader<'_, '_> {
 
     /// The tables of a list, taken out of `table`.
     fn list<T: DeserializeOwned>(&mut self, table: &mut DeTable<'_>, name: &str) -> Vec<At<T>> {
-        let Some(value) = table.remove(name) else { return Vec::new() };
+        let Some(value) = table.remove(name) else {
+            return Vec::new();
+        };
         let line = self.line(value.span().start);
         let DeValue::Array(list) = value.into_inner() else {
             self.fault(line, format!("{name} must be a list: [[{name}]]"));
             return Vec::new();
         };
         if list.len() > MAX_STEPS {
-            self.fault(line, format!("there are {} {name}, at most {MAX_STEPS} are allowed", list.len()));
+            self.fault(
+                line,
+                format!("there are {} {name}, at most {MAX_STEPS} are allowed", list.len()),
+            );
         }
         list.into_iter().filter_map(|value| self.read(value)).collect()
     }
@@ -288,8 +320,22 @@ impl Reader<'_, '_> {
         let slots: Vec<At<RawSlot>> = self.list(&mut table, "slots");
         let actions: Vec<At<Action>> = self.list(&mut table, "actions");
         let head: Option<At<Head>> = self.read(Spanned::new(0..0, DeValue::Table(table)));
-        let slots: Vec<At<Slot>> = slots.into_iter().map(|At { line, item }| At { line, item: self.slot(line, item) }).collect();
-        let Head { name, title, description, triggers, expires_minutes, max_failures, words } = head?.item;
+        let slots: Vec<At<Slot>> = slots
+            .into_iter()
+            .map(|At { line, item }| At {
+                line,
+                item: self.slot(line, item),
+            })
+            .collect();
+        let Head {
+            name,
+            title,
+            description,
+            triggers,
+            expires_minutes,
+            max_failures,
+            words,
+        } = head?.item;
         let flow = Flow {
             name,
             title,
@@ -304,7 +350,10 @@ impl Reader<'_, '_> {
         };
         self.check_head(&flow);
         self.check_names(&slots, &actions);
-        let lines: (Vec<usize>, Vec<usize>) = (slots.iter().map(|at| at.line).collect(), actions.iter().map(|at| at.line).collect());
+        let lines: (Vec<usize>, Vec<usize>) = (
+            slots.iter().map(|at| at.line).collect(),
+            actions.iter().map(|at| at.line).collect(),
+        );
         let flow = Flow {
             slots: slots.into_iter().map(|at| at.item).collect(),
             actions: actions.into_iter().map(|at| at.item).collect(),
@@ -325,7 +374,13 @@ impl Reader<'_, '_> {
         match RegexBuilder::new(source).size_limit(1 << 20).build() {
             Ok(regex) => Some(regex),
             Err(error) => {
-                self.fault(line, format!("the pattern {source} is no regular expression: {}", error.to_string().replace('\n', " ")));
+                self.fault(
+                    line,
+                    format!(
+                        "the pattern {source} is no regular expression: {}",
+                        error.to_string().replace('\n', " ")
+                    ),
+                );
                 None
             }
         }
@@ -339,20 +394,39 @@ impl Reader<'_, '_> {
                 self.fault(line, format!("slot {name}: {detail}"));
             }
         };
-        needs((kind == SlotKind::OrderNumber) == raw.pattern.is_some(), "an order_number, and nothing else, has a pattern");
-        needs(kind == SlotKind::Choice || raw.options.is_empty(), "only a choice has options");
+        needs(
+            (kind == SlotKind::OrderNumber) == raw.pattern.is_some(),
+            "an order_number, and nothing else, has a pattern",
+        );
+        needs(
+            kind == SlotKind::Choice || raw.options.is_empty(),
+            "only a choice has options",
+        );
         needs(raw.options.len() <= MAX_WORDINGS, "too many options");
         let code = kind == SlotKind::OneTimeCode;
-        needs(code == raw.send.is_some() && code == raw.verify.is_some(), "a one_time_code, and nothing else, has send and verify");
-        needs(!code || (!raw.optional && raw.when.is_none()), "a one_time_code cannot be optional or depend on a condition");
+        needs(
+            code == raw.send.is_some() && code == raw.verify.is_some(),
+            "a one_time_code, and nothing else, has send and verify",
+        );
+        needs(
+            !code || (!raw.optional && raw.when.is_none()),
+            "a one_time_code cannot be optional or depend on a condition",
+        );
         needs((1..=MAX_TRIES).contains(&raw.tries), "tries must be 1 to 5");
         needs((1..=60).contains(&raw.valid_minutes), "valid_minutes must be 1 to 60");
         let pattern = raw.pattern.and_then(|source| self.regex(line, &source));
-        let checks = raw.checks.into_iter().filter_map(|check| self.check(line, &name, kind, check)).collect();
+        let checks = raw
+            .checks
+            .into_iter()
+            .filter_map(|check| self.check(line, &name, kind, check))
+            .collect();
         let mut seen = BTreeSet::new();
         for option in &raw.options {
             if !seen.insert(option.value.clone()) {
-                self.fault(line, format!("slot {name}: two options have the value {}", option.value));
+                self.fault(
+                    line,
+                    format!("slot {name}: two options have the value {}", option.value),
+                );
             }
         }
         for text in [&raw.label, &raw.prompt, &raw.error] {
@@ -370,7 +444,12 @@ impl Reader<'_, '_> {
             options: raw
                 .options
                 .into_iter()
-                .map(|option| Choice { name: option.value, zh: option.label.zh, en: option.label.en, synonyms: option.zh.into_iter().chain(option.en).collect() })
+                .map(|option| Choice {
+                    name: option.value,
+                    zh: option.label.zh,
+                    en: option.label.en,
+                    synonyms: option.zh.into_iter().chain(option.en).collect(),
+                })
                 .collect(),
             checks,
             send: raw.send,
@@ -390,40 +469,59 @@ impl Reader<'_, '_> {
         };
         let rule = format!("{:?}", raw.rule);
         if !kinds.contains(&kind) {
-            self.fault(line, format!("slot {slot}: the check {rule} does not fit the type {kind:?}"));
+            self.fault(
+                line,
+                format!("slot {slot}: the check {rule} does not fit the type {kind:?}"),
+            );
             return None;
         }
         self.check_text(line, &raw.error);
         let value = raw.value.unwrap_or(Json::Null);
         let number = match (raw.rule, &value) {
-            (Rule::NotPast | Rule::NotFuture, Json::Null) => Some(0.0),
+            (Rule::NotPast | Rule::NotFuture, Json::Null) | (Rule::Pattern, Json::String(_)) => Some(0.0),
             (Rule::NotBefore | Rule::NotAfter, Json::String(text)) => minutes(text),
-            (Rule::Pattern, Json::String(_)) => Some(0.0),
-            (Rule::MinDaysAhead | Rule::MaxDaysAhead, Json::Number(number)) => number.as_f64().filter(|days| (-36_500.0..=36_500.0).contains(days)),
+            (Rule::MinDaysAhead | Rule::MaxDaysAhead, Json::Number(number)) => {
+                number.as_f64().filter(|days| (-36_500.0..=36_500.0).contains(days))
+            }
             (Rule::MaxChars, Json::Number(number)) => number.as_f64().filter(|chars| (1.0..=500.0).contains(chars)),
             (Rule::Min | Rule::Max, Json::Number(number)) => number.as_f64(),
             _ => None,
         };
         let Some(number) = number else {
-            self.fault(line, format!("slot {slot}: the check {rule} cannot have the value {value}"));
+            self.fault(
+                line,
+                format!("slot {slot}: the check {rule} cannot have the value {value}"),
+            );
             return None;
         };
         let pattern = match (raw.rule, &value) {
             (Rule::Pattern, Json::String(source)) => Some(self.regex(line, source)?),
             _ => None,
         };
-        Some(Check { rule: raw.rule, number, pattern, error: raw.error })
+        Some(Check {
+            rule: raw.rule,
+            number,
+            pattern,
+            error: raw.error,
+        })
     }
 
     fn check_text(&mut self, line: usize, text: &Text) {
-        for fault in [text::fault(&text.zh), text::fault(&text.en)].into_iter().flatten().take(1) {
+        for fault in [text::fault(&text.zh), text::fault(&text.en)]
+            .into_iter()
+            .flatten()
+            .take(1)
+        {
             self.fault(line, fault);
         }
     }
 
     fn check_head(&mut self, flow: &Flow) {
         if !is_name(&flow.name) {
-            self.fault(1, format!("the name \"{}\" must be small letters, digits and _", flow.name));
+            self.fault(
+                1,
+                format!("the name \"{}\" must be small letters, digits and _", flow.name),
+            );
         }
         if flow.triggers.is_empty() {
             self.fault(1, "triggers must have at least one wording");
@@ -431,7 +529,11 @@ impl Reader<'_, '_> {
         if flow.triggers.len() > MAX_WORDINGS {
             self.fault(1, format!("at most {MAX_WORDINGS} triggers are allowed"));
         }
-        if flow.triggers.iter().any(|wording| match_key(wording).chars().count() < 2) {
+        if flow
+            .triggers
+            .iter()
+            .any(|wording| match_key(wording).chars().count() < 2)
+        {
             self.fault(1, "a trigger has fewer than two letters");
         }
         if !(1..=1440).contains(&flow.expires_minutes) {
@@ -448,10 +550,19 @@ impl Reader<'_, '_> {
 
     fn check_names(&mut self, slots: &[At<Slot>], actions: &[At<Action>]) {
         let mut seen: BTreeSet<String> = BTreeSet::new();
-        let all = slots.iter().map(|at| (at.line, at.item.name.clone())).chain(actions.iter().map(|at| (at.line, at.item.name.clone())));
+        let all = slots
+            .iter()
+            .map(|at| (at.line, at.item.name.clone()))
+            .chain(actions.iter().map(|at| (at.line, at.item.name.clone())));
         for (line, name) in all.collect::<Vec<_>>() {
             if !is_name(&name) || RESERVED.contains(&name.as_str()) {
-                self.fault(line, format!("the name \"{name}\" must be small letters, digits and _, and none of {}", RESERVED.join(", ")));
+                self.fault(
+                    line,
+                    format!(
+                        "the name \"{name}\" must be small letters, digits and _, and none of {}",
+                        RESERVED.join(", ")
+                    ),
+                );
             }
             if !seen.insert(name.clone()) {
                 self.fault(line, format!("the name {name} is taken"));
@@ -470,7 +581,10 @@ impl Reader<'_, '_> {
     fn check_steps(&mut self, flow: &Flow, slot_lines: &[usize], action_lines: &[usize]) {
         for (action, line) in flow.actions.iter().zip(action_lines) {
             if let Some(before) = action.before.as_deref().filter(|before| flow.slot(before).is_none()) {
-                self.fault(*line, format!("action {}: before = \"{before}\" is no slot", action.name));
+                self.fault(
+                    *line,
+                    format!("action {}: before = \"{before}\" is no slot", action.name),
+                );
             }
         }
         let mut known: BTreeSet<&str> = BTreeSet::new();
@@ -487,7 +601,13 @@ impl Reader<'_, '_> {
                     let (action, line) = (&flow.actions[index], action_lines[index]);
                     self.check_action_step(flow, action, line, &known);
                     if action.protected && !code_known {
-                        self.fault(line, format!("action {}: it is protected, and no one_time_code stands before it", action.name));
+                        self.fault(
+                            line,
+                            format!(
+                                "action {}: it is protected, and no one_time_code stands before it",
+                                action.name
+                            ),
+                        );
                     }
                     known.insert(&action.name);
                 }
@@ -498,7 +618,10 @@ impl Reader<'_, '_> {
     fn check_known(&mut self, line: usize, of: &str, placeholder: &str, known: &BTreeSet<&str>, also: &[&str]) {
         let first = placeholder.split('.').next().unwrap_or_default();
         if !known.contains(first) && !also.contains(&first) {
-            self.fault(line, format!("{of}: {{{placeholder}}} is not known there: it must be a slot or an action before"));
+            self.fault(
+                line,
+                format!("{of}: {{{placeholder}}} is not known there: it must be a slot or an action before"),
+            );
         }
     }
 
@@ -507,38 +630,80 @@ impl Reader<'_, '_> {
         for placeholder in slot.prompt.placeholders() {
             self.check_known(line, &of, placeholder, known, &["options"]);
         }
-        if let Some(condition) = slot.when.as_ref().filter(|condition| !known.contains(condition.slot.as_str())) {
-            self.fault(line, format!("{of}: when.slot = \"{}\" is no slot before it", condition.slot));
+        if let Some(condition) = slot
+            .when
+            .as_ref()
+            .filter(|condition| !known.contains(condition.slot.as_str()))
+        {
+            self.fault(
+                line,
+                format!("{of}: when.slot = \"{}\" is no slot before it", condition.slot),
+            );
         }
-        let calls = [slot.send.as_ref().map(|send| &send.args), slot.verify.as_ref().map(|verify| &verify.args)];
-        for placeholder in calls.into_iter().flatten().flat_map(placeholders_of).collect::<Vec<_>>() {
+        let calls = [
+            slot.send.as_ref().map(|send| &send.args),
+            slot.verify.as_ref().map(|verify| &verify.args),
+        ];
+        for placeholder in calls
+            .into_iter()
+            .flatten()
+            .flat_map(placeholders_of)
+            .collect::<Vec<_>>()
+        {
             self.check_known(line, &of, &placeholder, known, &[]);
         }
-        let given = flow.actions.iter().filter(|action| action.options.as_ref().is_some_and(|options| options.slot == slot.name)).count();
+        let given = flow
+            .actions
+            .iter()
+            .filter(|action| action.options.as_ref().is_some_and(|options| options.slot == slot.name))
+            .count();
         if slot.kind == SlotKind::Choice && (given > 0) != slot.options.is_empty() {
-            self.fault(line, format!("{of}: a choice needs either options of its own or an action with options for it"));
+            self.fault(
+                line,
+                format!("{of}: a choice needs either options of its own or an action with options for it"),
+            );
         }
     }
 
     fn check_action_step(&mut self, flow: &Flow, action: &Action, line: usize, known: &BTreeSet<&str>) {
         let of = format!("action {}", action.name);
-        for placeholder in placeholders_of(&action.args).chain(action.confirm.placeholders().map(str::to_owned)).collect::<Vec<_>>() {
+        for placeholder in placeholders_of(&action.args)
+            .chain(action.confirm.placeholders().map(str::to_owned))
+            .collect::<Vec<_>>()
+        {
             self.check_known(line, &of, &placeholder, known, &[]);
         }
         if action.changes && action.confirm.is_empty() {
             self.fault(line, format!("{of}: what changes something needs a text to confirm"));
         }
-        if let Some(condition) = action.when.as_ref().filter(|condition| !known.contains(condition.slot.as_str())) {
-            self.fault(line, format!("{of}: when.slot = \"{}\" is no slot before it", condition.slot));
+        if let Some(condition) = action
+            .when
+            .as_ref()
+            .filter(|condition| !known.contains(condition.slot.as_str()))
+        {
+            self.fault(
+                line,
+                format!("{of}: when.slot = \"{}\" is no slot before it", condition.slot),
+            );
         }
         if let Some(options) = &action.options {
-            let fits = action.before.as_deref() == Some(options.slot.as_str()) && flow.slot(&options.slot).is_some_and(|slot| slot.kind == SlotKind::Choice);
+            let fits = action.before.as_deref() == Some(options.slot.as_str())
+                && flow
+                    .slot(&options.slot)
+                    .is_some_and(|slot| slot.kind == SlotKind::Choice);
             if !fits {
-                self.fault(line, format!("{of}: options.slot must be the choice that it stands before"));
+                self.fault(
+                    line,
+                    format!("{of}: options.slot must be the choice that it stands before"),
+                );
             }
         }
         let texts = [Some(&action.confirm), action.each.as_ref().map(|each| &each.text)];
-        for text in texts.into_iter().flatten().chain(action.outcomes.iter().map(|outcome| &outcome.say)) {
+        for text in texts
+            .into_iter()
+            .flatten()
+            .chain(action.outcomes.iter().map(|outcome| &outcome.say))
+        {
             self.check_text(line, text);
         }
         for placeholder in action.each.iter().flat_map(|each| each.text.placeholders()) {
@@ -549,20 +714,33 @@ impl Reader<'_, '_> {
                 self.check_known(line, &of, placeholder, known, &["result", "each"]);
             }
             if let Some(ask) = &outcome.ask
-                && (outcome.then != super::definition::Then::Continue || !flow.slots.iter().any(|slot| slot.name == *ask && known.contains(ask.as_str())))
+                && (outcome.then != super::definition::Then::Continue
+                    || !flow
+                        .slots
+                        .iter()
+                        .any(|slot| slot.name == *ask && known.contains(ask.as_str())))
             {
-                self.fault(line, format!("{of}: ask = \"{ask}\" must be a slot before it, and alone"));
+                self.fault(
+                    line,
+                    format!("{of}: ask = \"{ask}\" must be a slot before it, and alone"),
+                );
             }
         }
     }
 }
 
 fn placeholders_of(args: &BTreeMap<String, Json>) -> impl Iterator<Item = String> {
-    args.values().filter_map(Json::as_str).flat_map(|template| text::names(template).map(str::to_owned).collect::<Vec<_>>())
+    args.values()
+        .filter_map(Json::as_str)
+        .flat_map(|template| text::names(template).map(str::to_owned).collect::<Vec<_>>())
 }
 
 fn is_name(text: &str) -> bool {
-    (1..=40).contains(&text.len()) && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    (1..=40).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// `09:30` in minutes from midnight.
@@ -579,8 +757,12 @@ mod tests {
 
     #[test]
     fn the_sample_flows_are_sound() {
-        let flows = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("kb/flows")).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(flows.iter().map(|flow| flow.name.as_str()).collect::<Vec<_>>(), ["bill", "installation", "lost_card", "parcel"]);
+        let flows =
+            load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("kb/flows")).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(
+            flows.iter().map(|flow| flow.name.as_str()).collect::<Vec<_>>(),
+            ["bill", "installation", "lost_card", "parcel"]
+        );
     }
 
     const GOOD: &str = r#"
@@ -601,13 +783,21 @@ args = { day = "{day}" }
 "#;
 
     fn faults(text: &str) -> Vec<String> {
-        parse_all(&[(PathBuf::from("a.toml"), text.to_owned())]).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+        parse_all(&[(PathBuf::from("a.toml"), text.to_owned())])
+            .err()
+            .unwrap_or_default()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
     fn every_fault_of_every_file_is_told_with_its_line() {
         assert!(faults(GOOD).is_empty(), "{:?}", faults(GOOD));
-        let wrong = GOOD.replace("type = \"date\"", "type = \"dat\"").replace("tool = \"t\"", "tool = \"t\"\nchange = true").replace("title =", "titel =");
+        let wrong = GOOD
+            .replace("type = \"date\"", "type = \"dat\"")
+            .replace("tool = \"t\"", "tool = \"t\"\nchange = true")
+            .replace("title =", "titel =");
         let found = faults(&wrong);
         assert_eq!(found.len(), 3, "{found:#?}");
         assert!(found.iter().any(|fault| fault.starts_with("a.toml:7:")), "{found:#?}");
@@ -624,9 +814,21 @@ args = { day = "{day}" }
             ("changes = true", "changes = true\nbefore = \"night\"", "no slot"),
             ("type = \"date\"", "type = \"order_number\"", "pattern"),
             ("type = \"date\"", "type = \"choice\"", "options"),
-            ("type = \"date\"", "type = \"order_number\"\npattern = \"(\"", "expression"),
-            ("type = \"date\"", "type = \"date\"\nchecks = [{ rule = \"min\", value = 3 }]", "does not fit"),
-            ("type = \"date\"", "type = \"date\"\nchecks = [{ rule = \"min_days_ahead\" }]", "cannot have"),
+            (
+                "type = \"date\"",
+                "type = \"order_number\"\npattern = \"(\"",
+                "expression",
+            ),
+            (
+                "type = \"date\"",
+                "type = \"date\"\nchecks = [{ rule = \"min\", value = 3 }]",
+                "does not fit",
+            ),
+            (
+                "type = \"date\"",
+                "type = \"date\"\nchecks = [{ rule = \"min_days_ahead\" }]",
+                "cannot have",
+            ),
             ("name = \"do\"", "name = \"day\"", "taken"),
             ("name = \"do\"", "name = \"result\"", "none of"),
             ("\"which day\"", "\"which {day\"", "brace"),

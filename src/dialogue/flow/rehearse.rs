@@ -23,7 +23,10 @@ pub struct Rehearsed {
 /// one stays. Messages after the end are not said.
 #[must_use]
 pub fn rehearse(flow: &Flow, now: DateTime, messages: &[String], scripted: &BTreeMap<String, Vec<Json>>) -> Rehearsed {
-    let mut scripts: HashMap<&str, VecDeque<Json>> = scripted.iter().map(|(tool, results)| (tool.as_str(), results.iter().cloned().collect())).collect();
+    let mut scripts: HashMap<&str, VecDeque<Json>> = scripted
+        .iter()
+        .map(|(tool, results)| (tool.as_str(), results.iter().cloned().collect()))
+        .collect();
     let language = messages.first().map_or(Language::Zh, |first| Language::detect(first));
     let mut state = State::begin(flow, "rehearsal".to_owned(), language, now, 0);
     let mut turns = Vec::with_capacity(messages.len());
@@ -31,7 +34,11 @@ pub fn rehearse(flow: &Flow, now: DateTime, messages: &[String], scripted: &BTre
         if state.end().is_some() {
             break;
         }
-        let mut input = if index == 0 { Input::Start(message.clone()) } else { Input::User(message.clone()) };
+        let mut input = if index == 0 {
+            Input::Start(message.clone())
+        } else {
+            Input::User(message.clone())
+        };
         let mut effects = Vec::new();
         for _ in 0..MAX_CALLS {
             let (next, done) = step(flow, state, now, &input);
@@ -56,8 +63,27 @@ pub fn rehearse(flow: &Flow, now: DateTime, messages: &[String], scripted: &BTre
 
 /// The sample result of a tool in a flow's file; an empty object where there is none.
 fn sample(flow: &Flow, tool: &str) -> Json {
-    let actions = flow.actions.iter().filter(|action| action.tool == tool).map(|action| &action.sample);
-    let sent = flow.slots.iter().filter_map(|slot| slot.send.as_ref()).filter(|send| send.tool == tool).map(|send| &send.sample);
-    let checked = flow.slots.iter().filter_map(|slot| slot.verify.as_ref()).filter(|verify| verify.tool == tool).map(|verify| &verify.sample);
-    actions.chain(sent).chain(checked).find(|sample| !sample.is_null()).cloned().unwrap_or_else(|| json!({}))
+    let actions = flow
+        .actions
+        .iter()
+        .filter(|action| action.tool == tool)
+        .map(|action| &action.sample);
+    let sent = flow
+        .slots
+        .iter()
+        .filter_map(|slot| slot.send.as_ref())
+        .filter(|send| send.tool == tool)
+        .map(|send| &send.sample);
+    let checked = flow
+        .slots
+        .iter()
+        .filter_map(|slot| slot.verify.as_ref())
+        .filter(|verify| verify.tool == tool)
+        .map(|verify| &verify.sample);
+    actions
+        .chain(sent)
+        .chain(checked)
+        .find(|sample| !sample.is_null())
+        .cloned()
+        .unwrap_or_else(|| json!({}))
 }

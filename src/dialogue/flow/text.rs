@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::LazyLock;
 
-static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{([a-z_][a-z0-9_]*(?:\.[A-Za-z0-9_]+)*)\}").expect("a fixed pattern"));
+static PLACEHOLDER: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\{([a-z_][a-z0-9_]*(?:\.[A-Za-z0-9_]+)*)\}").expect("a fixed pattern"));
 
 /// Characters of a text in a flow.
 pub const MAX_TEXT_CHARS: usize = 2000;
@@ -45,13 +46,19 @@ impl Text {
 
 /// The names in the placeholders of `template`.
 pub fn names(template: &str) -> impl Iterator<Item = &str> {
-    PLACEHOLDER.captures_iter(template).filter_map(|captures| captures.get(1).map(|name| name.as_str()))
+    PLACEHOLDER
+        .captures_iter(template)
+        .filter_map(|captures| captures.get(1).map(|name| name.as_str()))
 }
 
 /// `template` with each placeholder replaced by what `value` says; what it does not know becomes empty. What is put in is not read
 /// for placeholders again.
 pub fn fill(template: &str, mut value: impl FnMut(&str) -> Option<String>) -> String {
-    PLACEHOLDER.replace_all(template, |captures: &regex::Captures<'_>| value(&captures[1]).unwrap_or_default()).into_owned()
+    PLACEHOLDER
+        .replace_all(template, |captures: &regex::Captures<'_>| {
+            value(&captures[1]).unwrap_or_default()
+        })
+        .into_owned()
 }
 
 /// What is wrong with a template, in words.
@@ -61,7 +68,8 @@ pub fn fault(template: &str) -> Option<String> {
         return Some(format!("a text has more than {MAX_TEXT_CHARS} characters"));
     }
     let rest = PLACEHOLDER.replace_all(template, "");
-    rest.contains(['{', '}']).then(|| format!("a brace is no part of a placeholder such as {{order}} in \"{template}\""))
+    rest.contains(['{', '}'])
+        .then(|| format!("a brace is no part of a placeholder such as {{order}} in \"{template}\""))
 }
 
 impl<'de> Deserialize<'de> for Text {
@@ -75,7 +83,10 @@ impl<'de> Deserialize<'de> for Text {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
-                Ok(Text { zh: text.to_owned(), en: text.to_owned() })
+                Ok(Text {
+                    zh: text.to_owned(),
+                    en: text.to_owned(),
+                })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text, A::Error> {

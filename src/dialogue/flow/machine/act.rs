@@ -57,7 +57,10 @@ impl Turn<'_> {
 
     /// What changes something is done once; what only looks is done again when it is given something else.
     fn is_done(&self, action: &Action) -> bool {
-        self.state.done.get(&action.name).is_some_and(|given| action.changes || *given == digest(&self.args(&action.args)))
+        self.state
+            .done
+            .get(&action.name)
+            .is_some_and(|given| action.changes || *given == digest(&self.args(&action.args)))
     }
 
     /// Asks for a slot: says its prompt, or sends the code first.
@@ -66,7 +69,9 @@ impl Turn<'_> {
         if self.state.asking() != Some(slot.name.as_str()) {
             self.state.failures = 0;
         }
-        self.state.phase = Phase::Asking { slot: slot.name.clone() };
+        self.state.phase = Phase::Asking {
+            slot: slot.name.clone(),
+        };
         if self.state.asked.last() != Some(&slot.name) {
             if self.state.asked.len() >= MAX_ASKED {
                 self.state.asked.remove(0);
@@ -92,13 +97,21 @@ impl Turn<'_> {
 
     /// What a code is for: the digest of what it is checked with.
     fn subject(&self, slot: &Slot) -> String {
-        slot.verify.as_ref().map_or_else(String::new, |verify| digest(&self.args(&verify.args)))
+        slot.verify
+            .as_ref()
+            .map_or_else(String::new, |verify| digest(&self.args(&verify.args)))
     }
 
     /// Whether a right code was given, for what stands in the slots now, and not too long ago.
     pub(super) fn verified(&self) -> bool {
-        let Some(slot) = self.flow.code_slot() else { return false };
-        self.state.code.verified.as_ref().is_some_and(|(until, subject)| self.now <= *until && *subject == self.subject(slot))
+        let Some(slot) = self.flow.code_slot() else {
+            return false;
+        };
+        self.state
+            .code
+            .verified
+            .as_ref()
+            .is_some_and(|(until, subject)| self.now <= *until && *subject == self.subject(slot))
     }
 
     fn send(&mut self, index: usize) {
@@ -131,19 +144,32 @@ impl Turn<'_> {
     fn act(&mut self, action: &Action) {
         // The plan puts the code before what it protects; this is the gate itself.
         if action.protected && !self.verified() {
-            if let Some(index) = self.flow.slots.iter().position(|slot| slot.kind == SlotKind::OneTimeCode) {
+            if let Some(index) = self
+                .flow
+                .slots
+                .iter()
+                .position(|slot| slot.kind == SlotKind::OneTimeCode)
+            {
                 return self.ask_slot(index);
             }
             return self.hand_off(Reason::ToolFailed);
         }
         let args = self.args(&action.args);
         if action.changes && self.state.confirmed.as_ref() != Some(&(action.name.clone(), digest(&args))) {
-            self.state.phase = Phase::Confirming { action: action.name.clone() };
+            self.state.phase = Phase::Confirming {
+                action: action.name.clone(),
+            };
             self.state.failures = 0;
             let text = self.confirm_text(&action.name);
             return self.say(text);
         }
-        self.call(Call::Action { name: action.name.clone() }, &action.tool, args);
+        self.call(
+            Call::Action {
+                name: action.name.clone(),
+            },
+            &action.tool,
+            args,
+        );
     }
 
     /// The customer said yes to an action as it stands.
@@ -155,9 +181,21 @@ impl Turn<'_> {
     }
 
     fn call(&mut self, call: Call, tool: &str, args: Map<String, Json>) {
-        let key = sha256_hex(format!("{}\n{call:?}\n{}\n{}", self.state.instance, digest(&args), self.state.attempts).as_bytes());
+        let key = sha256_hex(
+            format!(
+                "{}\n{call:?}\n{}\n{}",
+                self.state.instance,
+                digest(&args),
+                self.state.attempts
+            )
+            .as_bytes(),
+        );
         self.state.phase = Phase::Calling { call };
-        self.effects.push(Effect::CallTool { tool: tool.to_owned(), args: Json::Object(args), idempotency_key: key[..32].to_owned() });
+        self.effects.push(Effect::CallTool {
+            tool: tool.to_owned(),
+            args: Json::Object(args),
+            idempotency_key: key[..32].to_owned(),
+        });
     }
 
     /// Makes a call again that has no result.
@@ -174,7 +212,9 @@ impl Turn<'_> {
 
     /// The result of the call under way.
     pub(super) fn result(&mut self, result: &Result<Json, ToolFault>) {
-        let Phase::Calling { call } = self.state.phase.clone() else { return };
+        let Phase::Calling { call } = self.state.phase.clone() else {
+            return;
+        };
         let result = match result {
             Ok(result) => result,
             Err(fault) => return self.call_failed(call, *fault),
@@ -186,7 +226,9 @@ impl Turn<'_> {
                 self.state.code.sent += 1;
                 if let Some(slot) = self.flow.code_slot() {
                     self.state.code.sent_for = Some(self.subject(slot));
-                    self.state.phase = Phase::Asking { slot: slot.name.clone() };
+                    self.state.phase = Phase::Asking {
+                        slot: slot.name.clone(),
+                    };
                     let text = self.prompt_text(slot);
                     self.say(text);
                 }
@@ -212,9 +254,15 @@ impl Turn<'_> {
         let Some(slot) = self.flow.code_slot() else { return };
         let Some(verify) = &slot.verify else { return };
         if field(result, &verify.field) == Some(&Json::Bool(true)) {
-            let until = self.now.checked_add(i64::from(slot.valid_minutes).minutes()).unwrap_or(self.now);
+            let until = self
+                .now
+                .checked_add(i64::from(slot.valid_minutes).minutes())
+                .unwrap_or(self.now);
             self.state.code.verified = Some((until, self.subject(slot)));
             self.state.code.wrong = 0;
+            // It is spent: where it holds no more, another one is sent.
+            self.state.code.sent_for = None;
+            self.state.code.sent = 0;
             self.state.failures = 0;
             self.keep(&slot.name, result);
             self.say(wording::verified(self.state.language));
@@ -224,7 +272,9 @@ impl Turn<'_> {
         if self.state.code.wrong >= slot.tries {
             return self.hand_off(Reason::WrongCode);
         }
-        self.state.phase = Phase::Asking { slot: slot.name.clone() };
+        self.state.phase = Phase::Asking {
+            slot: slot.name.clone(),
+        };
         let text = wording::not_understood(self.state.language, slot);
         self.effects.push(Effect::AskAgain { text });
     }
@@ -238,7 +288,12 @@ impl Turn<'_> {
                 .flatten()
                 .filter_map(|row| {
                     let label = shown(field(row, &options.label)?);
-                    Some(Choice { name: shown(field(row, &options.value)?), zh: label.clone(), en: label, synonyms: Vec::new() })
+                    Some(Choice {
+                        name: shown(field(row, &options.value)?),
+                        zh: label.clone(),
+                        en: label,
+                        synonyms: Vec::new(),
+                    })
                 })
                 .take(MAX_OPTIONS)
                 .collect();
@@ -250,9 +305,15 @@ impl Turn<'_> {
             }
             self.state.options.insert(options.slot.clone(), choices);
         }
-        let Some(outcome) = action.outcomes.iter().find(|outcome| outcome.when.as_ref().is_none_or(|test| test.passes(result))) else {
+        let Some(outcome) = action
+            .outcomes
+            .iter()
+            .find(|outcome| outcome.when.as_ref().is_none_or(|test| test.passes(result)))
+        else {
             if action.outcomes.is_empty() {
-                self.state.done.insert(action.name.clone(), digest(&self.args(&action.args)));
+                self.state
+                    .done
+                    .insert(action.name.clone(), digest(&self.args(&action.args)));
                 return self.advance();
             }
             return self.hand_off(Reason::Result);
@@ -262,7 +323,9 @@ impl Turn<'_> {
         if let Some(ask) = &outcome.ask {
             return self.ask_anew(ask);
         }
-        self.state.done.insert(action.name.clone(), digest(&self.args(&action.args)));
+        self.state
+            .done
+            .insert(action.name.clone(), digest(&self.args(&action.args)));
         match outcome.then {
             Then::Continue => self.advance(),
             Then::Done => self.end(End::Completed),
@@ -300,11 +363,20 @@ impl Turn<'_> {
     fn used_paths(&self) -> BTreeSet<String> {
         let flow = self.flow;
         let mut paths = BTreeSet::new();
-        let mut add = |template: &str| paths.extend(text::names(template).filter(|name| name.contains('.')).map(str::to_owned));
+        let mut add = |template: &str| {
+            paths.extend(
+                text::names(template)
+                    .filter(|name| name.contains('.'))
+                    .map(str::to_owned),
+            )
+        };
         for slot in &flow.slots {
             add(&slot.prompt.zh);
             add(&slot.prompt.en);
-            let calls = [slot.send.as_ref().map(|send| &send.args), slot.verify.as_ref().map(|verify| &verify.args)];
+            let calls = [
+                slot.send.as_ref().map(|send| &send.args),
+                slot.verify.as_ref().map(|verify| &verify.args),
+            ];
             for value in calls.into_iter().flatten().flat_map(BTreeMap::values) {
                 add(value.as_str().unwrap_or_default());
             }
@@ -313,7 +385,10 @@ impl Turn<'_> {
             for value in action.args.values() {
                 add(value.as_str().unwrap_or_default());
             }
-            for text in std::iter::once(&action.confirm).chain(action.each.iter().map(|each| &each.text)).chain(action.outcomes.iter().map(|outcome| &outcome.say)) {
+            for text in std::iter::once(&action.confirm)
+                .chain(action.each.iter().map(|each| &each.text))
+                .chain(action.outcomes.iter().map(|outcome| &outcome.say))
+            {
                 add(&text.zh);
                 add(&text.en);
             }
@@ -329,7 +404,10 @@ impl Turn<'_> {
                 given.insert(name.clone(), template.clone());
                 continue;
             };
-            let single = template.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).filter(|inner| !inner.contains('{'));
+            let single = template
+                .strip_prefix('{')
+                .and_then(|rest| rest.strip_suffix('}'))
+                .filter(|inner| !inner.contains('{'));
             let value = match single {
                 Some(inner) => match (self.state.slots.get(inner), self.state.results.get(inner)) {
                     (Some(value), _) => Some(value.json()),
@@ -337,7 +415,11 @@ impl Turn<'_> {
                     (None, None) => None,
                 },
                 None => Some(json!(text::fill(template, |inner| {
-                    self.state.slots.get(inner).map(super::Value::canonical).or_else(|| self.state.results.get(inner).cloned())
+                    self.state
+                        .slots
+                        .get(inner)
+                        .map(super::Value::canonical)
+                        .or_else(|| self.state.results.get(inner).cloned())
                 }))),
             };
             if let Some(value) = value {
@@ -358,24 +440,44 @@ impl Turn<'_> {
     }
 
     fn word(&self, value: &str) -> String {
-        self.flow.words.get(value).map_or_else(|| value.to_owned(), |word| word.get(self.state.language).to_owned())
+        self.flow
+            .words
+            .get(value)
+            .map_or_else(|| value.to_owned(), |word| word.get(self.state.language).to_owned())
     }
 
     /// The question for a slot.
     pub(super) fn prompt_text(&self, slot: &Slot) -> String {
-        text::fill(slot.prompt.get(self.state.language), |name| if name == "options" { Some(self.options_text(slot)) } else { self.known(name) })
+        text::fill(slot.prompt.get(self.state.language), |name| {
+            if name == "options" {
+                Some(self.options_text(slot))
+            } else {
+                self.known(name)
+            }
+        })
     }
 
     /// The choices of a slot, where a tool gave them, numbered.
     pub(super) fn options_text(&self, slot: &Slot) -> String {
-        let choices = self.state.options.get(&slot.name).map(Vec::as_slice).unwrap_or_default();
-        let lines: Vec<String> = choices.iter().enumerate().map(|(index, choice)| format!("{}. {}", index + 1, choice.zh)).collect();
+        let choices = self
+            .state
+            .options
+            .get(&slot.name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let lines: Vec<String> = choices
+            .iter()
+            .enumerate()
+            .map(|(index, choice)| format!("{}. {}", index + 1, choice.zh))
+            .collect();
         lines.join("\n")
     }
 
     /// What an action asks the customer to confirm.
     pub(super) fn confirm_text(&self, action: &str) -> String {
-        self.flow.action(action).map_or_else(String::new, |action| text::fill(action.confirm.get(self.state.language), |name| self.known(name)))
+        self.flow.action(action).map_or_else(String::new, |action| {
+            text::fill(action.confirm.get(self.state.language), |name| self.known(name))
+        })
     }
 
     fn outcome_text(&self, action: &Action, outcome: &Outcome, result: &Json) -> String {

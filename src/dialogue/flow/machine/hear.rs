@@ -15,20 +15,59 @@ macro_rules! pattern {
     };
 }
 
-pattern!(CANCEL, r"^(?:那|嗯|额|哎|唉|好吧|请|麻烦|我想?|我要|还是|帮我|先|就|ok|okay|please|no|sorry|actually|well|[,，。 ])*(?:取消(?:办理|预约|操作|流程|这个|掉)?|算了|退出|结束吧?|停止|不弄了|cancel(?-u:\b)|never ?mind|forget (?:it|about it)|stop(?-u:\b)|quit(?-u:\b)|exit(?-u:\b)|abort(?-u:\b)|i(?:'ve| have)? changed my mind)");
-pattern!(NO_MORE, r"^(?:那|嗯|额|哎|唉|我|还是|先|就|暂时|[,，。 ])*(?:不|不想|不用|先不)(?P<verb>办|弄|查|约|挂|搞|装|预约|挂失|查询|安装|办理)了?(?:[,，。!吧]|$)");
-pattern!(REPEAT, r"再说一[遍次]|重复一[遍下次]|没听清|没看清|没听懂|刚才说什么|刚刚说什么|再讲一遍|(?-u:\b)repeat(?-u:\b)|(?-u:\b)say (?:that|it) again(?-u:\b)|(?-u:\b)pardon(?-u:\b)|(?-u:\b)come again(?-u:\b)|what did you say");
-pattern!(BACK, r"上一步|上一个问题|回到上一|返回上|后退|退回去|^返回$|(?-u:\b)go back(?-u:\b)|(?-u:\b)previous (?:step|question)(?-u:\b)|^back$");
-pattern!(SKIP, r"^(?:那|就|先|我|这个|这|please |i |[,， ])*(?:跳过|略过|不填|不提供|不想说|不记得|记不得|记不清|不知道|不清楚|不晓得|忘了|忘记了|想不起来|没有|没了|没啥|没什么|无$|none(?-u:\b)|skip(?-u:\b)|pass(?-u:\b)|nothing(?-u:\b)|don'?t (?:know|remember|have)|not sure|no idea|forgot)");
+pattern!(
+    CANCEL,
+    r"^(?:那|嗯|额|哎|唉|好吧|请|麻烦|我想?|我要|还是|帮我|先|就|ok|okay|please|no|sorry|actually|well|[,，。 ])*(?:取消(?:办理|预约|操作|流程|这个|掉)?|算了|退出|结束吧?|停止|不弄了|cancel(?-u:\b)|never ?mind|forget (?:it|about it)|stop(?-u:\b)|quit(?-u:\b)|exit(?-u:\b)|abort(?-u:\b)|i(?:'ve| have)? changed my mind)"
+);
+pattern!(
+    NO_MORE,
+    r"^(?:那|嗯|额|哎|唉|我|还是|先|就|暂时|[,，。 ])*(?:不|不想|不用|先不)(?P<verb>办|弄|查|约|挂|搞|装|预约|挂失|查询|安装|办理)了?(?:[,，。!吧]|$)"
+);
+pattern!(
+    REPEAT,
+    r"再说一[遍次]|重复一[遍下次]|没听清|没看清|没听懂|刚才说什么|刚刚说什么|再讲一遍|(?-u:\b)repeat(?-u:\b)|(?-u:\b)say (?:that|it) again(?-u:\b)|(?-u:\b)pardon(?-u:\b)|(?-u:\b)come again(?-u:\b)|what did you say"
+);
+pattern!(
+    BACK,
+    r"上一步|上一个问题|回到上一|返回上|后退|退回去|^返回$|(?-u:\b)go back(?-u:\b)|(?-u:\b)previous (?:step|question)(?-u:\b)|^back$"
+);
+pattern!(
+    SKIP,
+    r"^(?:那|就|先|我|这个|这|please |i |[,， ])*(?:跳过|略过|不填|不提供|不想说|不记得|记不得|记不清|不知道|不清楚|不晓得|忘了|忘记了|想不起来|没有|没了|没啥|没什么|无$|none(?-u:\b)|skip(?-u:\b)|pass(?-u:\b)|nothing(?-u:\b)|don'?t (?:know|remember|have)|not sure|no idea|forgot)"
+);
 pattern!(SKIP_WORD, r"跳过|略过|不填|(?-u:\b)skip(?-u:\b)");
-pattern!(RESEND, r"重新发|再发|重发|没收到|收不到|没有收到|还没来|(?-u:\b)resend(?-u:\b)|send (?:it |me )?(?:again|another)|new code|didn'?t (?:get|receive)|not received|haven'?t (?:got|received)");
-pattern!(QUESTION, r"[?？]|(?:吗|呢|么)[!。.~～]*$|怎么|什么|为何|为啥|多少|几点|几天|多久|多长|哪里|哪儿|在哪|能不能|可不可以|是不是|要不要|有没有|会不会|行不行|如何|是否|啥|^(?:what|when|where|why|how|who|which|can|could|do|does|did|is|are|will|would|should|may)(?-u:\b)");
-pattern!(CHANGE, r"(?:改成|改为|改到|改在|换成|换到|换为|更正为|变更为|调到|挪到|(?:^|[,，。])改(?:一下)?[:：]?|应该是|其实是|(?-u:\b)change .{0,40}?(?-u:\b)to(?-u:\b)|(?-u:\b)make (?:it|that)(?-u:\b)|(?-u:\b)instead of(?-u:\b)|(?-u:\b)should be(?-u:\b))");
-pattern!(MARKER, r"不对|错了|弄错|写错|说错|打错|搞错|输错|填错|更正|纠正|不是|少打|多打|漏了一位|(?-u:\b)wrong(?-u:\b)|(?-u:\b)actually(?-u:\b)|(?-u:\b)i mean[t]?(?-u:\b)|(?-u:\b)correction(?-u:\b)|(?-u:\b)sorry(?-u:\b)|(?-u:\b)mistake(?-u:\b)|^no[,，. ]|(?-u:\b)not(?-u:\b)|(?-u:\b)rather(?-u:\b)");
-pattern!(REJECTED, r"(?:不是|不要|并非|除了|别选?|(?-u:\b)not(?: on| at)?(?-u:\b)|(?-u:\b)instead of(?-u:\b)|(?-u:\b)rather than(?-u:\b))\s*(?P<x>[^,，。;；!?？是而要]{1,30})");
-pattern!(UNFIT, r"(?P<x>[^,，。;；!?？]{1,20}?)(?:不行|不可以|没空|没时间|不方便|不合适|去不了|doesn'?t work|won'?t work|is not good|is no good|does not work)");
-pattern!(BUT, r"但是|不过|可是|先别|等一下|等等|等会|慢着|(?-u:\b)but(?-u:\b)|(?-u:\b)except(?-u:\b)|(?-u:\b)wait(?-u:\b)|(?-u:\b)hold on(?-u:\b)|(?-u:\b)not(?-u:\b)|(?-u:\b)however(?-u:\b)");
-pattern!(NEAR_DIGITS, r"尾号|后四位|末四位|后4位|末4位|后面四位|last (?:four|4)|ending|digits");
+pattern!(
+    RESEND,
+    r"重新发|再发|重发|没收到|收不到|没有收到|还没来|(?-u:\b)resend(?-u:\b)|send (?:it |me )?(?:again|another)|new code|didn'?t (?:get|receive)|not received|haven'?t (?:got|received)"
+);
+pattern!(
+    QUESTION,
+    r"[?？]|(?:吗|呢|么)[!。.~～]*$|怎么|什么|为何|为啥|多少|几点|几天|多久|多长|哪里|哪儿|在哪|能不能|可不可以|是不是|要不要|有没有|会不会|行不行|如何|是否|啥|^(?:what|when|where|why|how|who|which|can|could|do|does|did|is|are|will|would|should|may)(?-u:\b)"
+);
+pattern!(
+    CHANGE,
+    r"(?:改成|改为|改到|改在|换成|换到|换为|更正为|变更为|调到|挪到|(?:^|[,，。])改(?:一下)?[:：]?|应该是|其实是|(?-u:\b)change .{0,40}?(?-u:\b)to(?-u:\b)|(?-u:\b)make (?:it|that)(?-u:\b)|(?-u:\b)instead of(?-u:\b)|(?-u:\b)should be(?-u:\b))"
+);
+pattern!(
+    MARKER,
+    r"不对|错了|弄错|写错|说错|打错|搞错|输错|填错|更正|纠正|不是|少打|多打|漏了一位|(?-u:\b)wrong(?-u:\b)|(?-u:\b)actually(?-u:\b)|(?-u:\b)i mean[t]?(?-u:\b)|(?-u:\b)correction(?-u:\b)|(?-u:\b)sorry(?-u:\b)|(?-u:\b)mistake(?-u:\b)|^no[,，. ]|(?-u:\b)not(?-u:\b)|(?-u:\b)rather(?-u:\b)"
+);
+pattern!(
+    REJECTED,
+    r"(?:不是|不要|并非|除了|别选?|(?-u:\b)not(?: on| at)?(?-u:\b)|(?-u:\b)instead of(?-u:\b)|(?-u:\b)rather than(?-u:\b))\s*(?P<x>[^,，。;；!?？是而要]{1,30})"
+);
+pattern!(
+    UNFIT,
+    r"(?P<x>[^,，。;；!?？]{1,20}?)(?:不行|不可以|没空|没时间|不方便|不合适|去不了|doesn'?t work|won'?t work|is not good|is no good|does not work)"
+);
+pattern!(
+    BUT,
+    r"但是|不过|可是|先别|等一下|等等|等会|慢着|(?-u:\b)but(?-u:\b)|(?-u:\b)except(?-u:\b)|(?-u:\b)wait(?-u:\b)|(?-u:\b)hold on(?-u:\b)|(?-u:\b)not(?-u:\b)|(?-u:\b)however(?-u:\b)"
+);
+pattern!(
+    NEAR_DIGITS,
+    r"尾号|后四位|末四位|后4位|末4位|后面四位|last (?:four|4)|ending|digits"
+);
 
 /// Letters that a message needs to tell its language.
 const TELLING: usize = 3;
@@ -38,7 +77,10 @@ pub(super) fn language(message: &str) -> Option<Language> {
     if message.chars().filter(|c| is_han(*c)).count() >= 2 {
         return Some(Language::Zh);
     }
-    let words = message.split_whitespace().filter(|word| word.chars().all(|c| c.is_ascii_alphabetic() || "'.,!?".contains(c))).count();
+    let words = message
+        .split_whitespace()
+        .filter(|word| word.chars().all(|c| c.is_ascii_alphabetic() || "'.,!?".contains(c)))
+        .count();
     (words >= TELLING && !message.chars().any(is_han)).then_some(Language::En)
 }
 
@@ -116,17 +158,26 @@ impl Turn<'_> {
             return;
         }
         let correction = self.correction(heard);
-        let skips = slot.optional && (SKIP.is_match(&heard.folded) || (slot.kind != SlotKind::YesNo && yes_no(&heard.folded) == Some(false) && heard.folded.chars().count() <= 12))
+        let skips = slot.optional
+            && (SKIP.is_match(&heard.folded)
+                || (slot.kind != SlotKind::YesNo
+                    && yes_no(&heard.folded) == Some(false)
+                    && heard.folded.chars().count() <= 12))
             && !correction.marked;
         let found = self.extract(&correction.rest, &self.order(index, &correction));
+        // Free words take everything: "没有" is none of them.
+        let nothing = slot.kind == SlotKind::Text && heard.folded.chars().count() <= 12;
+        if skips && (nothing || (found.values.is_empty() && found.halves.is_empty())) {
+            self.state.skipped.insert(slot.name.clone());
+            self.state.failures = 0;
+            return self.advance();
+        }
         if found.values.is_empty() && found.halves.is_empty() {
-            if skips {
-                self.state.skipped.insert(slot.name.clone());
-                self.state.failures = 0;
-                return self.advance();
-            }
             if SKIP_WORD.is_match(&heard.folded) && !is_question(&heard.folded) {
-                return self.ask_again(wording::needed(self.state.language, slot.label.get(self.state.language)));
+                return self.ask_again(wording::needed(
+                    self.state.language,
+                    slot.label.get(self.state.language),
+                ));
             }
             if let Some((index, unclear)) = found.unclear {
                 return self.say_unclear(index, unclear);
@@ -152,17 +203,39 @@ impl Turn<'_> {
         let mut order = Vec::new();
         if correction.marked && self.state.failures == 0 {
             // "不对，是周四": what was said last is meant rather than what is asked.
-            let recent = self.state.asked.iter().rev().filter_map(|name| slots.iter().position(|slot| slot.name == *name));
-            let all: Vec<usize> = recent.chain((0..slots.len()).rev()).filter(|index| *index != asked).filter(filled).collect();
-            order.extend(all.into_iter().filter(|index| !matches!(slots[*index].kind, SlotKind::Text | SlotKind::YesNo | SlotKind::Number)).map(|index| (index, false)));
+            let recent = self
+                .state
+                .asked
+                .iter()
+                .rev()
+                .filter_map(|name| slots.iter().position(|slot| slot.name == *name));
+            let all: Vec<usize> = recent
+                .chain((0..slots.len()).rev())
+                .filter(|index| *index != asked)
+                .filter(filled)
+                .collect();
+            order.extend(
+                all.into_iter()
+                    .filter(|index| !matches!(slots[*index].kind, SlotKind::Text | SlotKind::YesNo | SlotKind::Number))
+                    .map(|index| (index, false)),
+            );
         }
         order.push((asked, true));
         if slots[asked].kind != SlotKind::Text {
-            order.extend((0..slots.len()).filter(|index| !filled(index)).map(|index| (index, false)));
+            order.extend(
+                (0..slots.len())
+                    .filter(|index| !filled(index))
+                    .map(|index| (index, false)),
+            );
             order.extend((0..slots.len()).filter(filled).map(|index| (index, false)));
         }
         let mut seen = Vec::new();
-        order.retain(|(index, _)| !seen.contains(index) && { seen.push(*index); true });
+        order.retain(|(index, _)| {
+            !seen.contains(index) && {
+                seen.push(*index);
+                true
+            }
+        });
         order
     }
 
@@ -198,8 +271,12 @@ impl Turn<'_> {
                         }
                         _ => match (self.state.slots.get(&slot.name), &value) {
                             // "改成周四": the time stays.
-                            (Some(Value::Datetime(moment)), Value::Date(date)) => found.values.push((index, Value::Datetime(date.to_datetime(moment.time())))),
-                            (Some(Value::Datetime(moment)), Value::Time(time)) => found.values.push((index, Value::Datetime(moment.date().to_datetime(*time)))),
+                            (Some(Value::Datetime(moment)), Value::Date(date)) => found
+                                .values
+                                .push((index, Value::Datetime(date.to_datetime(moment.time())))),
+                            (Some(Value::Datetime(moment)), Value::Time(time)) => found
+                                .values
+                                .push((index, Value::Datetime(moment.date().to_datetime(*time)))),
                             _ => found.halves.push((index, value)),
                         },
                     }
@@ -220,7 +297,9 @@ impl Turn<'_> {
             if let Some(fault) = self.fault_of(slot, &value) {
                 // A wrong value for a slot that was filled leaves it open: it is asked again.
                 if self.forget(index) {
-                    self.state.phase = Phase::Asking { slot: slot.name.clone() };
+                    self.state.phase = Phase::Asking {
+                        slot: slot.name.clone(),
+                    };
                     return self.ask_again(fault);
                 }
                 return;
@@ -247,7 +326,9 @@ impl Turn<'_> {
             let time_missing = matches!(half, Value::Date(_));
             self.state.halves.insert(slot.name.clone(), half);
             if self.state.asking() == Some(slot.name.as_str()) && !changed {
-                self.effects.push(Effect::AskAgain { text: wording::other_half(self.state.language, time_missing) });
+                self.effects.push(Effect::AskAgain {
+                    text: wording::other_half(self.state.language, time_missing),
+                });
                 return;
             }
         }
@@ -266,10 +347,17 @@ impl Turn<'_> {
         let used = self.flow.actions.iter().any(|action| {
             action.changes
                 && self.state.done.contains_key(&action.name)
-                && action.args.values().filter_map(serde_json::Value::as_str).any(|template| super::super::text::names(template).any(|name| name == slot.name))
+                && action
+                    .args
+                    .values()
+                    .filter_map(serde_json::Value::as_str)
+                    .any(|template| super::super::text::names(template).any(|name| name == slot.name))
         });
         if used {
-            self.say(wording::too_late(self.state.language, slot.label.get(self.state.language)));
+            self.say(wording::too_late(
+                self.state.language,
+                slot.label.get(self.state.language),
+            ));
             return false;
         }
         self.state.slots.remove(&slot.name);
@@ -293,9 +381,11 @@ impl Turn<'_> {
             return Some(wording::check_failed(self.state.language, slot, check));
         }
         match value {
-            Value::Text(text) if text.chars().count() > slot.max_chars() => {
-                Some(wording::too_long(self.state.language, slot.label.get(self.state.language), slot.max_chars()))
-            }
+            Value::Text(text) if text.chars().count() > slot.max_chars() => Some(wording::too_long(
+                self.state.language,
+                slot.label.get(self.state.language),
+                slot.max_chars(),
+            )),
             _ => None,
         }
     }
@@ -330,7 +420,11 @@ impl Turn<'_> {
                 if let Some(slot) = self.flow.slot(&slot) {
                     let text = wording::reminder(language, self.flow.title.get(language), slot.label.get(language));
                     let options = self.options_text(slot);
-                    self.say(if options.is_empty() { text } else { format!("{text}\n{options}") });
+                    self.say(if options.is_empty() {
+                        text
+                    } else {
+                        format!("{text}\n{options}")
+                    });
                 }
             }
             Phase::Confirming { action } | Phase::Changing { action } => {
@@ -353,9 +447,17 @@ impl Turn<'_> {
             return false;
         }
         // "算了，还是周四吧" changes, and does not cancel.
-        let order: Vec<(usize, bool)> = (0..self.flow.slots.len()).filter(|index| self.flow.slots[*index].kind != SlotKind::Choice).map(|index| (index, false)).collect();
+        let order: Vec<(usize, bool)> = (0..self.flow.slots.len())
+            .filter(|index| self.flow.slots[*index].kind != SlotKind::Choice)
+            .map(|index| (index, false))
+            .collect();
         let found = self.extract(&heard.without(&[]), &order);
-        !found.values.iter().any(|(index, _)| asked.is_none_or(|slot| self.flow.slots[*index].name == slot.name || self.state.slots.contains_key(&self.flow.slots[*index].name)))
+        !found.values.iter().any(|(index, _)| {
+            asked.is_none_or(|slot| {
+                self.flow.slots[*index].name == slot.name
+                    || self.state.slots.contains_key(&self.flow.slots[*index].name)
+            })
+        })
     }
 
     fn cancel(&mut self) {
@@ -397,7 +499,14 @@ impl Turn<'_> {
             if Some(&name) == asking.as_ref() {
                 continue;
             }
-            let Some(index) = self.flow.slots.iter().position(|slot| slot.name == name && slot.kind != SlotKind::OneTimeCode) else { continue };
+            let Some(index) = self
+                .flow
+                .slots
+                .iter()
+                .position(|slot| slot.name == name && slot.kind != SlotKind::OneTimeCode)
+            else {
+                continue;
+            };
             return self.ask_for(index);
         }
         if let Some(name) = asking {
@@ -430,10 +539,16 @@ impl Turn<'_> {
                 }
             }
             if marked {
-                target = self.named(text).filter(|index| self.state.slots.contains_key(&self.flow.slots[*index].name));
+                target = self
+                    .named(text)
+                    .filter(|index| self.state.slots.contains_key(&self.flow.slots[*index].name));
             }
         }
-        Correction { rest: heard.without(&places), target, marked }
+        Correction {
+            rest: heard.without(&places),
+            target,
+            marked,
+        }
     }
 
     /// The slot whose label, or a word that stands for it, is in `text`.
@@ -447,9 +562,17 @@ impl Turn<'_> {
             (SlotKind::Amount, &["金额", "钱", "amount"]),
         ];
         let slots = &self.flow.slots;
-        let by_label = slots.iter().position(|slot| [&slot.label.zh, &slot.label.en].iter().any(|label| text.contains(&Heard::new(label).folded)));
+        let by_label = slots.iter().position(|slot| {
+            [&slot.label.zh, &slot.label.en]
+                .iter()
+                .any(|label| text.contains(&Heard::new(label).folded))
+        });
         by_label.or_else(|| {
-            slots.iter().position(|slot| WORDS.iter().any(|(kind, words)| *kind == slot.kind && words.iter().any(|word| text.contains(word))))
+            slots.iter().position(|slot| {
+                WORDS
+                    .iter()
+                    .any(|(kind, words)| *kind == slot.kind && words.iter().any(|word| text.contains(word)))
+            })
         })
     }
 
@@ -461,7 +584,11 @@ impl Turn<'_> {
         let correction = self.correction(heard);
         if let Some(target) = correction.target {
             let found = self.extract(&correction.rest, &[(target, true)]);
-            return if found.values.is_empty() { self.ask_for(target) } else { self.take(found, heard) };
+            return if found.values.is_empty() {
+                self.ask_for(target)
+            } else {
+                self.take(found, heard)
+            };
         }
         if let Some((_, code)) = slots::codes(heard).into_iter().next_back() {
             return self.verify(index, &code);
@@ -487,7 +614,9 @@ impl Turn<'_> {
             None => (0..self.flow.slots.len()).map(|index| (index, false)).collect(),
         };
         let mut found = self.extract(&correction.rest, &order);
-        found.values.retain(|(index, value)| self.state.slots.get(&self.flow.slots[*index].name) != Some(value));
+        found
+            .values
+            .retain(|(index, value)| self.state.slots.get(&self.flow.slots[*index].name) != Some(value));
         found
     }
 
@@ -516,10 +645,17 @@ impl Turn<'_> {
                 self.confirm(action);
             }
             Some(false) => {
-                let labels: Vec<&str> =
-                    self.flow.slots.iter().filter(|slot| self.state.slots.contains_key(&slot.name)).map(|slot| slot.label.get(self.state.language)).collect();
+                let labels: Vec<&str> = self
+                    .flow
+                    .slots
+                    .iter()
+                    .filter(|slot| self.state.slots.contains_key(&slot.name))
+                    .map(|slot| slot.label.get(self.state.language))
+                    .collect();
                 let text = wording::what_to_change(self.state.language, &labels);
-                self.state.phase = Phase::Changing { action: action.to_owned() };
+                self.state.phase = Phase::Changing {
+                    action: action.to_owned(),
+                };
                 self.say(text);
             }
             _ => self.ask_again(wording::confirm_again(self.state.language)),
@@ -544,7 +680,9 @@ impl Turn<'_> {
         match yes_no(&heard.folded) {
             // Nothing is to be changed after all: it is confirmed again, and not by this.
             Some(true) => {
-                self.state.phase = Phase::Confirming { action: action.to_owned() };
+                self.state.phase = Phase::Confirming {
+                    action: action.to_owned(),
+                };
                 self.remind();
             }
             Some(false) => self.cancel(),
@@ -559,7 +697,9 @@ fn stands_for_itself(slot: &Slot, value: &Value, text: &str, place: &Range<usize
         Value::OrderNumber(number) if number.len() <= 6 && number.chars().all(|c| c.is_ascii_digit()) => {
             let start = text[..place.start].char_indices().rev().nth(15).map_or(0, |(at, _)| at);
             let before = &text[start..place.start];
-            NEAR_DIGITS.is_match(before) || before.contains(&Heard::new(&slot.label.zh).folded) || before.contains(&Heard::new(&slot.label.en).folded)
+            NEAR_DIGITS.is_match(before)
+                || before.contains(&Heard::new(&slot.label.zh).folded)
+                || before.contains(&Heard::new(&slot.label.en).folded)
         }
         _ => true,
     }
@@ -578,7 +718,11 @@ fn aside(heard: &Heard, places: &[Range<usize>]) -> Option<String> {
     clauses.push(start..heard.folded.len());
     clauses
         .into_iter()
-        .filter(|clause| !places.iter().any(|place| place.start < clause.end && clause.start < place.end))
+        .filter(|clause| {
+            !places
+                .iter()
+                .any(|place| place.start < clause.end && clause.start < place.end)
+        })
         .find(|clause| {
             let text = &heard.folded[clause.clone()];
             is_question(text) && text.chars().filter(|c| c.is_alphanumeric()).count() >= 4
@@ -603,7 +747,10 @@ fn holds(check: &Check, value: &Value, now: DateTime) -> bool {
         Value::Datetime(moment) => Some(moment.time()),
         _ => None,
     };
-    let ahead = || day.and_then(|day| day.since(now.date()).ok()).map(|span| f64::from(span.get_days()));
+    let ahead = || {
+        day.and_then(|day| day.since(now.date()).ok())
+            .map(|span| f64::from(span.get_days()))
+    };
     let minutes = || time.map(|time| f64::from(i32::from(time.hour()) * 60 + i32::from(time.minute())));
     let words = || match value {
         Value::Text(text) | Value::Address(text) | Value::OrderNumber(text) | Value::Phone(text) => Some(text.as_str()),
@@ -624,7 +771,9 @@ fn holds(check: &Check, value: &Value, now: DateTime) -> bool {
         Rule::MaxDaysAhead => ahead().is_none_or(|days| days <= check.number),
         Rule::NotBefore => minutes().is_none_or(|minutes| minutes >= check.number),
         Rule::NotAfter => minutes().is_none_or(|minutes| minutes <= check.number),
-        Rule::Pattern => words().zip(check.pattern.as_ref()).is_none_or(|(text, pattern)| pattern.find(text).is_some_and(|hit| hit.range() == (0..text.len()))),
+        Rule::Pattern => words()
+            .zip(check.pattern.as_ref())
+            .is_none_or(|(text, pattern)| pattern.find(text).is_some_and(|hit| hit.range() == (0..text.len()))),
         Rule::MaxChars => words().is_none_or(|text| text.chars().count() as f64 <= check.number),
     }
 }

@@ -248,7 +248,10 @@ impl State {
             tool_failures: 0,
             attempts: 0,
             rounds: 0,
-            code: Code { wrong: wrong_codes, ..Code::default() },
+            code: Code {
+                wrong: wrong_codes,
+                ..Code::default()
+            },
         }
     }
 
@@ -273,13 +276,24 @@ impl State {
     /// What the customer said so far, for a person who takes over: telephone numbers and addresses are hidden.
     #[must_use]
     pub fn summary(&self, flow: &Flow) -> String {
-        let filled = flow.slots.iter().filter_map(|slot| Some(format!("{}: {}", slot.label.get(self.language), self.slots.get(&slot.name)?.masked())));
-        let mut lines: Vec<String> = std::iter::once(flow.title.get(self.language).to_owned()).chain(filled).collect();
+        let filled = flow.slots.iter().filter_map(|slot| {
+            Some(format!(
+                "{}: {}",
+                slot.label.get(self.language),
+                self.slots.get(&slot.name)?.masked()
+            ))
+        });
+        let mut lines: Vec<String> = std::iter::once(flow.title.get(self.language).to_owned())
+            .chain(filled)
+            .collect();
         if let Some(slot) = self.asking().and_then(|name| flow.slot(name)) {
             lines.push(format!("{} ?", slot.label.get(self.language)));
         }
         if !self.done.is_empty() {
-            lines.push(format!("({})", self.done.keys().cloned().collect::<Vec<_>>().join(", ")));
+            lines.push(format!(
+                "({})",
+                self.done.keys().cloned().collect::<Vec<_>>().join(", ")
+            ));
         }
         lines.join("; ")
     }
@@ -288,7 +302,12 @@ impl State {
 /// The next state and what is to be done. Never fails: what makes no sense in a state changes nothing.
 #[must_use]
 pub fn step(flow: &Flow, state: State, now: DateTime, input: &Input) -> (State, Vec<Effect>) {
-    let mut turn = Turn { flow, state, now, effects: Vec::new() };
+    let mut turn = Turn {
+        flow,
+        state,
+        now,
+        effects: Vec::new(),
+    };
     turn.run(input);
     (turn.state, turn.effects)
 }

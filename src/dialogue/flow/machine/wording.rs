@@ -12,7 +12,11 @@ fn pick(language: Language, zh: &str, en: &str) -> String {
 
 /// The flow's file was changed.
 pub(super) fn replaced(language: Language) -> String {
-    pick(language, "抱歉，这项办理的步骤刚刚更新，请重新开始。", "Sorry, the steps of this task have just changed; please start again.")
+    pick(
+        language,
+        "抱歉，这项办理的步骤刚刚更新，请重新开始。",
+        "Sorry, the steps of this task have just changed; please start again.",
+    )
 }
 
 /// The customer wanted it no more.
@@ -35,7 +39,9 @@ pub(super) fn changed(language: Language, label: &str, value: &str) -> String {
 pub(super) fn too_late(language: Language, label: &str) -> String {
     match language {
         Language::Zh => format!("已经提交，{label}不能再改；如需修改请输入“转人工”。"),
-        Language::En => format!("It has been submitted, so {label} cannot be changed; type \"agent\" to reach a person."),
+        Language::En => {
+            format!("It has been submitted, so {label} cannot be changed; type \"agent\" to reach a person.")
+        }
     }
 }
 
@@ -58,7 +64,11 @@ pub(super) fn not_understood(language: Language, slot: &Slot) -> String {
 /// A day that is not computed.
 pub(super) fn which_day(language: Language, slot: &Slot) -> String {
     if slot.error.is_empty() {
-        pick(language, "这个日期我算不准，请说具体的月日，例如“12月3号”。", "I cannot tell that day; please give month and day, for example \"December 3\".")
+        pick(
+            language,
+            "这个日期我算不准，请说具体的月日，例如“12月3号”。",
+            "I cannot tell that day; please give month and day, for example \"December 3\".",
+        )
     } else {
         slot.error.get(language).to_owned()
     }
@@ -71,7 +81,11 @@ pub(super) fn one_of_them(language: Language) -> String {
 
 /// A day without a time, or the reverse.
 pub(super) fn other_half(language: Language, time_missing: bool) -> String {
-    if time_missing { pick(language, "请问几点？", "At what time?") } else { pick(language, "请问哪一天？", "On which day?") }
+    if time_missing {
+        pick(language, "请问几点？", "At what time?")
+    } else {
+        pick(language, "请问哪一天？", "On which day?")
+    }
 }
 
 /// A check that does not hold.
@@ -130,20 +144,34 @@ pub(super) fn reminder(language: Language, title: &str, label: &str) -> String {
 
 /// Yes or no to an action.
 pub(super) fn confirm_again(language: Language) -> String {
-    pick(language, "请回复“确认”或“取消”，也可以告诉我要改哪一项。", "Please say \"yes\" or \"cancel\", or tell me what to change.")
+    pick(
+        language,
+        "请回复“确认”或“取消”，也可以告诉我要改哪一项。",
+        "Please say \"yes\" or \"cancel\", or tell me what to change.",
+    )
 }
 
 /// What to change.
 pub(super) fn what_to_change(language: Language, labels: &[&str]) -> String {
     match language {
-        Language::Zh => format!("好的，先不提交。要改哪一项（{}）？不办了可以说“取消”。", labels.join("、")),
-        Language::En => format!("All right, nothing is submitted. What should I change ({})? Or say \"cancel\".", labels.join(", ")),
+        Language::Zh => format!(
+            "好的，先不提交。要改哪一项（{}）？不办了可以说“取消”。",
+            labels.join("、")
+        ),
+        Language::En => format!(
+            "All right, nothing is submitted. What should I change ({})? Or say \"cancel\".",
+            labels.join(", ")
+        ),
     }
 }
 
 /// A tool failed once.
 pub(super) fn tool_failed(language: Language) -> String {
-    pick(language, "抱歉，系统暂时没有回应。回复“重试”我再试一次，或说“取消”。", "Sorry, the system did not answer. Say \"retry\" and I will try again, or \"cancel\".")
+    pick(
+        language,
+        "抱歉，系统暂时没有回应。回复“重试”我再试一次，或说“取消”。",
+        "Sorry, the system did not answer. Say \"retry\" and I will try again, or \"cancel\".",
+    )
 }
 
 /// A code was right.
@@ -153,7 +181,11 @@ pub(super) fn verified(language: Language) -> String {
 
 /// A code was sent often enough.
 pub(super) fn sent_enough(language: Language) -> String {
-    pick(language, "验证码已多次发送，请输入最近收到的那一个。", "The code has been sent several times; please type the latest one.")
+    pick(
+        language,
+        "验证码已多次发送，请输入最近收到的那一个。",
+        "The code has been sent several times; please type the latest one.",
+    )
 }
 
 /// There is nothing before.

@@ -12,11 +12,14 @@ static NO: LazyLock<Regex> = LazyLock::new(|| {
 static YES: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"^(?:嗯|额|那|就|我|都|恩)*(?:是的?|对的?|好的?|行|可以|确认|确定|没错|没问题|没有问题|同意|要的?|需要|补|办|当然|有的?|嗯|恩|成|ok|就这样|无误|提交|预约吧|麻烦了|帮我|正确)|^(?:yes|yeah|yep|yup|sure|ok|okay|correct|right|confirm|go ahead|please do|of course|fine|sounds good|that'?s (?:right|fine|correct)|y|do it|absolutely|exactly|all right|alright)(?-u:\b)").expect("a fixed pattern")
 });
-static FAKE_NO: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^(?:没错|没问题|没有问题|不错|no problem|not a problem|no worries)").expect("a fixed pattern"));
+static FAKE_NO: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^(?:没错|没问题|没有问题|不错|no problem|not a problem|no worries)").expect("a fixed pattern")
+});
 
 /// Whether `text` (folded) says yes or no; `None` where it says neither.
 pub fn yes_no(text: &str) -> Option<bool> {
-    let text = text.trim_matches(|c: char| c.is_whitespace() || c.is_ascii_punctuation() || "，。！？、～~".contains(c));
+    let text =
+        text.trim_matches(|c: char| c.is_whitespace() || c.is_ascii_punctuation() || "，。！？、～~".contains(c));
     if FAKE_NO.is_match(text) {
         return Some(true);
     }
@@ -65,7 +68,11 @@ pub(super) fn choose(text: &str, candidates: &[Candidate], asked: bool) -> Chose
     // A word within a longer one is part of it: 卡 in 信用卡.
     let longest: Vec<(Range<usize>, usize)> = hits
         .iter()
-        .filter(|(place, _)| !hits.iter().any(|(other, _)| other.len() > place.len() && other.start <= place.start && place.end <= other.end))
+        .filter(|(place, _)| {
+            !hits
+                .iter()
+                .any(|(other, _)| other.len() > place.len() && other.start <= place.start && place.end <= other.end)
+        })
         .cloned()
         .collect();
     match settle(&longest) {
@@ -88,7 +95,9 @@ fn whole_word(text: &str, place: &Range<usize>) -> bool {
 fn settle(hits: &[(Range<usize>, usize)]) -> Chosen {
     match hits {
         [] => Chosen::None,
-        [(place, index), rest @ ..] if rest.iter().all(|(_, other)| other == index) => Chosen::One(place.clone(), *index),
+        [(place, index), rest @ ..] if rest.iter().all(|(_, other)| other == index) => {
+            Chosen::One(place.clone(), *index)
+        }
         _ => Chosen::Several,
     }
 }
@@ -102,7 +111,9 @@ fn ordinal(text: &str, count: usize) -> Option<(Range<usize>, usize)> {
     } else if get("first").is_some() {
         0
     } else if let Some(word) = get("en") {
-        ["first", "second", "third", "fourth", "fifth"].iter().position(|known| *known == word)?
+        ["first", "second", "third", "fourth", "fifth"]
+            .iter()
+            .position(|known| *known == word)?
     } else {
         let number = get("n").or_else(|| get("o")).or_else(|| get("bare"))?;
         (numerals::parse(number)? as usize).checked_sub(1)?
@@ -140,10 +151,35 @@ mod tests {
 
     #[test]
     fn yes_and_no() {
-        for text in ["好的", "是", "嗯嗯", "可以，就这样", "没问题", "确认预约", "yes please", "ok", "sure", "no problem", "对的", "行", "要补"] {
+        for text in [
+            "好的",
+            "是",
+            "嗯嗯",
+            "可以，就这样",
+            "没问题",
+            "确认预约",
+            "yes please",
+            "ok",
+            "sure",
+            "no problem",
+            "对的",
+            "行",
+            "要补",
+        ] {
             assert_eq!(yes_no(text), Some(true), "{text}");
         }
-        for text in ["不用了", "no thanks", "不对", "暂时不需要", "先不", "nope", "不", "没有", "不可以", "别"] {
+        for text in [
+            "不用了",
+            "no thanks",
+            "不对",
+            "暂时不需要",
+            "先不",
+            "nope",
+            "不",
+            "没有",
+            "不可以",
+            "别",
+        ] {
             assert_eq!(yes_no(text), Some(false), "{text}");
         }
         for text in ["多少钱", "明天", "how much", "note", "今天"] {
@@ -152,7 +188,12 @@ mod tests {
     }
 
     fn candidates(words: &[&[&str]]) -> Vec<Candidate> {
-        words.iter().map(|words| Candidate { words: words.iter().map(|word| (*word).to_owned()).collect() }).collect()
+        words
+            .iter()
+            .map(|words| Candidate {
+                words: words.iter().map(|word| (*word).to_owned()).collect(),
+            })
+            .collect()
     }
 
     #[test]
@@ -172,8 +213,18 @@ mod tests {
         assert_eq!(one("accredited", true), None);
         assert_eq!(choose("信用卡和储蓄卡", &cards, true), Chosen::Several);
         let times = candidates(&[&["09:00-11:00"], &["14:00-16:00"], &["18:00-20:00"]]);
-        for (text, index) in [("九点那个", 0), ("下午", 1), ("晚上的吧", 2), ("2pm", 1), ("14点的", 1), ("早上", 0)] {
-            assert!(matches!(choose(text, &times, true), Chosen::One(_, found) if found == index), "{text}");
+        for (text, index) in [
+            ("九点那个", 0),
+            ("下午", 1),
+            ("晚上的吧", 2),
+            ("2pm", 1),
+            ("14点的", 1),
+            ("早上", 0),
+        ] {
+            assert!(
+                matches!(choose(text, &times, true), Chosen::One(_, found) if found == index),
+                "{text}"
+            );
         }
     }
 }

@@ -39,7 +39,8 @@ static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
     let day = r"[0-9]{1,2}|[一二三四五六七八九十廿卅]{1,3}";
     let week = r"一|二|三|四|五|六|日|天|[1-7]";
     let month = "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?";
-    let weekday = "mon(?:day)?|tue(?:s(?:day)?)?|wed(?:nesday)?|thu(?:r(?:s(?:day)?)?)?|fri(?:day)?|sat(?:urday)?|sun(?:day)?";
+    let weekday =
+        "mon(?:day)?|tue(?:s(?:day)?)?|wed(?:nesday)?|thu(?:r(?:s(?:day)?)?)?|fri(?:day)?|sat(?:urday)?|sun(?:day)?";
     let rules: Vec<(String, Rule)> = vec![
         // The longer ones stand before those that are part of them.
         (r"(?P<y>[0-9]{4}|[二零〇一三四五六七八九]{4})年(?P<m>[0-9]{1,2}|[一二三四五六七八九十]{1,2})月(?P<d>DAY)[日号]?".replace("DAY", day), full),
@@ -69,7 +70,10 @@ static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
     ];
     rules
         .into_iter()
-        .map(|(source, rule)| Pattern { regex: Regex::new(&source).expect("a fixed pattern"), rule })
+        .map(|(source, rule)| Pattern {
+            regex: Regex::new(&source).expect("a fixed pattern"),
+            rule,
+        })
         .collect()
 });
 
@@ -79,10 +83,17 @@ pub(super) fn all(text: &str, today: Date, direction: Direction) -> Vec<Named> {
     for pattern in PATTERNS.iter() {
         for captures in pattern.regex.captures_iter(text) {
             let place = captures.get(0).map_or(0..0, |whole| whole.range());
-            if found.iter().any(|known| place.start < known.place.end && known.place.start < place.end) || part_of_word(text, &place) {
+            if found
+                .iter()
+                .any(|known| place.start < known.place.end && known.place.start < place.end)
+                || part_of_word(text, &place)
+            {
                 continue;
             }
-            found.push(Named { date: (pattern.rule)(&captures, today, direction), place });
+            found.push(Named {
+                date: (pattern.rule)(&captures, today, direction),
+                place,
+            });
         }
     }
     found.sort_by_key(|named| named.place.start);
@@ -301,7 +312,9 @@ fn unknown(_: &Captures<'_>, _: Date, _: Direction) -> Option<Date> {
 }
 
 fn english_date(captures: &Captures<'_>, now: Date, direction: Direction) -> Option<Date> {
-    const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    const MONTHS: [&str; 12] = [
+        "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+    ];
     let name = group(captures, "mon")?.get(..3)?;
     let month = i8::try_from(MONTHS.iter().position(|month| *month == name)? + 1).ok()?;
     let day = small(captures, "d")?;
@@ -353,13 +366,38 @@ mod tests {
     #[test]
     fn chinese_days() {
         for (text, y, m, d) in [
-            ("今天", 2026, 11, 23), ("明天下午", 2026, 11, 24), ("后天上午十点半", 2026, 11, 25), ("大后天", 2026, 11, 26),
-            ("周三", 2026, 11, 25), ("这周五", 2026, 11, 27), ("下周三下午", 2026, 12, 2), ("下下周一", 2026, 12, 7), ("星期天", 2026, 11, 29),
-            ("下礼拜二", 2026, 12, 1), ("12月3号", 2026, 12, 3), ("十二月三日", 2026, 12, 3), ("3号", 2026, 12, 3), ("二十五号", 2026, 11, 25),
-            ("月底", 2026, 11, 30), ("下月底", 2026, 12, 31), ("下个月五号", 2026, 12, 5), ("三天后", 2026, 11, 26), ("两周后", 2026, 12, 7),
-            ("一个月后", 2026, 12, 23), ("半个月后", 2026, 12, 8), ("2026年12月24日", 2026, 12, 24), ("2026-12-24", 2026, 12, 24), ("12/24", 2026, 12, 24),
-            ("元旦", 2027, 1, 1), ("1月5号", 2027, 1, 5), ("11月20号", 2026, 11, 20), ("明年3月1号", 2027, 3, 1), ("国庆", 2027, 10, 1), ("年底", 2026, 12, 31),
-            ("过两天", 2026, 11, 25), ("周1", 2026, 11, 23),
+            ("今天", 2026, 11, 23),
+            ("明天下午", 2026, 11, 24),
+            ("后天上午十点半", 2026, 11, 25),
+            ("大后天", 2026, 11, 26),
+            ("周三", 2026, 11, 25),
+            ("这周五", 2026, 11, 27),
+            ("下周三下午", 2026, 12, 2),
+            ("下下周一", 2026, 12, 7),
+            ("星期天", 2026, 11, 29),
+            ("下礼拜二", 2026, 12, 1),
+            ("12月3号", 2026, 12, 3),
+            ("十二月三日", 2026, 12, 3),
+            ("3号", 2026, 12, 3),
+            ("二十五号", 2026, 11, 25),
+            ("月底", 2026, 11, 30),
+            ("下月底", 2026, 12, 31),
+            ("下个月五号", 2026, 12, 5),
+            ("三天后", 2026, 11, 26),
+            ("两周后", 2026, 12, 7),
+            ("一个月后", 2026, 12, 23),
+            ("半个月后", 2026, 12, 8),
+            ("2026年12月24日", 2026, 12, 24),
+            ("2026-12-24", 2026, 12, 24),
+            ("12/24", 2026, 12, 24),
+            ("元旦", 2027, 1, 1),
+            ("1月5号", 2027, 1, 5),
+            ("11月20号", 2026, 11, 20),
+            ("明年3月1号", 2027, 3, 1),
+            ("国庆", 2027, 10, 1),
+            ("年底", 2026, 12, 31),
+            ("过两天", 2026, 11, 25),
+            ("周1", 2026, 11, 23),
         ] {
             assert_eq!(day(text), Some(date(y, m, d)), "{text}");
         }
@@ -368,8 +406,18 @@ mod tests {
     #[test]
     fn english_days() {
         for (text, m, d) in [
-            ("next tuesday 3pm", 12, 1), ("tomorrow", 11, 24), ("the day after tomorrow", 11, 25), ("friday", 11, 27), ("on dec 3", 12, 3), ("3rd of december", 12, 3),
-            ("december 24th", 12, 24), ("in 3 days", 11, 26), ("in two weeks", 12, 7), ("end of the month", 11, 30), ("the 30th", 11, 30), ("this thursday", 11, 26),
+            ("next tuesday 3pm", 12, 1),
+            ("tomorrow", 11, 24),
+            ("the day after tomorrow", 11, 25),
+            ("friday", 11, 27),
+            ("on dec 3", 12, 3),
+            ("3rd of december", 12, 3),
+            ("december 24th", 12, 24),
+            ("in 3 days", 11, 26),
+            ("in two weeks", 12, 7),
+            ("end of the month", 11, 30),
+            ("the 30th", 11, 30),
+            ("this thursday", 11, 26),
         ] {
             assert_eq!(day(text), Some(date(2026, m, d)), "{text}");
         }
@@ -377,8 +425,21 @@ mod tests {
 
     #[test]
     fn what_is_no_day_and_what_cannot_be_computed() {
-        for text in ["文三路128号", "5号楼", "KF20261101", "138-0013-8000", "二月", "第3号", "10号线", "sofa", "a second monitor"] {
-            assert!(all(&text.to_lowercase(), MONDAY, Direction::Future).is_empty(), "{text}");
+        for text in [
+            "文三路128号",
+            "5号楼",
+            "KF20261101",
+            "138-0013-8000",
+            "二月",
+            "第3号",
+            "10号线",
+            "sofa",
+            "a second monitor",
+        ] {
+            assert!(
+                all(&text.to_lowercase(), MONDAY, Direction::Future).is_empty(),
+                "{text}"
+            );
         }
         for text in ["大年三十", "除夕", "周末", "13月40号", "2月30号"] {
             assert_eq!(day(text), None, "{text}");

@@ -9,8 +9,8 @@ mod times;
 
 use crate::domain::Language;
 use crate::understanding::normalise;
-use answers::{Candidate, Chosen};
 pub use answers::yes_no;
+use answers::{Candidate, Chosen};
 pub use dates::Direction;
 use jiff::civil::{Date, DateTime, Time};
 use regex::Regex;
@@ -20,8 +20,28 @@ use std::ops::Range;
 
 /// The traditional forms that slots are written with, and the simplified ones (both three bytes long).
 const SIMPLER: [(char, char); 22] = [
-    ('週', '周'), ('點', '点'), ('號', '号'), ('時', '时'), ('後', '后'), ('兩', '两'), ('萬', '万'), ('塊', '块'), ('錢', '钱'), ('禮', '礼'), ('個', '个'),
-    ('這', '这'), ('對', '对'), ('電', '电'), ('話', '话'), ('訂', '订'), ('單', '单'), ('過', '过'), ('選', '选'), ('確', '确'), ('認', '认'), ('區', '区'),
+    ('週', '周'),
+    ('點', '点'),
+    ('號', '号'),
+    ('時', '时'),
+    ('後', '后'),
+    ('兩', '两'),
+    ('萬', '万'),
+    ('塊', '块'),
+    ('錢', '钱'),
+    ('禮', '礼'),
+    ('個', '个'),
+    ('這', '这'),
+    ('對', '对'),
+    ('電', '电'),
+    ('話', '话'),
+    ('訂', '订'),
+    ('單', '单'),
+    ('過', '过'),
+    ('選', '选'),
+    ('確', '确'),
+    ('認', '认'),
+    ('區', '区'),
 ];
 
 /// A message, normalised; `folded` is the same in lower case and simplified characters, byte for byte as long.
@@ -140,7 +160,13 @@ impl Value {
         match self {
             Self::Date(date) => day(*date),
             Self::Datetime(moment) => format!("{} {}", day(moment.date()), moment.time().strftime("%H:%M")),
-            Self::Choice { zh, en, .. } => if chinese { zh.clone() } else { en.clone() },
+            Self::Choice { zh, en, .. } => {
+                if chinese {
+                    zh.clone()
+                } else {
+                    en.clone()
+                }
+            }
             Self::YesNo(yes) => match (yes, chinese) {
                 (true, true) => "是".to_owned(),
                 (false, true) => "否".to_owned(),
@@ -155,7 +181,10 @@ impl Value {
     #[must_use]
     pub fn masked(&self) -> String {
         match self {
-            Self::Phone(digits) => format!("***{}", digits.get(digits.len().saturating_sub(4)..).unwrap_or_default()),
+            Self::Phone(digits) => format!(
+                "***{}",
+                digits.get(digits.len().saturating_sub(4)..).unwrap_or_default()
+            ),
             Self::Address(_) => "***".to_owned(),
             other => other.canonical(),
         }
@@ -178,11 +207,20 @@ pub struct Choice {
 
 impl Choice {
     fn value(&self) -> Value {
-        Value::Choice { name: self.name.clone(), zh: self.zh.clone(), en: self.en.clone() }
+        Value::Choice {
+            name: self.name.clone(),
+            zh: self.zh.clone(),
+            en: self.en.clone(),
+        }
     }
 
     fn candidate(&self) -> Candidate {
-        let mut words: Vec<String> = [&self.zh, &self.en].into_iter().chain(&self.synonyms).map(|word| Heard::new(word).folded).filter(|word| !word.is_empty()).collect();
+        let mut words: Vec<String> = [&self.zh, &self.en]
+            .into_iter()
+            .chain(&self.synonyms)
+            .map(|word| Heard::new(word).folded)
+            .filter(|word| !word.is_empty())
+            .collect();
         words.dedup();
         Candidate { words }
     }
@@ -241,24 +279,50 @@ pub enum Reading {
 #[must_use]
 pub fn read(wanted: Wanted<'_>, heard: &Heard, today: Date, asked: bool) -> Reading {
     let text = heard.folded.as_str();
-    let first = |hits: Vec<(Range<usize>, Value)>| hits.into_iter().next().map_or(Reading::Nothing, |(place, value)| Reading::Value(place, value));
+    let first = |hits: Vec<(Range<usize>, Value)>| {
+        hits.into_iter()
+            .next()
+            .map_or(Reading::Nothing, |(place, value)| Reading::Value(place, value))
+    };
     match wanted {
         Wanted::Date(direction) => match day(text, today, direction) {
             Some((place, Some(date))) => Reading::Value(place, Value::Date(date)),
             Some((place, None)) => Reading::Unclear(place, Unclear::Day),
             None => Reading::Nothing,
         },
-        Wanted::Time => first(times::all(text).into_iter().map(|(place, time)| (place, Value::Time(time))).collect()),
+        Wanted::Time => first(
+            times::all(text)
+                .into_iter()
+                .map(|(place, time)| (place, Value::Time(time)))
+                .collect(),
+        ),
         Wanted::Datetime(direction) => datetime(text, today, direction),
         Wanted::Amount => first(
-            amounts::all(text).into_iter().filter(|(_, _, money)| *money || asked).map(|(place, cents, _)| (place, Value::Amount(cents))).collect(),
+            amounts::all(text)
+                .into_iter()
+                .filter(|(_, _, money)| *money || asked)
+                .map(|(place, cents, _)| (place, Value::Amount(cents)))
+                .collect(),
         ),
         Wanted::Number if asked => first(numbers(text)),
-        Wanted::OrderNumber(pattern) => first(patterns::orders(text, pattern).into_iter().map(|(place, number)| (place, Value::OrderNumber(number))).collect()),
-        Wanted::Phone => first(patterns::phones(text).into_iter().map(|(place, digits)| (place, Value::Phone(digits))).collect()),
-        Wanted::Address => {
-            first(patterns::address(text, &heard.text, if asked { 2 } else { 3 }).map(|(place, words)| (place, Value::Address(words))).into_iter().collect())
-        }
+        Wanted::OrderNumber(pattern) => first(
+            patterns::orders(text, pattern)
+                .into_iter()
+                .map(|(place, number)| (place, Value::OrderNumber(number)))
+                .collect(),
+        ),
+        Wanted::Phone => first(
+            patterns::phones(text)
+                .into_iter()
+                .map(|(place, digits)| (place, Value::Phone(digits)))
+                .collect(),
+        ),
+        Wanted::Address => first(
+            patterns::address(text, &heard.text, if asked { 2 } else { 3 })
+                .map(|(place, words)| (place, Value::Address(words)))
+                .into_iter()
+                .collect(),
+        ),
         Wanted::Choice(choices) => {
             let candidates: Vec<Candidate> = choices.iter().map(Choice::candidate).collect();
             match answers::choose(text, &candidates, asked) {
@@ -267,11 +331,19 @@ pub fn read(wanted: Wanted<'_>, heard: &Heard, today: Date, asked: bool) -> Read
                 Chosen::None => Reading::Nothing,
             }
         }
-        Wanted::YesNo if asked => yes_no(text).map_or(Reading::Nothing, |yes| Reading::Value(0..text.len(), Value::YesNo(yes))),
+        Wanted::YesNo if asked => {
+            yes_no(text).map_or(Reading::Nothing, |yes| Reading::Value(0..text.len(), Value::YesNo(yes)))
+        }
         Wanted::Text if asked => {
-            let words = heard.text.trim_matches(|c: char| c.is_whitespace() || "，。！？,.!;；".contains(c));
+            let words = heard
+                .text
+                .trim_matches(|c: char| c.is_whitespace() || "，。！？,.!;；".contains(c));
             let blank = heard.folded.chars().all(|c| !c.is_alphanumeric());
-            if words.is_empty() || blank { Reading::Nothing } else { Reading::Value(0..text.len(), Value::Text(words.to_owned())) }
+            if words.is_empty() || blank {
+                Reading::Nothing
+            } else {
+                Reading::Value(0..text.len(), Value::Text(words.to_owned()))
+            }
         }
         Wanted::Number | Wanted::YesNo | Wanted::Text => Reading::Nothing,
     }
@@ -280,7 +352,10 @@ pub fn read(wanted: Wanted<'_>, heard: &Heard, today: Date, asked: bool) -> Read
 fn day(text: &str, today: Date, direction: Direction) -> Option<(Range<usize>, Option<Date>)> {
     let all = dates::all(text, today, direction);
     // A day that can be computed wins over one that cannot: 周末吧，周六.
-    all.iter().find(|named| named.date.is_some()).or(all.first()).map(|named| (named.place.clone(), named.date))
+    all.iter()
+        .find(|named| named.date.is_some())
+        .or(all.first())
+        .map(|named| (named.place.clone(), named.date))
 }
 
 fn datetime(text: &str, today: Date, direction: Direction) -> Reading {
@@ -292,7 +367,10 @@ fn datetime(text: &str, today: Date, direction: Direction) -> Reading {
             // 晚上12点 is the midnight that ends the day.
             let late = time == Time::midnight() && text[place.clone()].contains('晚');
             let date = if late { date.tomorrow().unwrap_or(date) } else { date };
-            Reading::Value(day.start.min(place.start)..day.end.max(place.end), Value::Datetime(date.to_datetime(time)))
+            Reading::Value(
+                day.start.min(place.start)..day.end.max(place.end),
+                Value::Datetime(date.to_datetime(time)),
+            )
         }
         (Some((place, Some(date))), None) => Reading::Half(place, Value::Date(date)),
         (None, Some((place, time))) => Reading::Half(place, Value::Time(time)),
@@ -301,7 +379,10 @@ fn datetime(text: &str, today: Date, direction: Direction) -> Reading {
 }
 
 fn numbers(text: &str) -> Vec<(Range<usize>, Value)> {
-    numerals::all(text).into_iter().map(|(place, number)| (place, Value::Number(number))).collect()
+    numerals::all(text)
+        .into_iter()
+        .map(|(place, number)| (place, Value::Number(number)))
+        .collect()
 }
 
 /// One-time codes in `heard`: digits that stand alone.
@@ -316,7 +397,16 @@ pub fn without_codes(message: &str) -> String {
     let heard = Heard::new(message);
     let mut text = heard.text.clone();
     for (place, _) in codes(&heard).into_iter().rev() {
-        let zeros: String = text[place.clone()].chars().map(|c| if c.is_ascii_digit() || c.is_alphabetic() { '0' } else { c }).collect();
+        let zeros: String = text[place.clone()]
+            .chars()
+            .map(|c| {
+                if c.is_ascii_digit() || c.is_alphabetic() {
+                    '0'
+                } else {
+                    c
+                }
+            })
+            .collect();
         text.replace_range(place, &zeros);
     }
     text
@@ -348,9 +438,14 @@ mod tests {
     #[test]
     fn what_was_read_is_not_read_again() {
         let heard = Heard::new("后天 13812345678");
-        let Reading::Value(place, _) = read(Wanted::Date(Direction::Future), &heard, MONDAY, false) else { panic!() };
+        let Reading::Value(place, _) = read(Wanted::Date(Direction::Future), &heard, MONDAY, false) else {
+            panic!()
+        };
         let rest = heard.without(&[place]);
-        assert_eq!(read(Wanted::Date(Direction::Future), &rest, MONDAY, false), Reading::Nothing);
+        assert_eq!(
+            read(Wanted::Date(Direction::Future), &rest, MONDAY, false),
+            Reading::Nothing
+        );
         assert!(matches!(read(Wanted::Phone, &rest, MONDAY, false), Reading::Value(..)));
     }
 

@@ -13,9 +13,26 @@ static SPOKEN: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Words for small numbers in English.
 const WORDS: [(&str, u32); 20] = [
-    ("one", 1), ("two", 2), ("three", 3), ("four", 4), ("five", 5), ("six", 6), ("seven", 7), ("eight", 8), ("nine", 9), ("ten", 10),
-    ("eleven", 11), ("twelve", 12), ("thirteen", 13), ("fourteen", 14), ("fifteen", 15), ("sixteen", 16), ("seventeen", 17),
-    ("eighteen", 18), ("nineteen", 19), ("twenty", 20),
+    ("one", 1),
+    ("two", 2),
+    ("three", 3),
+    ("four", 4),
+    ("five", 5),
+    ("six", 6),
+    ("seven", 7),
+    ("eight", 8),
+    ("nine", 9),
+    ("ten", 10),
+    ("eleven", 11),
+    ("twelve", 12),
+    ("thirteen", 13),
+    ("fourteen", 14),
+    ("fifteen", 15),
+    ("sixteen", 16),
+    ("seventeen", 17),
+    ("eighteen", 18),
+    ("nineteen", 19),
+    ("twenty", 20),
 ];
 
 /// The number that an English word is, from one to twenty.
@@ -59,7 +76,10 @@ pub(super) fn parse(text: &str) -> Option<f64> {
         return plain.parse().ok();
     }
     if let Some((whole, fraction)) = plain.split_once('点') {
-        let digits: Option<String> = fraction.chars().map(|c| digit(c).and_then(|d| char::from_digit(d, 10))).collect();
+        let digits: Option<String> = fraction
+            .chars()
+            .map(|c| digit(c).and_then(|d| char::from_digit(d, 10)))
+            .collect();
         let fraction: f64 = format!("0.{}", digits.filter(|d| !d.is_empty())?).parse().ok()?;
         return parse(whole).map(|whole| whole + fraction);
     }
@@ -69,7 +89,9 @@ pub(super) fn parse(text: &str) -> Option<f64> {
     }
     if chars.len() >= 2 && chars.iter().all(|c| digit(*c).is_some()) {
         // Said digit by digit: 二零二六.
-        return chars.iter().try_fold(0.0, |sum, c| digit(*c).map(|d| sum * 10.0 + f64::from(d)));
+        return chars
+            .iter()
+            .try_fold(0.0, |sum, c| digit(*c).map(|d| sum * 10.0 + f64::from(d)));
     }
     with_units(&chars)
 }
@@ -83,7 +105,10 @@ fn with_units(chars: &[char]) -> Option<f64> {
     while at < chars.len() {
         let c = chars[at];
         if c.is_ascii_digit() {
-            let end = chars[at..].iter().position(|c| !(c.is_ascii_digit() || *c == '.')).map_or(chars.len(), |n| at + n);
+            let end = chars[at..]
+                .iter()
+                .position(|c| !(c.is_ascii_digit() || *c == '.'))
+                .map_or(chars.len(), |n| at + n);
             let number: String = chars[at..end].iter().collect();
             if current.is_some() {
                 return None;
@@ -123,7 +148,7 @@ fn with_units(chars: &[char]) -> Option<f64> {
             } else {
                 let count = match current.take() {
                     Some(count) => count,
-                    None if unit == 10.0 => 1.0,
+                    None if c == '十' => 1.0,
                     None => return None,
                 };
                 section += count * unit;
@@ -135,14 +160,21 @@ fn with_units(chars: &[char]) -> Option<f64> {
     }
     if let Some(rest) = current {
         // 三万五 and 两百五: the last digit counts the next smaller unit.
-        section += if last_unit >= 100.0 && !zero && single { rest * last_unit / 10.0 } else { rest };
+        section += if last_unit >= 100.0 && !zero && single {
+            rest * last_unit / 10.0
+        } else {
+            rest
+        };
     }
     Some(total + section)
 }
 
 /// Every number in `text` (folded) with its place.
 pub(super) fn all(text: &str) -> Vec<(Range<usize>, f64)> {
-    SPOKEN.find_iter(text).filter_map(|found| Some((found.range(), parse(found.as_str())?))).collect()
+    SPOKEN
+        .find_iter(text)
+        .filter_map(|found| Some((found.range(), parse(found.as_str())?)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -152,15 +184,35 @@ mod tests {
     #[test]
     fn numbers_in_every_spelling() {
         for (text, value) in [
-            ("12,000", 12_000.0), ("1.2万", 12_000.0), ("三万五", 35_000.0), ("3万5千", 35_000.0), ("3万5", 35_000.0), ("两百五", 250.0),
-            ("一百零五", 105.0), ("十五", 15.0), ("二十", 20.0), ("二零二六", 2026.0), ("一千零一", 1001.0), ("两千五", 2500.0), ("一亿两千万", 120_000_000.0),
-            ("十", 10.0), ("廿三", 23.0), ("三点五", 3.5), ("5", 5.0), ("十万", 100_000.0), ("一万零五百", 10_500.0), ("二十五万", 250_000.0),
+            ("12,000", 12_000.0),
+            ("1.2万", 12_000.0),
+            ("三万五", 35_000.0),
+            ("3万5千", 35_000.0),
+            ("3万5", 35_000.0),
+            ("两百五", 250.0),
+            ("一百零五", 105.0),
+            ("十五", 15.0),
+            ("二十", 20.0),
+            ("二零二六", 2026.0),
+            ("一千零一", 1001.0),
+            ("两千五", 2500.0),
+            ("一亿两千万", 120_000_000.0),
+            ("十", 10.0),
+            ("廿三", 23.0),
+            ("三点五", 3.5),
+            ("5", 5.0),
+            ("十万", 100_000.0),
+            ("一万零五百", 10_500.0),
+            ("二十五万", 250_000.0),
         ] {
             assert_eq!(parse(text), Some(value), "{text}");
         }
         for text in ["", "百", "万", "三四万", "x"] {
             assert_eq!(parse(text), None, "{text}");
         }
-        assert_eq!(all("要三万五，分12期").iter().map(|(_, v)| *v).collect::<Vec<_>>(), [35_000.0, 12.0]);
+        assert_eq!(
+            all("要三万五，分12期").iter().map(|(_, v)| *v).collect::<Vec<_>>(),
+            [35_000.0, 12.0]
+        );
     }
 }

@@ -9,11 +9,14 @@ use std::sync::LazyLock;
 const ADDRESS_CHARS: std::ops::RangeInclusive<usize> = 6..=120;
 
 static DIGITS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\+?[0-9](?:[ -]?[0-9])+").expect("a fixed pattern"));
-static SPOKEN: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"[0-9零〇一幺二三四五六七八九](?:[ -]?[0-9零〇一幺二三四五六七八九])+").expect("a fixed pattern"));
+static SPOKEN: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"[0-9零〇一幺二三四五六七八九](?:[ -]?[0-9零〇一幺二三四五六七八九])+").expect("a fixed pattern")
+});
 static LANDLINE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\(?0[1-9][0-9]{1,2}\)?[ -]?[2-9][0-9]{6,7}").expect("a fixed pattern"));
-static PHONE: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^(?:1[3-9][0-9]{9}|0[1-9][0-9]{1,2}[2-9][0-9]{6,7}|[48]00[0-9]{7})$").expect("a fixed pattern"));
+static PHONE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^(?:1[3-9][0-9]{9}|0[1-9][0-9]{1,2}[2-9][0-9]{6,7}|[48]00[0-9]{7})$").expect("a fixed pattern")
+});
 static PLACE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"[\p{Han}]{1,8}?(?:省|市|自治区|区|县|镇|乡|村|路|街道?|大道|巷|弄|胡同|小区|花园|新村|苑|大厦|广场|公寓|工业园)|[0-9a-z一二三四五六七八九十-]+(?:号院|号楼|号|弄|栋|幢|座|单元|室|层|楼)|(?-u:\b)(?:road|rd|street|st|avenue|ave|lane|district|building|bldg|room|floor|apartment|apt|unit)(?-u:\b)").expect("a fixed pattern")
 });
@@ -31,13 +34,20 @@ pub(super) fn phones(text: &str) -> Vec<(Range<usize>, String)> {
     for place in digit_runs(text) {
         let run = &text[place.clone()];
         let digits = in_digits(run);
-        let digits = digits.strip_prefix("86").filter(|rest| rest.len() == 11 || run.starts_with('+')).unwrap_or(&digits);
+        let digits = digits
+            .strip_prefix("86")
+            .filter(|rest| rest.len() == 11 || run.starts_with('+'))
+            .unwrap_or(&digits);
         if PHONE.is_match(digits) {
             found.push((place, digits.to_owned()));
         }
     }
     for place in LANDLINE.find_iter(text).map(|hit| hit.range()) {
-        if found.iter().all(|(known, _)| place.end <= known.start || known.end <= place.start) && !glued(text, &place) {
+        if found
+            .iter()
+            .all(|(known, _)| place.end <= known.start || known.end <= place.start)
+            && !glued(text, &place)
+        {
             found.push((place.clone(), in_digits(&text[place])));
         }
     }
@@ -47,10 +57,14 @@ pub(super) fn phones(text: &str) -> Vec<(Range<usize>, String)> {
 
 /// Runs of digits, which may hold spaces and hyphens, and which are no part of a longer word.
 fn digit_runs(text: &str) -> Vec<Range<usize>> {
-    let mut runs: Vec<Range<usize>> = DIGITS.find_iter(text).map(|hit| hit.range()).filter(|place| !glued(text, place)).collect();
+    let mut runs: Vec<Range<usize>> = DIGITS
+        .find_iter(text)
+        .map(|hit| hit.range())
+        .filter(|place| !glued(text, place))
+        .collect();
     for hit in SPOKEN.find_iter(text) {
         // Said digit by digit, in Chinese numerals.
-        if hit.as_str().chars().any(|c| !c.is_ascii()) && runs.iter().all(|run| hit.end() <= run.start || run.end <= hit.start()) {
+        if !hit.as_str().is_ascii() && runs.iter().all(|run| hit.end() <= run.start || run.end <= hit.start()) {
             runs.push(hit.range());
         }
     }
@@ -58,12 +72,21 @@ fn digit_runs(text: &str) -> Vec<Range<usize>> {
 }
 
 fn glued(text: &str, place: &Range<usize>) -> bool {
-    text[..place.start].chars().next_back().is_some_and(|c| c.is_ascii_alphanumeric())
-        || text[place.end..].chars().next().is_some_and(|c| c.is_ascii_alphanumeric())
+    text[..place.start]
+        .chars()
+        .next_back()
+        .is_some_and(|c| c.is_ascii_alphanumeric())
+        || text[place.end..]
+            .chars()
+            .next()
+            .is_some_and(|c| c.is_ascii_alphanumeric())
 }
 
 fn in_digits(text: &str) -> String {
-    text.chars().filter_map(numerals::digit).filter_map(|value| char::from_digit(value, 10)).collect()
+    text.chars()
+        .filter_map(numerals::digit)
+        .filter_map(|value| char::from_digit(value, 10))
+        .collect()
 }
 
 /// One-time codes: four to eight digits that stand alone, with or without spaces.
@@ -106,7 +129,7 @@ pub(super) fn orders(text: &str, pattern: &Regex) -> Vec<(Range<usize>, String)>
     }
     for hit in SPOKEN.find_iter(text) {
         let digits = in_digits(hit.as_str());
-        if hit.as_str().chars().any(|c| !c.is_ascii()) && fits(pattern, &digits) && !glued(text, &hit.range()) {
+        if !hit.as_str().is_ascii() && fits(pattern, &digits) && !glued(text, &hit.range()) {
             found.push((hit.range(), digits));
         }
     }
@@ -127,15 +150,27 @@ pub(super) fn address(text: &str, original: &str, parts: usize) -> Option<(Range
     }
     let first = hits[0].start;
     // The clause in which the address begins.
-    let clause = text[..first].rfind(['，', ',', '。', ';', '!', '?']).map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
+    let clause = text[..first]
+        .rfind(['，', ',', '。', ';', '!', '?'])
+        .map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
     let last = hits[hits.len() - 1].end;
-    let end = ADDRESS_END.find_iter(&text[clause..]).map(|hit| clause + hit.start()).find(|at| *at >= last.min(text.len())).unwrap_or(text.len());
+    let end = ADDRESS_END
+        .find_iter(&text[clause..])
+        .map(|hit| clause + hit.start())
+        .find(|at| *at >= last.min(text.len()))
+        .unwrap_or(text.len());
     let mut start = clause;
     while let Some(hit) = ADDRESS_LEAD.find(&text[start..end]).filter(|hit| !hit.is_empty()) {
         start += hit.end();
     }
-    let value = original.get(start..end)?.trim().trim_end_matches(['，', ',', '。', '.', '!', '?']).trim();
-    ADDRESS_CHARS.contains(&value.chars().count()).then(|| (start..end, value.to_owned()))
+    let value = original
+        .get(start..end)?
+        .trim()
+        .trim_end_matches(['，', ',', '。', '.', '!', '?'])
+        .trim();
+    ADDRESS_CHARS
+        .contains(&value.chars().count())
+        .then(|| (start..end, value.to_owned()))
 }
 
 #[cfg(test)]
@@ -146,8 +181,13 @@ mod tests {
     #[test]
     fn telephone_numbers() {
         for (text, number) in [
-            ("13812345678", "13812345678"), ("+86 138 0013 8000", "13800138000"), ("电话138-0013-8000谢谢", "13800138000"), ("一三八零零一三八零零零", "13800138000"),
-            ("010-62345678", "01062345678"), ("400-820-8820", "4008208820"), ("8613812345678", "13812345678"),
+            ("13812345678", "13812345678"),
+            ("+86 138 0013 8000", "13800138000"),
+            ("电话138-0013-8000谢谢", "13800138000"),
+            ("一三八零零一三八零零零", "13800138000"),
+            ("010-62345678", "01062345678"),
+            ("400-820-8820", "4008208820"),
+            ("8613812345678", "13812345678"),
         ] {
             let found = phones(text);
             assert_eq!(found.len(), 1, "{text}: {found:?}");
@@ -161,7 +201,11 @@ mod tests {
     #[test]
     fn order_numbers() {
         let pattern = Regex::new("[A-Z]{2}[0-9]{8,13}").unwrap();
-        for (text, number) in [("订单kf20261101的", "KF20261101"), ("sf 1234 5678 90", "SF1234567890"), ("是kf-2026-1101。", "KF20261101")] {
+        for (text, number) in [
+            ("订单kf20261101的", "KF20261101"),
+            ("sf 1234 5678 90", "SF1234567890"),
+            ("是kf-2026-1101。", "KF20261101"),
+        ] {
             assert_eq!(orders(text, &pattern)[0].1, number, "{text}");
         }
         assert!(orders("kf202611", &pattern).is_empty());
@@ -182,9 +226,18 @@ mod tests {
     fn addresses() {
         for (text, value) in [
             ("地址上海市浦东新区世纪大道100号", "上海市浦东新区世纪大道100号"),
-            ("寄到杭州市西湖区文三路128号2单元301室吧", "杭州市西湖区文三路128号2单元301室"),
-            ("我的地址是南京市鼓楼区中山路1号，电话13800138000", "南京市鼓楼区中山路1号"),
-            ("no. 18 renmin road, building 3, suzhou", "no. 18 renmin road, building 3, suzhou"),
+            (
+                "寄到杭州市西湖区文三路128号2单元301室吧",
+                "杭州市西湖区文三路128号2单元301室",
+            ),
+            (
+                "我的地址是南京市鼓楼区中山路1号，电话13800138000",
+                "南京市鼓楼区中山路1号",
+            ),
+            (
+                "no. 18 renmin road, building 3, suzhou",
+                "no. 18 renmin road, building 3, suzhou",
+            ),
         ] {
             assert_eq!(address(text, text, 2).unwrap().1, value, "{text}");
         }

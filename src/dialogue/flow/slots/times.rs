@@ -64,12 +64,18 @@ impl Part {
 
 /// The parts of the day named in `text` (folded).
 pub(super) fn parts(text: &str) -> Vec<(Range<usize>, Part)> {
-    PART.find_iter(text).filter_map(|found| Some((found.range(), Part::of(found.as_str())?))).collect()
+    PART.find_iter(text)
+        .filter_map(|found| Some((found.range(), Part::of(found.as_str())?)))
+        .collect()
 }
 
 /// The hour of 24 for one that was said with or without a part of the day.
 fn hour(said: f64, part: Option<Part>) -> Option<i8> {
-    let said = if said.fract() == 0.0 && (0.0..=24.0).contains(&said) { said as i8 } else { return None };
+    let said = if said.fract() == 0.0 && (0.0..=24.0).contains(&said) {
+        said as i8
+    } else {
+        return None;
+    };
     Some(match part {
         Some(Part::Afternoon) if said < 12 => said + 12,
         Some(Part::Noon) if said <= 2 => said + 12,
@@ -86,7 +92,9 @@ fn hour(said: f64, part: Option<Part>) -> Option<i8> {
 pub(super) fn all(text: &str) -> Vec<(Range<usize>, Time)> {
     let mut found: Vec<(Range<usize>, Time)> = Vec::new();
     let mut add = |place: Range<usize>, hour: Option<i8>, minute: i8| {
-        let overlaps = found.iter().any(|(known, _): &(Range<usize>, Time)| place.start < known.end && known.start < place.end);
+        let overlaps = found
+            .iter()
+            .any(|(known, _): &(Range<usize>, Time)| place.start < known.end && known.start < place.end);
         if let Some(time) = hour.and_then(|hour| Time::new(hour, minute, 0, 0).ok())
             && !overlaps
         {
@@ -96,7 +104,9 @@ pub(super) fn all(text: &str) -> Vec<(Range<usize>, Time)> {
     for captures in DIGITAL.captures_iter(text) {
         let place = captures.get(0).map_or(0..0, |whole| whole.range());
         let part = captures.name("part").and_then(|part| Part::of(part.as_str()));
-        let Ok(said) = captures["h"].parse::<i8>() else { continue };
+        let Ok(said) = captures["h"].parse::<i8>() else {
+            continue;
+        };
         let minute = captures["m"].parse().unwrap_or(60);
         let hour = match (captures.name("ap").map(|ap| ap.as_str()), part) {
             (Some("p"), _) if said < 12 => Some(said + 12),
@@ -122,9 +132,15 @@ pub(super) fn all(text: &str) -> Vec<(Range<usize>, Time)> {
             Some("半") => 30,
             Some("一刻") => 15,
             Some("三刻") => 45,
-            Some(minute) => numerals::parse(minute.trim_end_matches('分')).filter(|m| *m < 60.0).map_or(60, |m| m as i8),
+            Some(minute) => numerals::parse(minute.trim_end_matches('分'))
+                .filter(|m| *m < 60.0)
+                .map_or(60, |m| m as i8),
         };
-        add(place, numerals::parse(&captures["h"]).and_then(|said| hour(said, part)), minute);
+        add(
+            place,
+            numerals::parse(&captures["h"]).and_then(|said| hour(said, part)),
+            minute,
+        );
     }
     found.sort_by_key(|(place, _)| place.start);
     found
@@ -135,7 +151,10 @@ fn is_a_little(text: &str, place: &Range<usize>) -> bool {
     let before = text[..place.start].chars().next_back();
     match &text[place.clone()] {
         "早一点" | "晚一点" => true,
-        "一点" => before.is_some_and(|c| "有快慢差好多少大小高低贵宜近远".contains(c)) || text[place.end..].starts_with(['儿', '都', '也']),
+        "一点" => {
+            before.is_some_and(|c| "有快慢差好多少大小高低贵宜近远".contains(c))
+                || text[place.end..].starts_with(['儿', '都', '也'])
+        }
         _ => false,
     }
 }
@@ -164,7 +183,10 @@ fn english(captures: &regex::Captures<'_>) -> (Option<i8>, i8) {
         };
     }
     let day = get("day").and_then(Part::of);
-    (get("oh").and_then(spoken).and_then(|said| hour(f64::from(said), day)), 0)
+    (
+        get("oh").and_then(spoken).and_then(|said| hour(f64::from(said), day)),
+        0,
+    )
 }
 
 #[cfg(test)]
@@ -175,9 +197,27 @@ mod tests {
     #[test]
     fn times_of_day() {
         for (text, h, m) in [
-            ("上午十点半", 10, 30), ("下午3点", 15, 0), ("三点一刻", 15, 15), ("晚上八点", 20, 0), ("15:00", 15, 0), ("下午2:30", 14, 30), ("3pm", 15, 0),
-            ("3:30 p.m.", 15, 30), ("10 am", 10, 0), ("九点", 9, 0), ("中午12点", 12, 0), ("中午一点", 13, 0), ("19点40分", 19, 40), ("half past three", 15, 30),
-            ("quarter to 10", 9, 45), ("noon", 12, 0), ("10点三刻", 10, 45), ("晚上12点", 0, 0), ("十四点的", 14, 0), ("eight o'clock in the evening", 20, 0), ("凌晨两点", 2, 0),
+            ("上午十点半", 10, 30),
+            ("下午3点", 15, 0),
+            ("三点一刻", 15, 15),
+            ("晚上八点", 20, 0),
+            ("15:00", 15, 0),
+            ("下午2:30", 14, 30),
+            ("3pm", 15, 0),
+            ("3:30 p.m.", 15, 30),
+            ("10 am", 10, 0),
+            ("九点", 9, 0),
+            ("中午12点", 12, 0),
+            ("中午一点", 13, 0),
+            ("19点40分", 19, 40),
+            ("half past three", 15, 30),
+            ("quarter to 10", 9, 45),
+            ("noon", 12, 0),
+            ("10点三刻", 10, 45),
+            ("晚上12点", 0, 0),
+            ("十四点的", 14, 0),
+            ("eight o'clock in the evening", 20, 0),
+            ("凌晨两点", 2, 0),
         ] {
             let found = all(text);
             assert_eq!(found.len(), 1, "{text}: {found:?}");
