@@ -283,7 +283,11 @@ mod tests {
             file: Some(file.path().to_owned()),
             ..Overrides::default()
         };
-        std::fs::write(file.path(), "[tools.bill]\nurl = \"http://10.0.0.7/bill\"\ntimeout_ms = 7\n").unwrap();
+        std::fs::write(
+            file.path(),
+            "[tools.bill]\nurl = \"http://10.0.0.7/bill\"\ntimeout_ms = 7\n",
+        )
+        .unwrap();
         let config = load_from(&overrides, environment(&[])).unwrap();
         assert_eq!(config.tools["bill"].timeout_ms, 7);
         assert_eq!(config.tools["bill"].method, "POST");

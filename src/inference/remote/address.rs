@@ -56,7 +56,9 @@ impl tower::Service<Name> for Resolver {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let outside = found.iter().find(|address| !is_private(address.ip()));
             match outside {
-                Some(address) if !allow_public => Err(io::Error::other(refused(&section, name.as_str(), Some(address.ip())))),
+                Some(address) if !allow_public => {
+                    Err(io::Error::other(refused(&section, name.as_str(), Some(address.ip()))))
+                }
                 _ => Ok(found.into_iter()),
             }
         })

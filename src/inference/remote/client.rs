@@ -52,7 +52,9 @@ impl Client {
         http.set_nodelay(true);
         http.set_connect_timeout(Some(Duration::from_millis(server.connect_timeout_ms)));
         let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(&server.ca_file, base.starts_with("https:")).map_err(|e| setting("inference.server.ca_file", e))?)
+            .with_tls_config(
+                tls(&server.ca_file, base.starts_with("https:")).map_err(|e| setting("inference.server.ca_file", e))?,
+            )
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);

@@ -62,7 +62,8 @@ impl FlowStore for SqliteStore {
             if query.execute(&mut *transaction).await?.rows_affected() == 0 {
                 return Err(StorageError::Conflict {
                     item: format!("the flow of conversation {id}"),
-                    detail: "it went on elsewhere meanwhile, or there is no such conversation; read it again".to_owned(),
+                    detail: "it went on elsewhere meanwhile, or there is no such conversation; read it again"
+                        .to_owned(),
                 });
             }
             if let Some(turn) = turn {
