@@ -14,6 +14,6 @@ mod trigger;
 
 pub use definition::Flow;
 pub use load::{Fault, FlowsError, load, parse_all};
-pub use rehearse::{Rehearsed, rehearse};
+pub use rehearse::{Rehearsed, rehearse, sample};
 pub use replay::{Difference, Trace, replay, storable};
 pub use trigger::{Similarity, Triggered, Triggers};

@@ -62,7 +62,8 @@ pub fn rehearse(flow: &Flow, now: DateTime, messages: &[String], scripted: &BTre
 }
 
 /// The sample result of a tool in a flow's file; an empty object where there is none.
-fn sample(flow: &Flow, tool: &str) -> Json {
+#[must_use]
+pub fn sample(flow: &Flow, tool: &str) -> Json {
     let actions = flow
         .actions
         .iter()

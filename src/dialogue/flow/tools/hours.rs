@@ -46,7 +46,7 @@ impl BusinessHours {
 }
 
 /// The zone that is so many minutes ahead of UTC.
-pub(in crate::dialogue) fn zone(utc_offset_minutes: i32) -> TimeZone {
+pub fn zone(utc_offset_minutes: i32) -> TimeZone {
     TimeZone::fixed(Offset::from_seconds(utc_offset_minutes * 60).unwrap_or(Offset::UTC))
 }
 

@@ -9,6 +9,7 @@ use crate::config::{ConfigError, ToolConfig, ToolKind, tool_headers};
 use crate::domain::Clock;
 use async_trait::async_trait;
 use hours::BusinessHours;
+pub use hours::zone;
 use http::HttpTool;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
