@@ -12,8 +12,10 @@ pub mod flow;
 mod grounding;
 mod policy;
 mod prompt;
+mod qualifiers;
 mod quote;
 mod replies;
+mod second_reading;
 mod sentences;
 mod speaker;
 

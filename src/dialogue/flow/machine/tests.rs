@@ -351,7 +351,7 @@ fn gates_hold_whatever_is_said() {
     let mut random = Random(7);
     let (mut protected_calls, mut changes, mut ends) = (0, 0, 0);
     let flows = flows();
-    for round in 0..1500 {
+    for round in 0..600 {
         let flow = &flows[round % flows.len()];
         let mut now = NOW;
         let mut state = State::begin(flow, format!("{round}"), Language::Zh, now, 0);
@@ -465,7 +465,7 @@ fn gates_hold_whatever_is_said() {
         drop(pending.take());
     }
     assert!(
-        protected_calls > 100 && changes > 100 && ends > 700,
+        protected_calls > 50 && changes > 50 && ends > 300,
         "{protected_calls} {changes} {ends}"
     );
 }
