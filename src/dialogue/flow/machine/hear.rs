@@ -4,6 +4,7 @@ use super::super::definition::{Check, Rule, Slot, SlotKind};
 use super::super::slots::{self, Heard, Reading, Unclear, Value, read, yes_no};
 use super::{Effect, End, Phase, Turn, wording};
 use crate::domain::{Language, is_han};
+use crate::understanding::smalltalk;
 use jiff::civil::DateTime;
 use regex::Regex;
 use std::ops::Range;
@@ -86,6 +87,11 @@ pub(super) fn language(message: &str) -> Option<Language> {
 
 fn is_question(text: &str) -> bool {
     QUESTION.is_match(text)
+}
+
+/// A greeting, thanks and the like, and no yes.
+fn is_beside(heard: &Heard) -> bool {
+    smalltalk(&heard.text).is_some() && yes_no(&heard.folded).is_none()
 }
 
 /// What was found in a message.
@@ -182,7 +188,7 @@ impl Turn<'_> {
             if let Some((index, unclear)) = found.unclear {
                 return self.say_unclear(index, unclear);
             }
-            if is_question(&heard.folded) {
+            if is_question(&heard.folded) || is_beside(heard) {
                 return self.digress(heard.text.clone());
             }
             if let Some(target) = correction.target.filter(|target| *target != index) {
@@ -599,7 +605,7 @@ impl Turn<'_> {
         let order: Vec<(usize, bool)> = (0..self.flow.slots.len()).map(|index| (index, false)).collect();
         let found = self.extract(&correction.rest, &order);
         if found.values.is_empty() {
-            if is_question(&heard.folded) {
+            if is_question(&heard.folded) || is_beside(heard) {
                 return self.digress(heard.text.clone());
             }
             return self.ask_again(self.explain(slot));
