@@ -254,8 +254,7 @@ impl FlowDriver {
             input = Input::Start(ask.question.clone());
         }
         let mut traces = Vec::new();
-        loop {
-            let Some(state) = session.active.take() else { break };
+        while let Some(state) = session.active.take() {
             let Some(flow) = self.flow(&state.flow) else { break };
             let (state, trace) = self.perform(flow, state, input, ask, speaker, &mut session).await;
             traces.push(trace);
@@ -375,9 +374,8 @@ impl FlowDriver {
             question,
             ..ask.clone()
         };
-        let mut events = match self.assistant.reply(ask) {
-            Ok(events) => events,
-            Err(_) => return speaker.say(replies::failure_reply(language)).await,
+        let Ok(mut events) = self.assistant.reply(ask) else {
+            return speaker.say(replies::failure_reply(language)).await;
         };
         speaker.part().await;
         while let Some(event) = events.next().await {

@@ -85,7 +85,7 @@ pub fn load(directory: &Path) -> Result<Vec<Flow>, FlowsError> {
             file: file.to_owned(),
             line: 1,
             detail,
-        })
+        });
     };
     if paths.is_empty() {
         fault(directory, "there is no *.toml here".to_owned());
@@ -139,7 +139,7 @@ pub fn parse_all(texts: &[(PathBuf, String)]) -> Result<Vec<Flow>, Vec<Fault>> {
                 file: path.clone(),
                 line: 1,
                 detail,
-            })
+            });
         };
         if let Some(other) = names.insert(flow.name.clone(), path.clone()) {
             twice(format!("the flow {} is in {} too", flow.name, other.display()));

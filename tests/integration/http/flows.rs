@@ -12,7 +12,7 @@ const FLOWS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kb/flows");
 async fn serving() -> (Server, Inner) {
     let (inner, address) = Inner::start().await;
     let server = Server::start_with(|config| {
-        config.dialogue.flows = FLOWS.to_owned();
+        FLOWS.clone_into(&mut config.dialogue.flows);
         config.tools = Inner::settings(address);
     })
     .await;
@@ -42,25 +42,21 @@ impl<'s> Visitor<'s> {
 
     async fn say(&self, text: &str) -> Said {
         let events = self.server.say(&self.id, &self.token, text).await.rest().await;
-        let of = |name: &str| {
-            events
-                .iter()
-                .filter(move |(event, _)| event == name)
-                .map(|(_, data)| data)
+        let of = |name: &str| -> Vec<&Value> {
+            let named = events.iter().filter(|(event, _)| event == name);
+            named.map(|(_, data)| data).collect()
         };
-        let words: String = of("token").filter_map(|data| data["text"].as_str()).collect();
+        let words: String = of("token").iter().filter_map(|data| data["text"].as_str()).collect();
         let field = |name: &str, field: &str| {
-            of(name)
-                .next()
-                .and_then(|data| data[field].as_str())
-                .unwrap_or_default()
-                .to_owned()
+            let first = of(name).first().and_then(|data| data[field].as_str());
+            first.unwrap_or_default().to_owned()
         };
+        let (route, message) = (field("route", "route"), field("done", "message_id"));
         Said {
             text: words,
-            route: field("route", "route"),
-            message: field("done", "message_id"),
-            events: events.clone(),
+            route,
+            message,
+            events,
         }
     }
 

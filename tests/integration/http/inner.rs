@@ -7,6 +7,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use kefu::config::ToolConfig;
 use serde_json::{Value, json};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -119,13 +120,13 @@ async fn answer(
     if kept.down.contains(&tool) {
         return Err(StatusCode::INTERNAL_SERVER_ERROR);
     }
-    let answer = match kept.answers.get(&key) {
-        Some(known) => known.clone(),
-        None => {
-            let answer = kept.act(&tool, &args)?;
-            kept.answers.insert(key, answer.clone());
-            answer
-        }
+    let known = kept.answers.get(&key).cloned();
+    let answer = if let Some(known) = known {
+        known
+    } else {
+        let answer = kept.act(&tool, &args)?;
+        kept.answers.insert(key, answer.clone());
+        answer
     };
     if let Some(times) = kept.lost.get_mut(&tool).filter(|times| **times > 0) {
         *times -= 1;
@@ -168,11 +169,12 @@ impl Kept {
             }
             "book_installation" => {
                 let place = (text("date"), text("slot"));
-                if self.booked.contains_key(&place) {
-                    json!({"booked": false, "reason": "taken"})
+                let number = self.booked.len() + 1;
+                if let Entry::Vacant(free) = self.booked.entry(place) {
+                    free.insert(text("order"));
+                    json!({"booked": true, "id": format!("A-{number}")})
                 } else {
-                    self.booked.insert(place, text("order"));
-                    json!({"booked": true, "id": format!("A-{}", self.booked.len())})
+                    json!({"booked": false, "reason": "taken"})
                 }
             }
             "report_loss" => {

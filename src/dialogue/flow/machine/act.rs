@@ -368,7 +368,7 @@ impl Turn<'_> {
                 text::names(template)
                     .filter(|name| name.contains('.'))
                     .map(str::to_owned),
-            )
+            );
         };
         for slot in &flow.slots {
             add(&slot.prompt.zh);

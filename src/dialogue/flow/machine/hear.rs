@@ -590,11 +590,12 @@ impl Turn<'_> {
         let correction = self.correction(heard);
         if let Some(target) = correction.target {
             let found = self.extract(&correction.rest, &[(target, true)]);
-            return if found.values.is_empty() {
-                self.ask_for(target)
+            if found.values.is_empty() {
+                self.ask_for(target);
             } else {
-                self.take(found, heard)
-            };
+                self.take(found, heard);
+            }
+            return;
         }
         if let Some((_, code)) = slots::codes(heard).into_iter().next_back() {
             return self.verify(index, &code);

@@ -408,8 +408,8 @@ fn gates_hold_whatever_is_said() {
                 ends += 1;
                 break;
             }
-            input = match &pending {
-                Some((tool, args)) => Input::Tool(match random.below(10) {
+            input = if let Some((tool, args)) = &pending {
+                Input::Tool(match random.below(10) {
                     0 => Err(ToolFault::Unavailable),
                     1 => Ok(json!(["nonsense", 1])),
                     2 if tool == "installation_slots" => Ok(json!({"found": true, "slots": []})),
@@ -432,34 +432,33 @@ fn gates_hold_whatever_is_said() {
                     _ => Ok(
                         json!({"found": true, "status": "in_transit", "booked": true, "blocked": true, "id": "X", "total": "1", "due": "2"}),
                     ),
-                }),
-                None => {
-                    if random.below(20) == 0 {
-                        now = now.checked_add(jiff::ToSpan::minutes(random.below(12) as i64)).unwrap();
-                    }
-                    // Half of the time what is asked for, so that runs come to their end.
-                    let sensible = match &state.phase {
-                        Phase::Confirming { .. } => "确认",
-                        Phase::Asking { slot } => match slot.as_str() {
-                            "phone" => "13800138000",
-                            "code" => CODE,
-                            "order" => "KF00000001",
-                            "number" => "SF1234567890",
-                            "tail" => "1234",
-                            "date" => "周四",
-                            "address" => "杭州市西湖区文三路128号",
-                            "card" | "period" | "time" => "第一个",
-                            _ => "不用了",
-                        },
-                        _ => "重试",
-                    };
-                    let message = if random.below(3) > 0 {
-                        sensible
-                    } else {
-                        MESSAGES[random.below(MESSAGES.len())]
-                    };
-                    Input::User(message.to_owned())
+                })
+            } else {
+                if random.below(20) == 0 {
+                    now = now.checked_add(jiff::ToSpan::minutes(random.below(12) as i64)).unwrap();
                 }
+                // Half of the time what is asked for, so that runs come to their end.
+                let sensible = match &state.phase {
+                    Phase::Confirming { .. } => "确认",
+                    Phase::Asking { slot } => match slot.as_str() {
+                        "phone" => "13800138000",
+                        "code" => CODE,
+                        "order" => "KF00000001",
+                        "number" => "SF1234567890",
+                        "tail" => "1234",
+                        "date" => "周四",
+                        "address" => "杭州市西湖区文三路128号",
+                        "card" | "period" | "time" => "第一个",
+                        _ => "不用了",
+                    },
+                    _ => "重试",
+                };
+                let message = if random.below(3) > 0 {
+                    sensible
+                } else {
+                    MESSAGES[random.below(MESSAGES.len())]
+                };
+                Input::User(message.to_owned())
             };
         }
         drop(pending.take());
