@@ -138,21 +138,17 @@ impl FlowDriver {
             .iter()
             .any(|word| text.to_lowercase().contains(word));
         let (session, _) = self.session(id).await?;
-        let awaited = session
+        let of_codes = session
             .active
             .iter()
             .chain(&session.waiting)
-            .filter_map(|state| Some((state, self.flow(&state.flow)?)))
-            .any(|(state, flow)| {
-                let code = flow.code_slot().map(|slot| slot.name.as_str());
-                code.is_some()
-                    && (state.asking() == code || matches!(state.phase, Phase::Calling { .. } | Phase::Retrying { .. }))
-            });
-        Ok(if awaited || named {
-            without_codes(text)
-        } else {
-            text.to_owned()
-        })
+            .filter_map(|state| Some((state, self.flow(&state.flow)?.code_slot()?)));
+        // Other messages keep their digits: an order number or the last four of a card are no codes.
+        let awaited = of_codes.into_iter().any(|(state, slot)| {
+            let calling = matches!(state.phase, Phase::Calling { .. } | Phase::Retrying { .. });
+            named || calling || state.asking() == Some(slot.name.as_str())
+        });
+        Ok(if awaited { without_codes(text) } else { text.to_owned() })
     }
 
     /// Whether a message is for a flow, under way or to begin.
