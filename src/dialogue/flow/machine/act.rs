@@ -321,6 +321,8 @@ impl Turn<'_> {
         let text = self.outcome_text(action, outcome, result);
         self.say(text);
         if let Some(ask) = &outcome.ask {
+            // The same value again is looked up again.
+            self.state.done.remove(&action.name);
             return self.ask_anew(ask);
         }
         self.state

@@ -186,6 +186,16 @@ fn a_call_that_is_tried_again_has_the_same_key_and_a_new_one_another() {
 }
 
 #[test]
+fn a_day_that_was_full_is_looked_up_again() {
+    let mut run = booking();
+    let full = json!({"found": true, "slots": []});
+    run.say("确认");
+    run.result(json!({"booked": false, "reason": "taken"}));
+    assert!(words(&run.result(full)).contains("已约满"));
+    assert_eq!(call(&run.say("后天")).0, "installation_slots");
+}
+
+#[test]
 fn a_call_that_was_cut_off_is_made_again_with_its_key() {
     let mut run = booking();
     let (_, _, first) = call(&run.say("确认"));
