@@ -1,12 +1,14 @@
 //! The composition root: the only file that names concrete adapters.
 
 use crate::config::{self, Config};
-use crate::dialogue::{Assistant, Conversations};
+use crate::dialogue::flow::tools::tools_of;
+use crate::dialogue::flow::{self, Similarity};
+use crate::dialogue::{Assistant, Conversations, FlowDriver, FlowParts};
 use crate::domain::{Clock, SystemClock, Viewer};
 use crate::http::{self, AppState, Part, PartState, Services};
 use crate::inference::{
-    CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, Reader, RemoteModel, load_language_model,
-    manifest,
+    CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, Reader, RemoteModel, TextKind,
+    load_language_model, manifest,
 };
 use crate::jobs::{Imports, Learner, Publisher};
 use crate::retrieval::parse::child::{Limits, Readers};
@@ -292,14 +294,17 @@ impl App {
     }
 
     /// What the server answers with.
-    fn services(&self) -> Services {
-        let conversations = Conversations::new(
+    fn services(&self) -> anyhow::Result<Services> {
+        let mut conversations = Conversations::new(
             Arc::clone(&self.assistant),
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
             self.tasks.clone(),
             self.config.http.max_replies_per_visitor,
         );
+        if let Some(flows) = self.flows()? {
+            conversations = conversations.with_flows(Arc::new(flows));
+        }
         let publisher = Arc::new(self.publisher());
         let imports = Imports::new(
             self.ingester(),
@@ -307,7 +312,7 @@ impl App {
             self.data.join("uploads"),
             self.tasks.clone(),
         );
-        Services {
+        Ok(Services {
             publisher,
             imports: Arc::new(imports),
             assistant: Arc::clone(&self.assistant),
@@ -315,7 +320,30 @@ impl App {
             embedder: Arc::clone(&self.embedder),
             reader: Arc::clone(&self.reader),
             learner: Arc::new(self.learner()),
+        })
+    }
+
+    /// The task flows of the settings, with what they call.
+    fn flows(&self) -> anyhow::Result<Option<FlowDriver>> {
+        let settings = &self.config.dialogue;
+        if settings.flows.is_empty() {
+            return Ok(None);
         }
+        let threshold = settings.flow_similarity;
+        let similarity: Arc<dyn Similarity> = Arc::new(EmbedderSimilarity(Arc::clone(&self.embedder)));
+        let parts = FlowParts {
+            flows: flow::load(Path::new(&settings.flows)).context("the setting [dialogue] flows")?,
+            tools: tools_of(&self.config.tools, &self.clock, settings.utc_offset_minutes)?,
+            similarity: (threshold < 1.0).then_some((similarity, threshold)),
+            zone: flow::tools::zone(settings.utc_offset_minutes),
+        };
+        let driver = FlowDriver::new(
+            parts,
+            Arc::clone(&self.assistant),
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+        )?;
+        Ok(Some(driver))
     }
 
     /// What learns from conversations.
@@ -340,7 +368,7 @@ impl App {
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
         );
-        state.install(self.services());
+        state.install(self.services()?);
         state.set(Part::Index, PartState::Ok);
         state.set(Part::Model, PartState::Ok);
         let shutdown = CancellationToken::new();
@@ -357,6 +385,20 @@ impl App {
         self.tasks.close();
         self.tasks.wait().await;
         self.store.close().await;
+    }
+}
+
+/// The meaning that the embedding model sees: what flows begin by.
+pub struct EmbedderSimilarity(pub Arc<dyn Embedder>);
+
+#[async_trait::async_trait]
+impl Similarity for EmbedderSimilarity {
+    async fn vectors(&self, texts: Vec<String>) -> Option<Vec<Vec<f32>>> {
+        let vectors = self.0.embed(TextKind::Query, texts).await;
+        let vectors = vectors
+            .inspect_err(|error| tracing::warn!(%error, "flows begin by their wordings alone"))
+            .ok()?;
+        Some(vectors.data.chunks_exact(vectors.dim).map(<[f32]>::to_vec).collect())
     }
 }
 
@@ -407,7 +449,15 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
             return Err(error);
         }
     };
-    let services = app.services();
+    let services = match app.services() {
+        Ok(services) => services,
+        Err(error) => {
+            shutdown.cancel();
+            server.await??;
+            app.close().await;
+            return Err(error);
+        }
+    };
     let imports = Arc::clone(&services.imports);
     state.install(services);
     state.set(Part::Index, PartState::Ok);

@@ -5,6 +5,7 @@ mod bench;
 mod chat;
 mod doctor;
 mod eval;
+mod flows;
 mod kb;
 mod key;
 mod models;
@@ -82,6 +83,9 @@ enum Verb {
     /// Import, draft, publish, roll back, list, show, remove, export and search knowledge
     #[command(subcommand)]
     Kb(kb::Kb),
+    /// Check task flows, and try them without inner systems
+    #[command(subcommand)]
+    Flows(flows::Flows),
     /// Measure answer quality
     #[command(subcommand)]
     Eval(eval::Eval),
@@ -152,6 +156,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Chat(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::Models(verb) => verb.run(&common).await,
         Verb::Kb(verb) => verb.run(&common).await,
+        Verb::Flows(verb) => verb.run(&common),
         Verb::Eval(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::Bench(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::Doctor(verb) => verb.run(&common).await,

@@ -4,13 +4,16 @@
 mod device;
 mod load;
 mod secret;
+mod tools;
 mod validate;
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 pub use device::Device;
 pub use load::{ConfigError, Overrides, load, proxied, server_key};
 pub use secret::Secret;
+pub use tools::{ToolConfig, ToolKind, tool_headers};
 
 /// The documented defaults, as `kefu doctor --print-config` shows them.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
@@ -29,6 +32,8 @@ pub struct Config {
     pub dialogue: DialogueConfig,
     /// How knowledge is published.
     pub knowledge: KnowledgeConfig,
+    /// What task flows may call, by name.
+    pub tools: BTreeMap<String, ToolConfig>,
 }
 
 /// `[http]`
@@ -213,6 +218,12 @@ pub struct DialogueConfig {
     pub answer_confidence: f32,
     /// The same, from which on the customer is shown what may be related; below, the question is refused.
     pub clarify_confidence: f32,
+    /// Directory of task flows; empty for none.
+    pub flows: String,
+    /// Cosine of a message with a wording, from which on it begins the wording's flow; 1 for wordings alone.
+    pub flow_similarity: f32,
+    /// Minutes by which the customers' clocks are ahead of UTC: what "tomorrow" means.
+    pub utc_offset_minutes: i32,
     /// Whether the language model, where there is one, reads too: what is quoted then has to stand where both readers see the
     /// answer.
     pub second_reading: bool,

@@ -1,6 +1,6 @@
 //! Conversations that last: who may read them, what was said, and one reply at a time.
 
-use super::{Ask, Assistant, DialogueError, Replies, ReplyEvent, replies};
+use super::{Ask, Assistant, DialogueError, FlowDriver, Replies, ReplyEvent, replies};
 use crate::domain::{
     Channel, Clock, Conversation, ConversationId, ConversationStatus, Language, Message, MessageId, Role, Route, Turn,
     Viewer, sha256_hex,
@@ -31,6 +31,7 @@ pub struct Conversations {
     tasks: TaskTracker,
     replies_per_visitor: usize,
     lanes: Mutex<HashMap<ConversationId, Lane>>,
+    flows: Option<Arc<FlowDriver>>,
 }
 
 /// The replies of one conversation: one under way, the others wait.
@@ -65,6 +66,16 @@ impl Conversations {
             tasks,
             replies_per_visitor,
             lanes: Mutex::default(),
+            flows: None,
+        }
+    }
+
+    /// The same with task flows.
+    #[must_use]
+    pub fn with_flows(self, flows: Arc<FlowDriver>) -> Self {
+        Self {
+            flows: Some(flows),
+            ..self
         }
     }
 
@@ -119,8 +130,12 @@ impl Conversations {
         self.assistant.check(text)?;
         let place = self.enter(conversation.id)?;
         let earlier = self.store.messages(conversation.id, HISTORY_MESSAGES).await?;
+        let kept = match &self.flows {
+            Some(flows) => flows.storable_message(conversation.id, text).await?,
+            None => text.to_owned(),
+        };
         self.store
-            .add_message(&self.message(conversation.id, Role::Visitor, text))
+            .add_message(&self.message(conversation.id, Role::Visitor, &kept))
             .await?;
         let ask = Ask {
             question: text.to_owned(),
@@ -160,7 +175,7 @@ impl Conversations {
         let began = Instant::now();
         let language = Language::detect(&ask.question);
         let mut message = self.message(id, Role::Assistant, "");
-        let mut events = match self.assistant.reply(ask) {
+        let mut events = match self.begin(id, ask, message.id).await {
             Ok(events) => events,
             Err(error) => return self.fail(&error, language, reader).await,
         };
@@ -214,6 +229,16 @@ impl Conversations {
         if let Some(done) = complete {
             let _ = reader.send(done).await;
         }
+    }
+
+    /// The reply of a flow, where the message is for one, else of the assistant.
+    async fn begin(&self, id: ConversationId, ask: Ask, message: MessageId) -> Result<Replies, DialogueError> {
+        if let Some(flows) = &self.flows
+            && let Some(turn) = flows.turn(id, &ask).await?
+        {
+            return Ok(flows.reply(ask, turn, message));
+        }
+        self.assistant.reply(ask)
     }
 
     async fn fail(&self, error: &DialogueError, language: Language, reader: &mpsc::Sender<ReplyEvent>) {

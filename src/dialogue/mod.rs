@@ -1,11 +1,14 @@
 //! Answering: decide the route, answer from approved FAQs or passages, check every sentence, keep the conversation.
 //!
-//! `policy` decides and does nothing else; `assistant` performs; `conversations` stores. Nothing here knows HTTP.
+//! `policy` decides and does nothing else; `assistant` performs; `conversations` stores. `flow` holds task flows, and
+//! `driver_flow` performs them. Nothing here knows how replies are served.
 
 mod assistant;
 mod confidence;
 mod conversations;
+mod driver_flow;
 mod facts;
+pub mod flow;
 mod grounding;
 mod next;
 mod policy;
@@ -27,6 +30,7 @@ use std::time::Duration;
 pub use assistant::{Assistant, Replies};
 pub use confidence::{Confidence, FAQ_FEATURES, Features, PASSAGE_FEATURES};
 pub use conversations::{Conversations, HandoffTicket};
+pub use driver_flow::{FlowDriver, FlowParts, MissingTools};
 pub use grounding::unsupported;
 pub use policy::{Decision, Thresholds};
 pub use replies::{failure_reply, handoff_reply};

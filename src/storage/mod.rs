@@ -1,11 +1,13 @@
 //! The truth on disk. The port [`Store`] stands here, made of small traits by noun; `sqlite/` is the embedded adapter.
 //! Indexes are derived from what is stored here and can be deleted at any time.
 
+mod flows;
 mod learning;
 mod people;
 mod publishing;
 pub mod sqlite;
 
+pub use flows::{FlowSession, FlowStore, FlowTurn, MAX_FLOW_BYTES};
 pub use learning::{GapChange, LearningStore};
 pub use people::{
     AuditCheck, AuditEntry, AuditRecord, AuditStore, AuditVerdict, Session, SessionStore, User, UserChange, UserStore,
@@ -335,6 +337,7 @@ pub trait Store:
     + ConversationStore
     + KeyStore
     + LearningStore
+    + FlowStore
     + UserStore
     + SessionStore
     + AuditStore

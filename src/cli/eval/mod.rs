@@ -5,6 +5,7 @@ mod automation;
 mod base;
 mod calibrate;
 mod documents;
+mod flows;
 mod kb;
 mod pairs;
 mod questions;
@@ -32,6 +33,8 @@ pub enum Eval {
     Automation(automation::Automation),
     /// Tell pairs of questions that mean the same from those that do not
     Pairs(pairs::Pairs),
+    /// Lead scripted dialogues through task flows
+    Flows(flows::Flows),
 }
 
 impl Eval {
@@ -44,6 +47,7 @@ impl Eval {
             Self::Documents(eval) => eval.run(common).await,
             Self::Automation(eval) => eval.run(common).await,
             Self::Pairs(eval) => eval.run(common).await,
+            Self::Flows(eval) => eval.run(common).await,
         }
     }
 }

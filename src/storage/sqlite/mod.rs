@@ -7,6 +7,7 @@ mod documents;
 mod embeddings;
 mod faqs;
 mod faults;
+mod flows;
 mod golden;
 mod keys;
 mod knowledge;

@@ -4,7 +4,7 @@ use super::client::{Events, Reply, read_reply};
 use super::doubles::{HashingEmbedder, OverlapReader, ScriptedModel};
 use jiff::Timestamp;
 use kefu::config::{self, Config, Overrides};
-use kefu::dialogue::{Assistant, Conversations};
+use kefu::dialogue::{Assistant, Conversations, FlowDriver, FlowParts, flow};
 use kefu::domain::{ApiKeyId, Document, DocumentFormat, DocumentId, Faq, FaqId, ManualClock, Passage, PassageId};
 use kefu::http::{AppState, Part, PartState, Services};
 use kefu::inference::{Embedder, LanguageModel};
@@ -128,13 +128,26 @@ impl Server {
             self.config.dialogue.clone(),
         ));
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
-        let conversations = Arc::new(Conversations::new(
+        let clock: Arc<dyn kefu::domain::Clock> = clock;
+        let mut conversations = Conversations::new(
             Arc::clone(&assistant),
             Arc::clone(&self.store),
-            clock,
+            Arc::clone(&clock),
             self.tasks.clone(),
             self.config.http.max_replies_per_visitor,
-        ));
+        );
+        if !self.config.dialogue.flows.is_empty() {
+            let offset = self.config.dialogue.utc_offset_minutes;
+            let parts = FlowParts {
+                flows: flow::load(std::path::Path::new(&self.config.dialogue.flows)).unwrap(),
+                tools: flow::tools::tools_of(&self.config.tools, &clock, offset).unwrap(),
+                similarity: None,
+                zone: flow::tools::zone(offset),
+            };
+            let driver = FlowDriver::new(parts, Arc::clone(&assistant), Arc::clone(&self.store), clock).unwrap();
+            conversations = conversations.with_flows(Arc::new(driver));
+        }
+        let conversations = Arc::new(conversations);
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
         let learner = Learner::new(
             Vectors::new(Arc::clone(&self.store), Arc::clone(&embedder)),
