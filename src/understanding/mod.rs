@@ -1,9 +1,12 @@
-//! What a customer means: normalising now; intent, emotion, risk and personal data have their place here.
+//! What a customer means: normalising and personal data now; intent, emotion and risk have their place here.
 
+mod dictionary;
 mod followup;
 mod normalise;
+pub mod pii;
 mod smalltalk;
 
+pub use dictionary::dictionary;
 pub use followup::standalone;
-pub use normalise::{match_key, normalise};
+pub use normalise::{Amount, DateMention, View, amounts, dates, is_emoji, match_key, normalise, number};
 pub use smalltalk::{Smalltalk, smalltalk, wants_person};
