@@ -11,7 +11,8 @@ use crate::inference::{
 use crate::jobs::{Imports, Learner, Publisher};
 use crate::retrieval::parse::child::{Limits, Readers};
 use crate::retrieval::{Ingester, Retriever, Vectors};
-use crate::storage::{SqliteStore, Store};
+use crate::storage::{SqliteStore, Store, Vault};
+use crate::understanding::pii::{Masker, Policy};
 use anyhow::{Context, bail};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -119,6 +120,32 @@ pub fn document_readers() -> Readers {
         std::env::current_exe().unwrap_or(own)
     };
     Readers::new(program, Limits::default())
+}
+
+/// What masks personal data, by the policy that the settings name.
+///
+/// # Errors
+/// A file that cannot be read or is no policy.
+pub fn masker(config: &Config) -> anyhow::Result<Masker> {
+    let file = &config.privacy.policy_file;
+    if file.is_empty() {
+        return Ok(Masker::default());
+    }
+    let text = std::fs::read_to_string(file).with_context(|| format!("[privacy] policy_file {file}"))?;
+    let policy = Policy::parse(&text).with_context(|| format!("[privacy] policy_file {file}"))?;
+    Ok(Masker::new(policy))
+}
+
+/// The vault of the key file that the settings name.
+///
+/// # Errors
+/// A key file that others may read, or that is none.
+pub fn open_vault(config: &Config, data: &Path) -> anyhow::Result<Vault> {
+    let file = match config.privacy.key_file.as_str() {
+        "" => data.join("vault.key"),
+        file => PathBuf::from(file),
+    };
+    Ok(Vault::open(&file)?)
 }
 
 /// Loads the embedding model.
@@ -236,12 +263,13 @@ impl App {
             }
             None => (None, None),
         };
-        let assistant = Arc::new(Assistant::new(
+        let assistant = Assistant::new(
             Arc::clone(&retriever),
             Arc::clone(&reader),
             model,
             config.dialogue.clone(),
-        ));
+        );
+        let assistant = Arc::new(assistant.with_masker(masker(&config)?));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let app = Self {
             config,
@@ -292,14 +320,17 @@ impl App {
     }
 
     /// What the server answers with.
-    fn services(&self) -> Services {
-        let conversations = Conversations::new(
+    fn services(&self) -> anyhow::Result<Services> {
+        let mut conversations = Conversations::new(
             Arc::clone(&self.assistant),
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
             self.tasks.clone(),
             self.config.http.max_replies_per_visitor,
         );
+        if self.config.privacy.vault {
+            conversations = conversations.with_vault(Arc::new(open_vault(&self.config, &self.data)?));
+        }
         let publisher = Arc::new(self.publisher());
         let imports = Imports::new(
             self.ingester(),
@@ -307,7 +338,7 @@ impl App {
             self.data.join("uploads"),
             self.tasks.clone(),
         );
-        Services {
+        Ok(Services {
             publisher,
             imports: Arc::new(imports),
             assistant: Arc::clone(&self.assistant),
@@ -315,7 +346,7 @@ impl App {
             embedder: Arc::clone(&self.embedder),
             reader: Arc::clone(&self.reader),
             learner: Arc::new(self.learner()),
-        }
+        })
     }
 
     /// What learns from conversations.
@@ -340,7 +371,7 @@ impl App {
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
         );
-        state.install(self.services());
+        state.install(self.services()?);
         state.set(Part::Index, PartState::Ok);
         state.set(Part::Model, PartState::Ok);
         let shutdown = CancellationToken::new();
@@ -398,7 +429,8 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
             return Ok(());
         }
     };
-    let (app, missing) = match assembled {
+    let assembled = assembled.and_then(|(app, missing)| Ok((app.services()?, app, missing)));
+    let (services, app, missing) = match assembled {
         Ok(parts) => parts,
         Err(error) => {
             shutdown.cancel();
@@ -407,7 +439,6 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
             return Err(error);
         }
     };
-    let services = app.services();
     let imports = Arc::clone(&services.imports);
     state.install(services);
     state.set(Part::Index, PartState::Ok);

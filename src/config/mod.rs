@@ -29,6 +29,8 @@ pub struct Config {
     pub dialogue: DialogueConfig,
     /// How knowledge is published.
     pub knowledge: KnowledgeConfig,
+    /// What becomes of personal data.
+    pub privacy: PrivacyConfig,
 }
 
 /// `[http]`
@@ -219,4 +221,16 @@ pub struct KnowledgeConfig {
     pub keep_revisions: u32,
     /// Bytes of one upload.
     pub max_upload_bytes: u64,
+}
+
+/// `[privacy]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivacyConfig {
+    /// File with the rules for each kind of personal data; empty for the built-in ones.
+    pub policy_file: String,
+    /// File with the master key of the vault; empty for `vault.key` in the data directory.
+    pub key_file: String,
+    /// Whether clear values are kept in the vault at all.
+    pub vault: bool,
 }

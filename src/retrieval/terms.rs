@@ -4,8 +4,7 @@
 //! dictionary cuts differently in question and text; together they beat either alone.
 
 use crate::domain::is_han;
-use crate::understanding::normalise;
-use jieba_rs::Jieba;
+use crate::understanding::{dictionary, normalise};
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
@@ -20,7 +19,6 @@ const STOP_WORDS: &str = "的 了 吗 呢 吧 啊 呀 哦 嘛 么 着 过 是 �
     need about into any some";
 
 static STOPS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| STOP_WORDS.split_whitespace().collect());
-static JIEBA: LazyLock<Jieba> = LazyLock::new(Jieba::new);
 
 /// All terms of a text, each as often as it occurs: words, parts of compounds, and pairs of Han characters.
 #[must_use]
@@ -153,7 +151,7 @@ fn runs(text: &str) -> Vec<Run> {
 /// What the dictionary does not know comes out as single characters; neighbouring ones are joined.
 fn han_words(run: &str, words: &mut Vec<String>) {
     let mut joined = String::new();
-    for token in JIEBA.cut(run, false) {
+    for token in dictionary().cut(run, false) {
         let is_single = token.word.chars().nth(1).is_none();
         if is_single && !STOPS.contains(token.word) {
             joined.push_str(token.word);
@@ -179,7 +177,7 @@ fn han_terms(run: &str, terms: &mut Vec<String>) {
     }
     // A word of two characters is a pair already.
     terms.extend(
-        JIEBA
+        dictionary()
             .cut_for_search(run, false)
             .into_iter()
             .filter(|token| !pairs.contains(token.word))

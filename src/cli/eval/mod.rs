@@ -5,8 +5,10 @@ mod automation;
 mod base;
 mod calibrate;
 mod documents;
+mod evasions;
 mod kb;
 mod pairs;
+mod pii;
 mod questions;
 mod retrieval;
 mod stages;
@@ -32,6 +34,8 @@ pub enum Eval {
     Automation(automation::Automation),
     /// Tell pairs of questions that mean the same from those that do not
     Pairs(pairs::Pairs),
+    /// Find and mask personal data
+    Pii(pii::Pii),
 }
 
 impl Eval {
@@ -44,6 +48,7 @@ impl Eval {
             Self::Documents(eval) => eval.run(common).await,
             Self::Automation(eval) => eval.run(common).await,
             Self::Pairs(eval) => eval.run(common).await,
+            Self::Pii(eval) => eval.run(common).await,
         }
     }
 }

@@ -64,7 +64,9 @@ fn decimal(c: char) -> Option<char> {
         '\u{0660}', '\u{06f0}', '\u{07c0}', '\u{0966}', '\u{09e6}', '\u{0a66}', '\u{0ae6}', '\u{0b66}', '\u{0be6}',
         '\u{0c66}', '\u{0e50}', '\u{0f20}', '\u{1040}', '\u{17e0}',
     ];
-    let zero = ZEROES.into_iter().find(|zero| (*zero..=from_offset('9', '0', *zero)).contains(&c))?;
+    let zero = ZEROES
+        .into_iter()
+        .find(|zero| (*zero..=from_offset('9', '0', *zero)).contains(&c))?;
     Some(from_offset(c, zero, '0'))
 }
 

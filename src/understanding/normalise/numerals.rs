@@ -21,7 +21,10 @@ pub fn digit(c: char) -> Option<u8> {
 
 /// Whether a character is a digit only beside other digits: alone it is an ordinary word.
 pub(crate) fn is_doubtful_digit(c: char) -> bool {
-    matches!(c, '洞' | '拐' | '勾' | '妖' | '两' | '兩' | '仨' | '○' | '陆' | '陸' | '伍' | '叄' | '參')
+    matches!(
+        c,
+        '洞' | '拐' | '勾' | '妖' | '两' | '兩' | '仨' | '○' | '陆' | '陸' | '伍' | '叄' | '參'
+    )
 }
 
 /// The value of a unit within a group of four digits.
@@ -88,7 +91,11 @@ fn ascii(text: &[char]) -> Option<(u64, usize)> {
         value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
         length += 1;
     }
-    let Some(unit) = text.get(length).copied().and_then(|c| large_unit(c).or_else(|| small_unit(c))) else {
+    let Some(unit) = text
+        .get(length)
+        .copied()
+        .and_then(|c| large_unit(c).or_else(|| small_unit(c)))
+    else {
         return Some((value, length));
     };
     value = value.checked_mul(unit)?;

@@ -90,7 +90,20 @@ fn amount(chars: &[char], at: usize) -> Option<Amount> {
 /// The characters of a currency's name at the beginning.
 fn unit(chars: &[char]) -> usize {
     const UNITS: [&str; 14] = [
-        "人民币", "元钱", "块钱", "美元", "港币", "欧元", "日元", "圆", "元", "块", "rmb", "RMB", "yuan", "USD",
+        "人民币",
+        "元钱",
+        "块钱",
+        "美元",
+        "港币",
+        "欧元",
+        "日元",
+        "圆",
+        "元",
+        "块",
+        "rmb",
+        "RMB",
+        "yuan",
+        "USD",
     ];
     let begins = |unit: &&&str| unit.chars().enumerate().all(|(step, c)| chars.get(step) == Some(&c));
     UNITS.iter().find(begins).map_or(0, |unit| unit.chars().count())
@@ -151,7 +164,11 @@ fn date(chars: &[char], at: usize) -> Option<DateMention> {
             let mark = chars[place];
             let (month, length) = number(&chars[place + 1..])?;
             place += 1 + length;
-            let closed = if mark == '年' { chars.get(place)? == &'月' } else { chars.get(place)? == &mark };
+            let closed = if mark == '年' {
+                chars.get(place)? == &'月'
+            } else {
+                chars.get(place)? == &mark
+            };
             if !closed {
                 return None;
             }
@@ -177,7 +194,9 @@ fn compact_date(chars: &[char], at: usize) -> Option<DateMention> {
         return None;
     }
     let value = |range: Range<usize>| {
-        let digits = chars[at + range.start..at + range.end].iter().filter_map(|c| c.to_digit(10));
+        let digits = chars[at + range.start..at + range.end]
+            .iter()
+            .filter_map(|c| c.to_digit(10));
         digits.fold(0_u64, |sum, digit| sum * 10 + u64::from(digit))
     };
     let year = Some(value(0..4)).filter(|year| (1900..=2100).contains(year))?;
@@ -228,7 +247,11 @@ mod tests {
         ] {
             let found = amounts(&View::of(text));
             assert_eq!(found.len(), 1, "{text}: {found:?}");
-            assert_eq!((found[0].cents, found[0].span.clone()), (cents, 0..text.chars().count()), "{text}");
+            assert_eq!(
+                (found[0].cents, found[0].span.clone()),
+                (cents, 0..text.chars().count()),
+                "{text}"
+            );
         }
         assert!(amounts(&View::of("订单12345，三个，2024年")).is_empty());
         let found = amounts(&View::of("花了29块下单，退9.9块"));

@@ -32,7 +32,11 @@ impl View {
         };
         let limit = u32::MAX as usize;
         let mut end = 0;
-        for (place, (byte, c)) in text.char_indices().take_while(|(byte, c)| byte + c.len_utf8() <= limit).enumerate() {
+        for (place, (byte, c)) in text
+            .char_indices()
+            .take_while(|(byte, c)| byte + c.len_utf8() <= limit)
+            .enumerate()
+        {
             view.bytes.push(byte as u32);
             end = byte + c.len_utf8();
             view.fold(c, place as u32);
@@ -92,7 +96,9 @@ impl View {
             return start..start;
         }
         let last = range.end.min(self.origins.len());
-        let end = last.checked_sub(1).map_or(start, |last| self.origins[last] as usize + 1);
+        let end = last
+            .checked_sub(1)
+            .map_or(start, |last| self.origins[last] as usize + 1);
         let next = self.origins.get(last).map_or(whole, |place| *place as usize);
         start..end.max(next).max(start)
     }

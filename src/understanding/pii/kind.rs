@@ -1,5 +1,6 @@
 //! What kinds of personal data there are.
 
+use crate::domain::Language;
 use serde::{Deserialize, Serialize};
 
 /// A kind of personal data.
@@ -101,26 +102,51 @@ impl Kind {
 
     /// The word that stands in a mask.
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Secret => "密码",
-            Self::IdCard => "身份证",
-            Self::Passport => "护照",
-            Self::Permit => "通行证",
-            Self::BankCard => "银行卡",
-            Self::Mobile => "手机",
-            Self::Landline => "电话",
-            Self::Email => "邮箱",
-            Self::Name => "姓名",
-            Self::Address => "地址",
-            Self::Plate => "车牌",
-            Self::SocialCredit => "税号",
-            Self::Account => "账号",
-            Self::WeChat => "微信",
-            Self::Qq => "QQ",
-            Self::Ip => "IP",
-            Self::Order => "订单",
-            Self::Tracking => "运单",
+    pub fn word(self, language: Language) -> &'static str {
+        match (self, language) {
+            (Self::Secret, Language::Zh) => "密码",
+            (Self::IdCard, Language::Zh) => "身份证",
+            (Self::Passport, Language::Zh) => "护照",
+            (Self::Permit, Language::Zh) => "通行证",
+            (Self::BankCard, Language::Zh) => "银行卡",
+            (Self::Mobile, Language::Zh) => "手机",
+            (Self::Landline, Language::Zh) => "电话",
+            (Self::Email, Language::Zh) => "邮箱",
+            (Self::Name, Language::Zh) => "姓名",
+            (Self::Address, Language::Zh) => "地址",
+            (Self::Plate, Language::Zh) => "车牌",
+            (Self::SocialCredit, Language::Zh) => "税号",
+            (Self::Account, Language::Zh) => "账号",
+            (Self::WeChat, Language::Zh) => "微信",
+            (Self::Order, Language::Zh) => "订单",
+            (Self::Tracking, Language::Zh) => "运单",
+            (Self::Secret, Language::En) => "password",
+            (Self::IdCard, Language::En) => "ID",
+            (Self::Passport, Language::En) => "passport",
+            (Self::Permit, Language::En) => "permit",
+            (Self::BankCard, Language::En) => "card",
+            (Self::Mobile, Language::En) => "mobile",
+            (Self::Landline, Language::En) => "phone",
+            (Self::Email, Language::En) => "email",
+            (Self::Name, Language::En) => "name",
+            (Self::Address, Language::En) => "address",
+            (Self::Plate, Language::En) => "plate",
+            (Self::SocialCredit, Language::En) => "tax number",
+            (Self::Account, Language::En) => "account",
+            (Self::WeChat, Language::En) => "WeChat",
+            (Self::Qq, _) => "QQ",
+            (Self::Ip, _) => "IP",
+            (Self::Order, Language::En) => "order",
+            (Self::Tracking, Language::En) => "parcel",
+        }
+    }
+
+    /// What stands where a value of this kind was dropped.
+    #[must_use]
+    pub fn dropped(self, language: Language) -> String {
+        match language {
+            Language::Zh => format!("[{}已删除]", self.word(language)),
+            Language::En => format!("[{} removed]", self.word(language)),
         }
     }
 }

@@ -8,7 +8,8 @@ const SURNAMES: &str = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭�
 
 /// Surnames of two characters.
 const COMPOUND: [&str; 28] = [
-    "欧阳", "司马", "上官", "诸葛", "司徒", "东方", "皇甫", "尉迟", "公孙", "慕容", "令狐", "夏侯", "长孙", "宇文", "轩辕", "端木", "百里", "呼延", "南宫", "西门", "独孤", "拓跋", "完颜", "澹台", "公冶", "申屠", "闻人", "赫连",
+    "欧阳", "司马", "上官", "诸葛", "司徒", "东方", "皇甫", "尉迟", "公孙", "慕容", "令狐", "夏侯", "长孙", "宇文",
+    "轩辕", "端木", "百里", "呼延", "南宫", "西门", "独孤", "拓跋", "完颜", "澹台", "公冶", "申屠", "闻人", "赫连",
 ];
 
 /// Surnames that are ordinary words too: believed only where something else speaks for a name.
@@ -22,12 +23,55 @@ const NOT_GIVEN: &str = "的了是在和与及吗呢吧啊呀说要想有没不�
 
 /// Provinces and their like, as people name them.
 pub(super) const PROVINCES: [&str; 36] = [
-    "北京", "天津", "上海", "重庆", "河北", "山西", "辽宁", "吉林", "黑龙江", "江苏", "浙江", "安徽", "福建", "江西", "山东", "河南", "湖北", "湖南", "广东", "海南", "四川", "贵州", "云南", "陕西", "甘肃", "青海", "台湾", "内蒙古", "广西", "西藏",
-    "宁夏", "新疆", "香港", "澳门", "内蒙", "中国",
+    "北京",
+    "天津",
+    "上海",
+    "重庆",
+    "河北",
+    "山西",
+    "辽宁",
+    "吉林",
+    "黑龙江",
+    "江苏",
+    "浙江",
+    "安徽",
+    "福建",
+    "江西",
+    "山东",
+    "河南",
+    "湖北",
+    "湖南",
+    "广东",
+    "海南",
+    "四川",
+    "贵州",
+    "云南",
+    "陕西",
+    "甘肃",
+    "青海",
+    "台湾",
+    "内蒙古",
+    "广西",
+    "西藏",
+    "宁夏",
+    "新疆",
+    "香港",
+    "澳门",
+    "内蒙",
+    "中国",
 ];
 
 /// What may follow a province's name.
-pub(super) const PROVINCE_ENDS: [&str; 8] = ["维吾尔自治区", "壮族自治区", "回族自治区", "特别行政区", "自治区", "省", "市", "行政区"];
+pub(super) const PROVINCE_ENDS: [&str; 8] = [
+    "维吾尔自治区",
+    "壮族自治区",
+    "回族自治区",
+    "特别行政区",
+    "自治区",
+    "省",
+    "市",
+    "行政区",
+];
 
 /// Cities that are named without 市.
 const CITIES: &str = "石家庄 唐山 秦皇岛 邯郸 邢台 保定 张家口 承德 沧州 廊坊 衡水 太原 大同 阳泉 长治 晋城 朔州 晋中 运城 忻州 临汾 吕梁 呼和浩特 包头 乌海 赤峰 通辽 鄂尔多斯 呼伦贝尔 沈阳 大连 鞍山 抚顺 本溪 丹东 锦州 营口 阜新 辽阳 盘锦 铁岭 \
@@ -47,7 +91,9 @@ static CITY_SET: LazyLock<HashSet<Vec<char>>> =
 
 /// The characters of a surname at the beginning of `text`: 1 or 2.
 pub(super) fn surname(text: &[char]) -> Option<usize> {
-    let two = text.get(..2).is_some_and(|two| COMPOUND.iter().any(|name| name.chars().eq(two.iter().copied())));
+    let two = text
+        .get(..2)
+        .is_some_and(|two| COMPOUND.iter().any(|name| name.chars().eq(two.iter().copied())));
     if two {
         return Some(2);
     }
@@ -71,5 +117,7 @@ pub(super) fn ends_name(c: char) -> bool {
 
 /// The characters of a city's name at the beginning of `text`, the longest there is.
 pub(super) fn city(text: &[char]) -> Option<usize> {
-    (2..=5).rev().find(|length| text.get(..*length).is_some_and(|name| CITY_SET.contains(name)))
+    (2..=5)
+        .rev()
+        .find(|length| text.get(..*length).is_some_and(|name| CITY_SET.contains(name)))
 }

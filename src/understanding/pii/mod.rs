@@ -12,6 +12,7 @@ mod scan;
 mod stream;
 
 use super::normalise::View;
+use crate::domain::Language;
 use detect::Hit;
 use scan::Scan;
 use std::fmt;
@@ -93,6 +94,14 @@ impl Masked {
     }
 }
 
+/// Whether a masked text says that a secret was dropped from it.
+#[must_use]
+pub fn tells_of_secret(text: &str) -> bool {
+    [Language::Zh, Language::En]
+        .iter()
+        .any(|language| text.contains(&Kind::Secret.dropped(*language)))
+}
+
 /// Finds and masks by a policy.
 #[derive(Clone, Debug, Default)]
 pub struct Masker {
@@ -162,29 +171,58 @@ impl Masker {
         let view = View::of(text);
         let scan = Scan::of(&view);
         let masks = masks(&scan);
-        let hidden = |hit: &Hit| masks.iter().any(|mask| hit.span.start < mask.end && mask.start < hit.span.end);
-        let hits = detect::find(&scan).into_iter().filter(|hit| !(is_word(hit.kind) && hidden(hit)));
-        hits.filter_map(|hit| self.found(&view, &scan, hit)).collect()
+        let hidden = |hit: &Hit| {
+            masks
+                .iter()
+                .any(|mask| hit.span.start < mask.end && mask.start < hit.span.end)
+        };
+        let hits = detect::find(&scan)
+            .into_iter()
+            .filter(|hit| !(is_word(hit.kind) && hidden(hit)));
+        let language = Language::detect(text);
+        hits.filter_map(|hit| self.found(&view, &scan, hit, language)).collect()
     }
 
-    fn found(&self, view: &View, scan: &Scan<'_>, hit: Hit) -> Option<Found> {
+    fn found(&self, view: &View, scan: &Scan<'_>, hit: Hit, language: Language) -> Option<Found> {
         let value: String = scan.chars[hit.span.clone()].iter().collect();
         let telephone = matches!(hit.kind, Kind::Mobile | Kind::Landline);
         if telephone && self.policy.is_public(&value) {
             return None;
         }
-        let district = if hit.kind == Kind::Address { detect::district(scan, hit.span.start, hit.span.end) } else { 0 };
+        let district = if hit.kind == Kind::Address {
+            detect::district(scan, hit.span.start, hit.span.end)
+        } else {
+            0
+        };
         let action = self.policy.action(hit.kind);
-        let mask = if action == Action::Keep { String::new() } else { self.policy.mask(hit.kind, &value, district) };
+        let mask = if action == Action::Keep {
+            String::new()
+        } else {
+            self.policy.mask(hit.kind, &value, district, language)
+        };
         let span = view.chars_of(hit.span);
-        Some(Found { kind: hit.kind, action, span, mask })
+        Some(Found {
+            kind: hit.kind,
+            action,
+            span,
+            mask,
+        })
     }
 
     fn apply(&self, text: &str, found: Vec<Found>) -> Masked {
         let bytes: Vec<usize> = text.char_indices().map(|(byte, _)| byte).chain([text.len()]).collect();
-        let mut masked = Masked { text: String::with_capacity(text.len()), ..Masked::default() };
+        let mut masked = Masked {
+            text: String::with_capacity(text.len()),
+            ..Masked::default()
+        };
         let (mut done, mut length) = (0, 0);
-        for Found { kind, action, span, mask } in found {
+        for Found {
+            kind,
+            action,
+            span,
+            mask,
+        } in found
+        {
             let range = bytes[span.start]..bytes[span.end];
             masked.text.push_str(&text[bytes[done]..range.start]);
             length += span.start - done;
@@ -220,7 +258,10 @@ struct Found {
 
 /// Whether values of a kind are words: what is left of them in a mask may look like one again.
 fn is_word(kind: Kind) -> bool {
-    matches!(kind, Kind::Name | Kind::Address | Kind::WeChat | Kind::Account | Kind::Ip)
+    matches!(
+        kind,
+        Kind::Name | Kind::Address | Kind::WeChat | Kind::Account | Kind::Ip
+    )
 }
 
 /// The masks that name their kind: from bracket to bracket, with stars and hardly a digit.
@@ -228,12 +269,20 @@ fn masks(scan: &Scan<'_>) -> Vec<Range<usize>> {
     let mut masks = Vec::new();
     for start in (0..scan.chars.len()).filter(|place| scan.chars[*place] == '[') {
         let inner = scan.slice(start + 1..start + 60);
-        let Some(end) = inner.iter().position(|c| *c == ']') else { continue };
+        let Some(end) = inner.iter().position(|c| *c == ']') else {
+            continue;
+        };
         let inner = &inner[..end];
         let digits = inner.iter().filter(|c| c.is_ascii_digit()).count();
         let text: String = inner.iter().collect();
-        let named = Kind::ALL.iter().any(|kind| text.strip_prefix(kind.word()).is_some_and(|rest| rest.starts_with(':') || rest.starts_with("已删除")));
-        if named && digits < 5 && (text.contains("**") || text.ends_with("已删除")) {
+        let named = |language| {
+            Kind::ALL.iter().any(|kind| {
+                text.strip_prefix(kind.word(language))
+                    .is_some_and(|rest| rest.starts_with(':'))
+            })
+        };
+        let dropped = text.ends_with("已删除") || text.ends_with(" removed");
+        if digits < 5 && (dropped || text.contains("**") && (named(Language::Zh) || named(Language::En))) {
             masks.push(start..start + end + 2);
         }
     }
@@ -243,7 +292,13 @@ fn masks(scan: &Scan<'_>) -> Vec<Range<usize>> {
 /// Adds what was found in another reading. Where two overlap, what hides more stands.
 fn merge(found: &mut Vec<Found>, more: Vec<Found>) {
     for other in more {
-        let hides = |found: &Found| if found.action == Action::Keep { 0 } else { found.span.len() };
+        let hides = |found: &Found| {
+            if found.action == Action::Keep {
+                0
+            } else {
+                found.span.len()
+            }
+        };
         let overlaps = |one: &Found| one.span.start < other.span.end && other.span.start < one.span.end;
         let rivals: usize = found.iter().filter(|one| overlaps(one)).map(hides).sum();
         if !found.iter().any(overlaps) || hides(&other) > rivals {

@@ -1,6 +1,7 @@
 //! What happens to each kind: data, not code. Every company has its own rules.
 
 use super::Kind;
+use crate::domain::Language;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -123,14 +124,17 @@ impl Policy {
     }
 
     /// What takes the place of `value`, as it is read (folded). `district` is how many of its characters name province, city and district.
-    pub(super) fn mask(&self, kind: Kind, value: &str, district: usize) -> String {
+    pub(super) fn mask(&self, kind: Kind, value: &str, district: usize, language: Language) -> String {
         let Some(rule) = self.rules.get(&kind) else {
-            return format!("[{}]", kind.word());
+            return kind.dropped(language);
         };
         if rule.action == Action::Drop {
-            return format!("[{}已删除]", kind.word());
+            return kind.dropped(language);
         }
-        let plain: Vec<char> = value.chars().filter(|c| c.is_alphanumeric() || kind == Kind::Email && !c.is_whitespace() || kind == Kind::Ip).collect();
+        let plain: Vec<char> = value
+            .chars()
+            .filter(|c| c.is_alphanumeric() || kind == Kind::Email && !c.is_whitespace() || kind == Kind::Ip)
+            .collect();
         let masked = if kind == Kind::Email && rule.keep_domain {
             let at = plain.iter().rposition(|c| *c == '@').unwrap_or(plain.len());
             let domain: String = plain[at..].iter().collect();
@@ -143,7 +147,11 @@ impl Policy {
             let first = rule.keep_first.min(if kind == Kind::Name { 1 } else { most });
             ends(&plain, first, rule.keep_last.min(most))
         };
-        if rule.label { format!("[{}:{masked}]", kind.word()) } else { masked }
+        if rule.label {
+            format!("[{}:{masked}]", kind.word(language))
+        } else {
+            masked
+        }
     }
 }
 
@@ -179,24 +187,46 @@ mod tests {
         let bank = Policy::parse(BANK_POLICY).unwrap();
         for (kind, value, ours, theirs) in [
             (Kind::Mobile, "138 1234-5678", "138****5678", "138****5678"),
-            (Kind::IdCard, "11010119900307123X", "110101********123X", "110101199003******"),
-            (Kind::BankCard, "6222021234567890123", "622202********0123", "[银行卡:********0123]"),
+            (
+                Kind::IdCard,
+                "11010119900307123X",
+                "110101********123X",
+                "110101199003******",
+            ),
+            (
+                Kind::BankCard,
+                "6222021234567890123",
+                "622202********0123",
+                "[银行卡:********0123]",
+            ),
             (Kind::Name, "王小明", "[姓名:王**]", "[姓名:王**]"),
-            (Kind::Email, "zhang.san@163.com", "z********@163.com", "z********@163.com"),
+            (
+                Kind::Email,
+                "zhang.san@163.com",
+                "z********@163.com",
+                "z********@163.com",
+            ),
             (Kind::Secret, "abc123", "[密码已删除]", "[密码已删除]"),
         ] {
-            assert_eq!(own.mask(kind, value, 0), ours, "{kind:?}");
-            assert_eq!(bank.mask(kind, value, 0), theirs, "{kind:?}");
+            assert_eq!(own.mask(kind, value, 0, Language::Zh), ours, "{kind:?}");
+            assert_eq!(bank.mask(kind, value, 0, Language::Zh), theirs, "{kind:?}");
         }
-        assert_eq!(own.mask(Kind::Address, "北京市朝阳区建国路5号", 6), "[地址:北京市朝阳区***]");
-        assert_eq!(own.mask(Kind::Qq, "12345", 0), "1**45");
+        assert_eq!(
+            own.mask(Kind::Address, "北京市朝阳区建国路5号", 6, Language::Zh),
+            "[地址:北京市朝阳区***]"
+        );
+        assert_eq!(own.mask(Kind::Name, "John Smith", 0, Language::En), "[name:J********]");
+        assert_eq!(own.mask(Kind::Qq, "12345", 0, Language::Zh), "1**45");
     }
 
     #[test]
     fn a_policy_that_keeps_secrets_is_refused() {
         let kept = DEFAULT_POLICY.replace("action = \"drop\"", "action = \"keep\"");
         assert!(matches!(Policy::parse(&kept), Err(PolicyError::Secrets)));
-        assert!(matches!(Policy::parse("kinds = {}"), Err(PolicyError::Missing("secret"))));
+        assert!(matches!(
+            Policy::parse("kinds = {}"),
+            Err(PolicyError::Missing("secret"))
+        ));
         assert!(matches!(Policy::parse("x = 1"), Err(PolicyError::Format(_))));
     }
 }

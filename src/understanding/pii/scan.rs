@@ -98,7 +98,8 @@ impl<'v> Scan<'v> {
 
     /// Whether one of `words` stands within the `within` characters after a place.
     pub(super) fn cue_after(&self, place: usize, within: usize, words: &[&str]) -> bool {
-        (place..(place + within).min(self.chars.len())).any(|start| words.iter().any(|word| self.starts(start, word).is_some()))
+        (place..(place + within).min(self.chars.len()))
+            .any(|start| words.iter().any(|word| self.starts(start, word).is_some()))
     }
 
     /// The length of `word` (in small letters) if it stands at a place. A Latin word stands alone.
@@ -119,12 +120,20 @@ impl<'v> Scan<'v> {
     /// The end of the Latin letters, digits and `marks` from a place on.
     pub(super) fn token_end(&self, place: usize, marks: &[char]) -> usize {
         let token = |c: &&char| c.is_ascii_alphanumeric() || marks.contains(c);
-        place + self.chars[place.min(self.chars.len())..].iter().take_while(token).count()
+        place
+            + self.chars[place.min(self.chars.len())..]
+                .iter()
+                .take_while(token)
+                .count()
     }
 
     /// The place after any of `marks` from a place on.
     pub(super) fn skip(&self, place: usize, marks: &[char]) -> usize {
-        place + self.chars[place.min(self.chars.len())..].iter().take_while(|c| marks.contains(c)).count()
+        place
+            + self.chars[place.min(self.chars.len())..]
+                .iter()
+                .take_while(|c| marks.contains(c))
+                .count()
     }
 }
 
@@ -144,9 +153,48 @@ fn within(chars: &[char], range: impl RangeBounds<usize>) -> &[char] {
 
 /// What people write between the digits of a number.
 fn separates(c: char) -> bool {
-    matches!(c, ' ' | '-' | '_' | '.' | '·' | '•' | '—' | '–' | '‐' | '−' | '~' | '/' | '\\' | '、' | ',' | '。' | '|' | '#' | '*' | '(' | ')'
-        | '\n' | '\'' | '"' | '`' | '^' | '…' | 'ー' | '=' | '[' | ']' | '<' | '>' | ';' | '!' | '&' | '%' | '$' | '@' | '+')
-        || is_emoji(c)
+    matches!(
+        c,
+        ' ' | '-'
+            | '_'
+            | '.'
+            | '·'
+            | '•'
+            | '—'
+            | '–'
+            | '‐'
+            | '−'
+            | '~'
+            | '/'
+            | '\\'
+            | '、'
+            | ','
+            | '。'
+            | '|'
+            | '#'
+            | '*'
+            | '('
+            | ')'
+            | '\n'
+            | '\''
+            | '"'
+            | '`'
+            | '^'
+            | '…'
+            | 'ー'
+            | '='
+            | '['
+            | ']'
+            | '<'
+            | '>'
+            | ';'
+            | '!'
+            | '&'
+            | '%'
+            | '$'
+            | '@'
+            | '+'
+    ) || is_emoji(c)
 }
 
 fn runs(chars: &[char]) -> Vec<Run> {
@@ -190,7 +238,9 @@ fn value(chars: &[char], place: usize, run: &Run) -> Option<u8> {
             (run.digits.len() >= 17 && run.at.last().is_some_and(|last| one_number(&chars[last + 1..place])) && ends)
                 .then_some(10)
         }
-        'o' | 'O' => (near(before) && (near(after) || matches!(after, Some('o' | 'O'))) || matches!(before, Some('o' | 'O')) && near(after)).then_some(0),
+        'o' | 'O' => (near(before) && (near(after) || matches!(after, Some('o' | 'O')))
+            || matches!(before, Some('o' | 'O')) && near(after))
+        .then_some(0),
         'l' | 'I' => (near(before) && near(after)).then_some(1),
         _ if is_doubtful_digit(c) => digit(c).filter(|_| near(before) || near(after)),
         _ => digit(c),
@@ -204,7 +254,12 @@ mod tests {
     fn numbers(text: &str) -> Vec<(String, usize)> {
         let view = View::of(text);
         let scan = Scan::of(&view);
-        let word = |run: &Run| run.digits.iter().map(|d| if *d == 10 { 'X' } else { char::from(b'0' + d) }).collect();
+        let word = |run: &Run| {
+            run.digits
+                .iter()
+                .map(|d| if *d == 10 { 'X' } else { char::from(b'0' + d) })
+                .collect()
+        };
         scan.runs.iter().map(|run| (word(run), run.groups.len())).collect()
     }
 
@@ -215,7 +270,10 @@ mod tests {
         assert_eq!(numbers("幺三八壹贰三四①②③④"), one("13812341234", 1));
         assert_eq!(numbers("13oO1234😀5678"), one("130012345678", 2));
         assert_eq!(numbers("11010119900307123 x。"), one("11010119900307123X", 2));
-        assert_eq!(numbers("138****5678"), vec![("138".to_owned(), 1), ("5678".to_owned(), 1)]);
+        assert_eq!(
+            numbers("138****5678"),
+            vec![("138".to_owned(), 1), ("5678".to_owned(), 1)]
+        );
         assert!(numbers("一个三星，二十五块").is_empty());
         assert_eq!(numbers("上午10:30 到 11:45"), vec![]);
     }

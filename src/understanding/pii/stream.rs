@@ -23,14 +23,23 @@ impl StreamMasker {
     /// A stream masked as `masker` does.
     #[must_use]
     pub fn new(masker: Masker) -> Self {
-        Self { masker, context: String::new(), held: String::new(), secret: false }
+        Self {
+            masker,
+            context: String::new(),
+            held: String::new(),
+            secret: false,
+        }
     }
 
     /// Takes a piece; returns what is certain by now.
     pub fn push(&mut self, piece: &str) -> String {
         self.held.push_str(piece);
         let count = self.held.chars().count();
-        if count <= HELD { String::new() } else { self.release(count - HELD) }
+        if count <= HELD {
+            String::new()
+        } else {
+            self.release(count - HELD)
+        }
     }
 
     /// The rest.
@@ -61,7 +70,11 @@ impl StreamMasker {
             }
             // Not within a number or a word, which the next piece may complete.
             let chars: Vec<char> = all.chars().collect();
-            let joined = |place: usize| chars[place - 1].is_alphanumeric() && chars[place].is_alphanumeric() && !(crate::domain::is_han(chars[place]) || crate::domain::is_han(chars[place - 1]));
+            let joined = |place: usize| {
+                chars[place - 1].is_alphanumeric()
+                    && chars[place].is_alphanumeric()
+                    && !(crate::domain::is_han(chars[place]) || crate::domain::is_han(chars[place - 1]))
+            };
             while cut > before && cut < chars.len() && joined(cut) {
                 cut -= 1;
             }
@@ -72,7 +85,10 @@ impl StreamMasker {
         let mut out = String::new();
         let mut place = before;
         let chars: Vec<char> = all.chars().collect();
-        for finding in found.iter().filter(|finding| finding.span.end > before && finding.span.start < cut) {
+        for finding in found
+            .iter()
+            .filter(|finding| finding.span.end > before && finding.span.start < cut)
+        {
             let start = finding.span.start.max(place);
             out.extend(&chars[place..start]);
             if finding.mask.is_empty() {

@@ -10,7 +10,7 @@ use kefu::http::{AppState, Part, PartState, Services};
 use kefu::inference::{Embedder, LanguageModel};
 use kefu::jobs::{Imports, Learner, Publisher};
 use kefu::retrieval::{Ingester, Retriever, Vectors};
-use kefu::storage::{ApiKey, SqliteStore, Store};
+use kefu::storage::{ApiKey, SqliteStore, Store, Vault};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -124,13 +124,15 @@ impl Server {
             self.config.dialogue.clone(),
         ));
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
-        let conversations = Arc::new(Conversations::new(
+        let vault = Arc::new(Vault::open(&self.directory.path().join("vault.key")).unwrap());
+        let conversations = Conversations::new(
             Arc::clone(&assistant),
             Arc::clone(&self.store),
             clock,
             self.tasks.clone(),
             self.config.http.max_replies_per_visitor,
-        ));
+        );
+        let conversations = Arc::new(conversations.with_vault(vault));
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
         let learner = Learner::new(
             Vectors::new(Arc::clone(&self.store), Arc::clone(&embedder)),
@@ -166,6 +168,11 @@ impl Server {
         }));
         self.state.set(Part::Model, PartState::Ok);
         self.state.set(Part::Index, PartState::Ok);
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &std::path::Path {
+        self.directory.path()
     }
 
     /// The Host header that this server answers to.

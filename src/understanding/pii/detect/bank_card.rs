@@ -5,8 +5,24 @@ use super::super::scan::{Run, Scan};
 use super::{Hit, Weight, order};
 
 const CUES: [&str; 18] = [
-    "卡号", "银行卡", "信用卡", "储蓄卡", "借记卡", "贷记卡", "工资卡", "卡片", "卡尾", "咔号", "收款卡", "打到", "card", "card no", "card number",
-    "credit card", "debit card", "这张卡",
+    "卡号",
+    "银行卡",
+    "信用卡",
+    "储蓄卡",
+    "借记卡",
+    "贷记卡",
+    "工资卡",
+    "卡片",
+    "卡尾",
+    "咔号",
+    "收款卡",
+    "打到",
+    "card",
+    "card no",
+    "card number",
+    "credit card",
+    "debit card",
+    "这张卡",
 ];
 
 pub(super) fn find(scan: &Scan<'_>, hits: &mut Vec<Hit>) {
@@ -37,7 +53,16 @@ fn card(scan: &Scan<'_>, run: &Run, group: usize) -> Option<(Hit, usize)> {
         .take_while(|(_, end)| end - start <= 19)
         .filter(|(last, end)| end - start >= 8 && plausible(&run.shape(group..last + 1)))
         .collect();
-    let hit = |last: usize, end: usize, weight| Some((Hit { kind: Kind::BankCard, span: run.span(start..end), weight }, last + 1));
+    let hit = |last: usize, end: usize, weight| {
+        Some((
+            Hit {
+                kind: Kind::BankCard,
+                span: run.span(start..end),
+                weight,
+            },
+            last + 1,
+        ))
+    };
     for &(last, end) in ends.iter().rev() {
         let digits = &run.digits[start..end];
         if digits.contains(&10) || !luhn(digits) {
@@ -59,19 +84,30 @@ fn card(scan: &Scan<'_>, run: &Run, group: usize) -> Option<(Hit, usize)> {
     None
 }
 
-/// Whether a card's number is written in such groups: fours, six and the rest, or digit by digit to get past a filter.
+/// Whether a card's number is written in such groups: a few, or digit by digit to get past a filter.
 fn plausible(shape: &[usize]) -> bool {
-    shape.len() == 1 || shape.len() >= 8 || shape.iter().all(|length| (2..=13).contains(length)) && shape.len() <= 6
+    shape.len() == 1 || shape.len() >= 8 || shape.iter().all(|length| (1..=16).contains(length)) && shape.len() <= 6
 }
 
 /// Whether an issuer of the field gives out such numbers, told by beginning and length.
 fn issued(digits: &[u8]) -> bool {
-    let first = |count: usize| digits[..count].iter().fold(0_u32, |sum, digit| sum * 10 + u32::from(*digit));
+    let first = |count: usize| {
+        digits[..count]
+            .iter()
+            .fold(0_u32, |sum, digit| sum * 10 + u32::from(*digit))
+    };
     match digits.len() {
         16..=19 if first(2) == 62 => true,
         // Debit cards of before UnionPay's range: 9558, 6013, 4367 and the like.
         16 | 19 if matches!(first(4), 9558 | 6013 | 6227 | 6210..=6299 | 8888 | 9400 | 9559) => true,
-        16 => matches!(first(1), 4) || (51..=55).contains(&first(2)) || (2221..=2720).contains(&first(4)) || (3528..=3589).contains(&first(4)) || matches!(first(2), 65) || first(4) == 6011,
+        16 => {
+            matches!(first(1), 4)
+                || (51..=55).contains(&first(2))
+                || (2221..=2720).contains(&first(4))
+                || (3528..=3589).contains(&first(4))
+                || matches!(first(2), 65)
+                || first(4) == 6011
+        }
         _ => false,
     }
 }

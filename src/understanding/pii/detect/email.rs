@@ -13,7 +13,11 @@ pub(super) fn find(scan: &Scan<'_>, hits: &mut Vec<Hit>) {
             && let Some(start) = local(scan, place)
             && let Some(end) = domain(scan, after)
         {
-            hits.push(Hit { kind: Kind::Email, span: start..end, weight: Weight::Proven });
+            hits.push(Hit {
+                kind: Kind::Email,
+                span: start..end,
+                weight: Weight::Proven,
+            });
             place = end;
             continue;
         }
@@ -35,7 +39,11 @@ fn local(scan: &Scan<'_>, place: usize) -> Option<usize> {
     let part = |c: &&char| c.is_ascii_alphanumeric() || LOCAL.contains(c);
     let length = scan.slice(..end).iter().rev().take_while(part).take(64).count();
     let start = end - length;
-    let lead = scan.slice(start..end).iter().take_while(|c| !c.is_ascii_alphanumeric()).count();
+    let lead = scan
+        .slice(start..end)
+        .iter()
+        .take_while(|c| !c.is_ascii_alphanumeric())
+        .count();
     (start + lead < end).then_some(start + lead)
 }
 
@@ -49,11 +57,20 @@ fn domain(scan: &Scan<'_>, place: usize) -> Option<usize> {
     }
     loop {
         // Spaces around a dot belong to it: 163 . com, example (dot) com.
-        let dot = (end..=end + 1).find_map(|from| DOTS.iter().find_map(|dot| scan.starts(from, dot).map(|length| (from > end || length > 1, from + length))));
+        let dot = (end..=end + 1).find_map(|from| {
+            DOTS.iter().find_map(|dot| {
+                scan.starts(from, dot)
+                    .map(|length| (from > end || length > 1, from + length))
+            })
+        });
         let Some((spaced, from)) = dot else { break };
         let from = if spaced { scan.skip(from, &[' ']) } else { from };
         let next = scan.token_end(from, &['-']);
-        let letters = scan.slice(from.min(next)..next).iter().filter(|c| c.is_ascii_alphabetic()).count();
+        let letters = scan
+            .slice(from.min(next)..next)
+            .iter()
+            .filter(|c| c.is_ascii_alphabetic())
+            .count();
         if next == from || next - from > 63 || (labels > 0 && letters == 0) {
             break;
         }

@@ -6,7 +6,18 @@ use super::{Hit, Weight, order};
 use crate::understanding::normalise::quantities::is_date;
 
 const CUES: [&str; 12] = [
-    "身份证", "身份号", "身份正", "身fen证", "证件", "证号", "公民身份", "身证", "实名", "id card", "id number", "identity",
+    "身份证",
+    "身份号",
+    "身份正",
+    "身fen证",
+    "证件",
+    "证号",
+    "公民身份",
+    "身证",
+    "实名",
+    "id card",
+    "id number",
+    "identity",
 ];
 
 pub(super) fn find(scan: &Scan<'_>, hits: &mut Vec<Hit>) {
@@ -29,7 +40,16 @@ fn card(scan: &Scan<'_>, run: &Run, start: usize) -> Option<(Hit, usize)> {
     let place = run.at[start];
     let begins = run.groups.iter().any(|group| group.start == start);
     let ends = |end: usize| run.groups.iter().any(|group| group.end == end);
-    let hit = |end: usize, weight| Some((Hit { kind: Kind::IdCard, span: run.span(start..end), weight }, end));
+    let hit = |end: usize, weight| {
+        Some((
+            Hit {
+                kind: Kind::IdCard,
+                span: run.span(start..end),
+                weight,
+            },
+            end,
+        ))
+    };
     if let Some(digits) = run.digits.get(start..start + 18)
         && is_region(digits)
         && born(&digits[6..14])
@@ -45,7 +65,12 @@ fn card(scan: &Scan<'_>, run: &Run, start: usize) -> Option<(Hit, usize)> {
         }
     }
     let digits = run.digits.get(start..start + 15)?;
-    let old = is_region(digits) && is_date(1900 + number(&digits[6..8]), number(&digits[8..10]), number(&digits[10..12]));
+    let old = is_region(digits)
+        && is_date(
+            1900 + number(&digits[6..8]),
+            number(&digits[8..10]),
+            number(&digits[10..12]),
+        );
     if old && begins && ends(start + 15) && scan.cue(place, 20, &CUES) {
         return hit(start + 15, Weight::Cue);
     }
@@ -54,9 +79,10 @@ fn card(scan: &Scan<'_>, run: &Run, start: usize) -> Option<(Hit, usize)> {
 
 /// The first two digits of a division (GB/T 2260).
 fn is_region(digits: &[u8]) -> bool {
-    matches!((digits[0], digits[1]),
-        (1, 1..=5) | (2, 1..=3) | (3, 1..=7) | (4, 1..=6) | (5, 0..=4) | (6, 1..=5) | (7, 1) | (8, 1..=3) | (9, 1))
-        && digits[..15].iter().all(|digit| *digit < 10)
+    matches!(
+        (digits[0], digits[1]),
+        (1, 1..=5) | (2, 1..=3) | (3, 1..=7) | (4, 1..=6) | (5, 0..=4) | (6, 1..=5) | (7, 1) | (8, 1..=3) | (9, 1)
+    ) && digits[..15].iter().all(|digit| *digit < 10)
 }
 
 fn born(digits: &[u8]) -> bool {
@@ -70,7 +96,11 @@ fn number(digits: &[u8]) -> u64 {
 
 fn checksum(digits: &[u8]) -> bool {
     const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
-    let sum: u32 = digits.iter().zip(WEIGHTS).map(|(digit, weight)| u32::from(*digit) * weight).sum();
+    let sum: u32 = digits
+        .iter()
+        .zip(WEIGHTS)
+        .map(|(digit, weight)| u32::from(*digit) * weight)
+        .sum();
     (12 - sum % 11) % 11 == u32::from(digits[17])
 }
 
@@ -88,7 +118,11 @@ fn security_number(scan: &Scan<'_>, run: &Run, hits: &mut Vec<Hit>) {
             && scan.at(end) != Some('-')
         {
             let span = run.span(groups[0].start..groups[2].end);
-            hits.push(Hit { kind: Kind::IdCard, span, weight: Weight::Proven });
+            hits.push(Hit {
+                kind: Kind::IdCard,
+                span,
+                weight: Weight::Proven,
+            });
         }
     }
 }

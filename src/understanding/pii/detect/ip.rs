@@ -14,15 +14,24 @@ pub(super) fn find(scan: &Scan<'_>, hits: &mut Vec<Hit>) {
         }
         let part = |c: &&char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':');
         let mut end = place + scan.slice(place..).iter().take_while(part).take(46).count();
-        while end > place && matches!(scan.chars[end - 1], '.' | ':') && !(end - place >= 2 && scan.chars[end - 2] == ':') {
+        while end > place
+            && matches!(scan.chars[end - 1], '.' | ':')
+            && !(end - place >= 2 && scan.chars[end - 2] == ':')
+        {
             end -= 1;
         }
         let token: String = scan.slice(place..end).iter().collect();
         if let Some(length) = address(&token)
-            && !scan.before(place).is_some_and(|c| c.is_ascii_alphanumeric() || c == '.')
+            && !scan
+                .before(place)
+                .is_some_and(|c| c.is_ascii_alphanumeric() || c == '.')
             && !scan.cue(place, 8, &["版本", "version", "固件", "系统", "v"])
         {
-            hits.push(Hit { kind: Kind::Ip, span: place..place + length, weight: Weight::Proven });
+            hits.push(Hit {
+                kind: Kind::Ip,
+                span: place..place + length,
+                weight: Weight::Proven,
+            });
         }
         place = end.max(place + 1);
     }

@@ -48,7 +48,9 @@ fn area(scan: &Scan<'_>, run: &Run, group: usize) -> Option<(Hit, usize)> {
         .map(|last| (last, run.groups[last].end))
         .find(|(_, end)| lengths.contains(&(end - start)))?;
     let shape = run.shape(group..last + 1);
-    if !(shape.len() == 1 || (first == code && shape.len() <= 4)) || (end - start == 10 && !scan.cue(place, 14, &mobile::CUES)) {
+    if !(shape.len() == 1 || (first == code && shape.len() <= 4))
+        || (end - start == 10 && !scan.cue(place, 14, &mobile::CUES))
+    {
         return None;
     }
     // In one piece it may be any number: local numbers begin with 2 to 8, and a word for a telephone stands before.
@@ -63,7 +65,14 @@ fn area(scan: &Scan<'_>, run: &Run, group: usize) -> Option<(Hit, usize)> {
     let (end, next) = extension(scan, run, span.end, last + 1);
     span.end = end;
     let weight = Weight::Proven;
-    Some((Hit { kind: Kind::Landline, span, weight }, next))
+    Some((
+        Hit {
+            kind: Kind::Landline,
+            span,
+            weight,
+        },
+        next,
+    ))
 }
 
 /// -801, 转801, x801.
@@ -73,11 +82,18 @@ fn extension(scan: &Scan<'_>, run: &Run, end: usize, next: usize) -> (usize, usi
         (Some(' '), Some('x' | '转')) => 2,
         _ => 0,
     };
-    let digits = scan.slice((end + marks).min(scan.chars.len())..).iter().take_while(|c| c.is_ascii_digit()).count();
+    let digits = scan
+        .slice((end + marks).min(scan.chars.len())..)
+        .iter()
+        .take_while(|c| c.is_ascii_digit())
+        .count();
     if marks == 0 || !(1..=6).contains(&digits) {
         return (end, next);
     }
-    let within = run.groups.get(next).is_some_and(|group| run.at[group.start] == end + marks);
+    let within = run
+        .groups
+        .get(next)
+        .is_some_and(|group| run.at[group.start] == end + marks);
     (end + marks + digits, next + usize::from(within))
 }
 
@@ -110,7 +126,14 @@ fn foreign(scan: &Scan<'_>, run: &Run, group: usize) -> Option<(Hit, usize)> {
     }
     let (end, next) = extension(scan, run, span.end, joined);
     span.end = end;
-    Some((Hit { kind: Kind::Landline, span, weight: Weight::Cue }, next))
+    Some((
+        Hit {
+            kind: Kind::Landline,
+            span,
+            weight: Weight::Cue,
+        },
+        next,
+    ))
 }
 
 /// The group after the last that is joined to this one by what stands in telephone numbers.
@@ -142,7 +165,11 @@ fn local(scan: &Scan<'_>, run: &Run, group: usize) -> Option<(Hit, usize)> {
         && !public(&run.digits[range.clone()])
         && scan.cue(place, 8, &["电话", "座机", "固话", "tel", "phone"]);
     fits.then(|| {
-        let hit = Hit { kind: Kind::Landline, span: run.span(range), weight: Weight::Cue };
+        let hit = Hit {
+            kind: Kind::Landline,
+            span: run.span(range),
+            weight: Weight::Cue,
+        };
         (hit, group + 1)
     })
 }

@@ -6,8 +6,36 @@ use super::{Hit, Weight, order};
 
 /// Words before a telephone number, with the spellings that dodge a filter.
 pub(super) const CUES: [&str; 30] = [
-    "手机", "手 机", "电话", "联系方式", "联系我", "联系电", "号码", "拨打", "致电", "来电", "回电", "座机", "手叽", "手击", "守机", "手鸡",
-    "电花", "店话", "联糸", "微信", "tel", "phone", "mobile", "cell", "call", "telephone", "number is", "desk", "fax", "whatsapp",
+    "手机",
+    "手 机",
+    "电话",
+    "联系方式",
+    "联系我",
+    "联系电",
+    "号码",
+    "拨打",
+    "致电",
+    "来电",
+    "回电",
+    "座机",
+    "手叽",
+    "手击",
+    "守机",
+    "手鸡",
+    "电花",
+    "店话",
+    "联糸",
+    "微信",
+    "tel",
+    "phone",
+    "mobile",
+    "cell",
+    "call",
+    "telephone",
+    "number is",
+    "desk",
+    "fax",
+    "whatsapp",
 ];
 
 const DIGITS: usize = 11;
@@ -33,7 +61,8 @@ fn number(scan: &Scan<'_>, run: &Run, group: usize) -> Option<(Hit, usize)> {
     let place = run.at[range.start];
     let cue = scan.cue(place, 14, &CUES) && !order::announced(scan, place);
     let plus = scan.before(place) == Some('+');
-    let skip = country_code(&run.digits[range.clone()]).filter(|skip| plus || cue || range.len() == skip + DIGITS || range.len() == *skip);
+    let skip = country_code(&run.digits[range.clone()])
+        .filter(|skip| plus || cue || range.len() == skip + DIGITS || range.len() == *skip);
     // 86 in a group of its own: the number begins with the next.
     if let Some(skip) = skip
         && skip == range.len()
@@ -67,19 +96,45 @@ fn number(scan: &Scan<'_>, run: &Run, group: usize) -> Option<(Hit, usize)> {
     }
     let mut span = run.span(range.start..end);
     span.start -= usize::from(plus);
-    let weight = if shape.len() == 1 || cue { Weight::Proven } else { Weight::Cue };
-    Some((Hit { kind: Kind::Mobile, span, weight }, last + 1))
+    let weight = if shape.len() == 1 || cue {
+        Weight::Proven
+    } else {
+        Weight::Cue
+    };
+    Some((
+        Hit {
+            kind: Kind::Mobile,
+            span,
+            weight,
+        },
+        last + 1,
+    ))
 }
 
 /// How many digits 86 or 0086 takes.
 fn country_code(digits: &[u8]) -> Option<usize> {
-    [&[0, 0, 8, 6][..], &[8, 6]].into_iter().find(|code| digits.starts_with(code)).map(<[u8]>::len)
+    [&[0, 0, 8, 6][..], &[8, 6]]
+        .into_iter()
+        .find(|code| digits.starts_with(code))
+        .map(<[u8]>::len)
 }
 
 /// Whether people group a telephone number like this; digit by digit is a way around a filter.
 fn usual(shape: &[usize], alone: bool) -> bool {
-    matches!(shape, [11] | [3, 4, 4] | [3, 8] | [7, 4] | [4, 3, 4] | [4, 4, 3] | [3, 3, 5] | [5, 6] | [6, 5] | [3, 5, 3] | [5, 3, 3] | [3, 4, 2, 2])
-        || (alone && shape.len() >= 6)
+    matches!(
+        shape,
+        [11] | [3, 4, 4]
+            | [3, 8]
+            | [7, 4]
+            | [4, 3, 4]
+            | [4, 4, 3]
+            | [3, 3, 5]
+            | [5, 6]
+            | [6, 5]
+            | [3, 5, 3]
+            | [5, 3, 3]
+            | [3, 4, 2, 2]
+    ) || (alone && shape.len() >= 6)
         || shape.len() >= 9
 }
 
@@ -90,6 +145,13 @@ fn partial(scan: &Scan<'_>, run: &Run, start: usize, group: usize, cue: bool) ->
     let near = scan.cue(run.at[start], 8, &["手机", "电话", "phone", "mobile"]);
     (cue && near && begins && (7..DIGITS).contains(&rest)).then(|| {
         let span = run.span(start..run.digits.len());
-        (Hit { kind: Kind::Mobile, span, weight: Weight::Cue }, group + run.groups.len())
+        (
+            Hit {
+                kind: Kind::Mobile,
+                span,
+                weight: Weight::Cue,
+            },
+            group + run.groups.len(),
+        )
     })
 }

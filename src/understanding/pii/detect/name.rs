@@ -1,30 +1,143 @@
 //! Names in Chinese: after words that announce them, before titles, and alone where nothing else fits.
 
+use super::super::Kind;
 use super::super::lexicon::{ends_name, is_given, is_ordinary, surname};
 use super::super::scan::Scan;
-use super::super::Kind;
 use super::{Hit, Weight};
 use crate::domain::is_han;
 use crate::understanding::dictionary::dictionary;
 
 /// What announces a name, for certain: a form's field.
 const FIELDS: [&str; 34] = [
-    "姓名", "名字", "收件人", "收货人", "联系人", "寄件人", "发件人", "收票人", "户名", "开户人", "持卡人", "申请人", "投保人", "被保险人", "受益人", "签收人", "经办人", "机主", "户主", "车主", "配送员", "快递员", "法定代表人", "法人", "真实姓名", "收款人", "付款人", "客户名",
-    "联系人姓名", "抬头", "名称", "负责人", "监护人", "业主",
+    "姓名",
+    "名字",
+    "收件人",
+    "收货人",
+    "联系人",
+    "寄件人",
+    "发件人",
+    "收票人",
+    "户名",
+    "开户人",
+    "持卡人",
+    "申请人",
+    "投保人",
+    "被保险人",
+    "受益人",
+    "签收人",
+    "经办人",
+    "机主",
+    "户主",
+    "车主",
+    "配送员",
+    "快递员",
+    "法定代表人",
+    "法人",
+    "真实姓名",
+    "收款人",
+    "付款人",
+    "客户名",
+    "联系人姓名",
+    "抬头",
+    "名称",
+    "负责人",
+    "监护人",
+    "业主",
 ];
 /// What announces a name in a sentence.
 const SENTENCES: [&str; 19] = [
-    "我叫", "我是", "我姓名是", "本人", "我的名字是", "名叫", "叫做", "我老公叫", "我老婆叫", "我妈叫", "我爸叫", "我儿子叫", "我女儿叫", "我姓", "这里是", "分配给", "她叫", "我这边姓", "他叫",
+    "我叫",
+    "我是",
+    "我姓名是",
+    "本人",
+    "我的名字是",
+    "名叫",
+    "叫做",
+    "我老公叫",
+    "我老婆叫",
+    "我妈叫",
+    "我爸叫",
+    "我儿子叫",
+    "我女儿叫",
+    "我姓",
+    "这里是",
+    "分配给",
+    "她叫",
+    "我这边姓",
+    "他叫",
 ];
 const LINKS: [&str; 9] = ["是", "为", "叫", "填", "写", "改成", "改为", "就是", "应该是"];
 /// Titles after a full name. After a surname alone they are the mask already.
 const TITLES: [&str; 20] = [
-    "先生", "女士", "小姐", "老师", "经理", "师傅", "同学", "阿姨", "叔叔", "主任", "医生", "律师", "大哥", "大姐", "收", "代收", "签收", "亲启", "本人", "同志",
+    "先生", "女士", "小姐", "老师", "经理", "师傅", "同学", "阿姨", "叔叔", "主任", "医生", "律师", "大哥", "大姐",
+    "收", "代收", "签收", "亲启", "本人", "同志",
 ];
 /// Words that begin with a surname's character and follow the words above.
 const NOT_NAMES: [&str; 64] = [
-    "华为", "小米", "金额", "方便", "高兴", "安全", "时间", "成功", "明天", "白色", "黄色", "黄金", "金色", "常用", "马上", "全部", "强制", "管理", "文件", "万元", "关于", "于是", "何时", "任何", "应该", "计划", "连接", "解决", "简单", "单位", "单号", "包装", "包裹", "车主", "成都", "武汉",
-    "江苏", "安徽", "贵州", "云南", "温州", "路由", "查询", "保险", "保修", "官方", "官网", "项目", "游戏", "支付宝", "花呗", "京东", "商家", "商品", "尚未", "许多", "老师", "家长", "顾客", "员工", "公司", "公民", "金牌", "明确",
+    "华为",
+    "小米",
+    "金额",
+    "方便",
+    "高兴",
+    "安全",
+    "时间",
+    "成功",
+    "明天",
+    "白色",
+    "黄色",
+    "黄金",
+    "金色",
+    "常用",
+    "马上",
+    "全部",
+    "强制",
+    "管理",
+    "文件",
+    "万元",
+    "关于",
+    "于是",
+    "何时",
+    "任何",
+    "应该",
+    "计划",
+    "连接",
+    "解决",
+    "简单",
+    "单位",
+    "单号",
+    "包装",
+    "包裹",
+    "车主",
+    "成都",
+    "武汉",
+    "江苏",
+    "安徽",
+    "贵州",
+    "云南",
+    "温州",
+    "路由",
+    "查询",
+    "保险",
+    "保修",
+    "官方",
+    "官网",
+    "项目",
+    "游戏",
+    "支付宝",
+    "花呗",
+    "京东",
+    "商家",
+    "商品",
+    "尚未",
+    "许多",
+    "老师",
+    "家长",
+    "顾客",
+    "员工",
+    "公司",
+    "公民",
+    "金牌",
+    "明确",
 ];
 
 pub(super) fn find(scan: &Scan<'_>, hits: &mut Vec<Hit>) {
@@ -34,7 +147,11 @@ pub(super) fn find(scan: &Scan<'_>, hits: &mut Vec<Hit>) {
 }
 
 fn push(start: usize, length: usize, weight: Weight, hits: &mut Vec<Hit>) {
-    hits.push(Hit { kind: Kind::Name, span: start..start + length, weight });
+    hits.push(Hit {
+        kind: Kind::Name,
+        span: start..start + length,
+        weight,
+    });
 }
 
 fn announced(scan: &Scan<'_>, hits: &mut Vec<Hit>) {
@@ -51,13 +168,17 @@ fn announced(scan: &Scan<'_>, hits: &mut Vec<Hit>) {
             linked |= link.is_some();
             at = marked + link.unwrap_or(0);
         }
-        let strong = field >= Some(length) && linked || scan.starts(place, "我叫").is_some() || scan.starts(place, "名叫").is_some();
+        let strong = field >= Some(length) && linked
+            || scan.starts(place, "我叫").is_some()
+            || scan.starts(place, "名叫").is_some();
         if let Some(length) = name(scan, at, strong) {
             push(at, length, Weight::Cue, hits);
             // 张三和李四、王五
             let mut next = at + length;
             while matches!(scan.at(next), Some('、' | '和' | '与' | '跟' | ',' | '/')) {
-                let Some(length) = name(scan, next + 1, true).filter(|_| strong) else { break };
+                let Some(length) = name(scan, next + 1, true).filter(|_| strong) else {
+                    break;
+                };
                 push(next + 1, length, Weight::Cue, hits);
                 next += 1 + length;
             }
@@ -80,11 +201,18 @@ fn name(scan: &Scan<'_>, place: usize, strong: bool) -> Option<usize> {
             let tail = rest[han + 1..].iter().take_while(|c| is_han(**c)).take(8).count();
             return (tail >= 1).then_some(han + 1 + tail);
         }
-        let foreign = strong && (2..=5).contains(&han) && !rest.iter().take(han).any(|c| ends_name(*c)) && is_unknown(&rest[..han]);
+        let foreign = strong
+            && (2..=5).contains(&han)
+            && !rest.iter().take(han).any(|c| ends_name(*c))
+            && is_unknown(&rest[..han]);
         return foreign.then_some(han);
     };
     let given = rest[first..han].iter().take_while(|c| !ends_name(**c)).count();
-    let title = (1..=2).find(|given| TITLES.iter().any(|title| scan.starts(place + first + given, title).is_some()));
+    let title = (1..=2).find(|given| {
+        TITLES
+            .iter()
+            .any(|title| scan.starts(place + first + given, title).is_some())
+    });
     let length = match given {
         0 => return None,
         1 => 1,
@@ -94,7 +222,17 @@ fn name(scan: &Scan<'_>, place: usize, strong: bool) -> Option<usize> {
         _ => {
             let second = rest[first + 1];
             let splits = begins_word(&rest[first + 1..han]) && !is_given(second);
-            if is_given(second) && !(begins_word(&rest[first + 1..han]) && !begins_word(&rest[first + 2..han]) && rest.len() > first + 2 && word_at(&rest[first + 1..han])) || (!splits && strong && given == 2) { 2 } else { 1 }
+            if is_given(second)
+                && !(begins_word(&rest[first + 1..han])
+                    && !begins_word(&rest[first + 2..han])
+                    && rest.len() > first + 2
+                    && word_at(&rest[first + 1..han]))
+                || (!splits && strong && given == 2)
+            {
+                2
+            } else {
+                1
+            }
         }
     };
     let value = &rest[..first + length];
@@ -132,9 +270,13 @@ fn titled(scan: &Scan<'_>, hits: &mut Vec<Hit>) {
         }
         // The longest first: 欧阳小明, 王小明, 王明.
         for length in [4, 3, 2] {
-            let Some(start) = place.checked_sub(length) else { continue };
+            let Some(start) = place.checked_sub(length) else {
+                continue;
+            };
             let value = scan.slice(start..place);
-            let Some(first) = surname(value).filter(|first| *first < length && length - first <= 2) else { continue };
+            let Some(first) = surname(value).filter(|first| *first < length && length - first <= 2) else {
+                continue;
+            };
             let given = value[first..].iter().all(|c| is_han(*c) && !ends_name(*c));
             let known = value[first..].iter().any(|c| is_given(*c));
             if given && known && !is_word(value) && starts_clean(scan, start) {
@@ -147,7 +289,9 @@ fn titled(scan: &Scan<'_>, hits: &mut Vec<Hit>) {
 
 /// Whether a name may begin here: the character before is no part of a word that goes on.
 fn starts_clean(scan: &Scan<'_>, start: usize) -> bool {
-    let Some(before) = scan.before(start).filter(|c| is_han(*c)) else { return true };
+    let Some(before) = scan.before(start).filter(|c| is_han(*c)) else {
+        return true;
+    };
     !is_word(&[before, scan.chars[start]])
 }
 
@@ -175,7 +319,12 @@ fn within(scan: &Scan<'_>, start: usize, run: usize, hits: &mut Vec<Hit>) {
         match unannounced(chars, at, &bounds) {
             Some(length) => {
                 let whole = length == run || at == 0 && !scan.before(start).is_some_and(is_han) && run - length <= 1;
-                push(start + at, length, if whole { Weight::Cue } else { Weight::Shape }, hits);
+                push(
+                    start + at,
+                    length,
+                    if whole { Weight::Cue } else { Weight::Shape },
+                    hits,
+                );
                 at += length;
             }
             None => at += 1,
@@ -186,14 +335,20 @@ fn within(scan: &Scan<'_>, start: usize, run: usize, hits: &mut Vec<Hit>) {
 /// The length of an unannounced name at a place among Han characters that the dictionary cuts at `bounds`.
 fn unannounced(chars: &[char], at: usize, bounds: &[usize]) -> Option<usize> {
     let bound = |place: usize| bounds.binary_search(&place).is_ok();
-    if !bound(at) || NOT_NAMES.iter().any(|word| word.chars().eq(chars[at..].iter().copied().take(word.chars().count()))) {
+    if !bound(at)
+        || NOT_NAMES
+            .iter()
+            .any(|word| word.chars().eq(chars[at..].iter().copied().take(word.chars().count())))
+    {
         return None;
     }
     let first = surname(&chars[at..])?;
     let ordinary = first == 1 && is_ordinary(chars[at]);
     for given in [2, 1] {
         let end = at + first + given;
-        let Some(value) = chars.get(at..end).filter(|_| bound(end)) else { continue };
+        let Some(value) = chars.get(at..end).filter(|_| bound(end)) else {
+            continue;
+        };
         let names = &value[first..];
         let title: String = names.iter().collect();
         if TITLES.contains(&title.as_str()) || names.iter().any(|c| ends_name(*c)) {

@@ -7,14 +7,70 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 const CUES: [&str; 17] = [
-    "my name is", "name is", "name's", "name:", "i am called", "this is", "i am", "i'm", "signed,", "regards,", "sincerely,", "dear", "attn:", "recipient:", "contact:", "cardholder:", "partner's name",
+    "my name is",
+    "name is",
+    "name's",
+    "name:",
+    "i am called",
+    "this is",
+    "i am",
+    "i'm",
+    "signed,",
+    "regards,",
+    "sincerely,",
+    "dear",
+    "attn:",
+    "recipient:",
+    "contact:",
+    "cardholder:",
+    "partner's name",
 ];
 /// Cues that other words follow as well: only capitals are believed.
 const WEAK: [&str; 4] = ["this is", "i am", "i'm", "dear"];
-const TITLES: [&str; 14] = ["mr.", "mrs.", "ms.", "dr.", "mr", "mrs", "ms", "dr", "miss", "prof.", "prof", "sir", "madam", "herr"];
+const TITLES: [&str; 14] = [
+    "mr.", "mrs.", "ms.", "dr.", "mr", "mrs", "ms", "dr", "miss", "prof.", "prof", "sir", "madam", "herr",
+];
 const STOPS: [&str; 40] = [
-    "not", "a", "an", "the", "is", "sir", "madam", "customer", "team", "support", "on", "in", "at", "and", "my", "your", "from", "calling", "looking", "trying", "having", "very", "so", "happy", "sorry", "wrong", "incorrect", "appears", "still", "also", "here", "just", "going", "interested", "service",
-    "please", "because", "about", "to", "it",
+    "not",
+    "a",
+    "an",
+    "the",
+    "is",
+    "sir",
+    "madam",
+    "customer",
+    "team",
+    "support",
+    "on",
+    "in",
+    "at",
+    "and",
+    "my",
+    "your",
+    "from",
+    "calling",
+    "looking",
+    "trying",
+    "having",
+    "very",
+    "so",
+    "happy",
+    "sorry",
+    "wrong",
+    "incorrect",
+    "appears",
+    "still",
+    "also",
+    "here",
+    "just",
+    "going",
+    "interested",
+    "service",
+    "please",
+    "because",
+    "about",
+    "to",
+    "it",
 ];
 /// Frequent first names that are no ordinary words.
 const FIRST: &str = "james john robert michael william david richard joseph thomas charles christopher daniel matthew anthony donald steven paul andrew joshua kenneth kevin brian george edward ronald timothy jason jeffrey ryan jacob gary nicholas eric jonathan stephen larry justin scott brandon benjamin samuel gregory frank alexander \
@@ -59,7 +115,10 @@ fn capital(scan: &Scan<'_>, place: usize) -> bool {
 
 /// A name after a cue or a title that begins at a place.
 fn announced(scan: &Scan<'_>, place: usize) -> Option<Hit> {
-    let cue = CUES.iter().filter_map(|cue| scan.starts(place, cue).map(|length| (length, *cue))).max_by_key(|(length, _)| *length);
+    let cue = CUES
+        .iter()
+        .filter_map(|cue| scan.starts(place, cue).map(|length| (length, *cue)))
+        .max_by_key(|(length, _)| *length);
     let title = TITLES.iter().filter_map(|title| scan.starts(place, title)).max();
     let (length, weak) = match (cue, title) {
         (Some((length, cue)), _) => (length, WEAK.contains(&cue)),
@@ -77,7 +136,11 @@ fn announced(scan: &Scan<'_>, place: usize) -> Option<Hit> {
     let capitals = weak || title.is_some() && cue.is_none();
     let end = words(scan, start, capitals && scan.chars[place].is_uppercase() || weak);
     let known = !weak || word_is_first(scan, start) || capital(scan, start) && scan.starts(place, "dear").is_none();
-    (end > start && known).then_some(Hit { kind: Kind::Name, span: start..end, weight: Weight::Cue })
+    (end > start && known).then_some(Hit {
+        kind: Kind::Name,
+        span: start..end,
+        weight: Weight::Cue,
+    })
 }
 
 fn word_is_first(scan: &Scan<'_>, start: usize) -> bool {
@@ -115,5 +178,9 @@ fn frequent(scan: &Scan<'_>, place: usize) -> Option<Hit> {
         return None;
     }
     let end = words(scan, place, true);
-    Some(Hit { kind: Kind::Name, span: place..end, weight: Weight::Shape })
+    Some(Hit {
+        kind: Kind::Name,
+        span: place..end,
+        weight: Weight::Shape,
+    })
 }

@@ -6,7 +6,18 @@ use super::{Hit, Weight, order};
 
 const PASSPORT: [&str; 5] = ["护照", "passport", "护罩", "旅行证", "passport no"];
 const PERMIT: [&str; 12] = [
-    "通行证", "回乡证", "台胞证", "港澳", "台湾", "香港", "澳门", "居住证", "身份证", "证件", "permit", "hkid",
+    "通行证",
+    "回乡证",
+    "台胞证",
+    "港澳",
+    "台湾",
+    "香港",
+    "澳门",
+    "居住证",
+    "身份证",
+    "证件",
+    "permit",
+    "hkid",
 ];
 
 pub(super) fn find(scan: &Scan<'_>, hits: &mut Vec<Hit>) {
@@ -18,14 +29,22 @@ pub(super) fn find(scan: &Scan<'_>, hits: &mut Vec<Hit>) {
         }
         let end = scan.token_end(place, &[]);
         if let Some((kind, end, weight)) = document(scan, place, end) {
-            hits.push(Hit { kind, span: place..end, weight });
+            hits.push(Hit {
+                kind,
+                span: place..end,
+                weight,
+            });
         }
         place = end.max(place + 1);
     }
 }
 
 fn document(scan: &Scan<'_>, place: usize, token: usize) -> Option<(Kind, usize, Weight)> {
-    let letters = scan.slice(place..token).iter().take_while(|c| c.is_ascii_alphabetic()).count();
+    let letters = scan
+        .slice(place..token)
+        .iter()
+        .take_while(|c| c.is_ascii_alphabetic())
+        .count();
     if letters > 2 {
         return None;
     }
@@ -33,8 +52,16 @@ fn document(scan: &Scan<'_>, place: usize, token: usize) -> Option<(Kind, usize,
     let passport = scan.cue(place, 12, &PASSPORT);
     let permit = scan.cue(place, 14, &PERMIT);
     let loose = passport || permit;
-    let end = if loose { grouped(scan, place + letters, token) } else { token };
-    let digits: Vec<u8> = scan.slice(place + letters..end).iter().filter_map(|c| c.to_digit(10).map(|d| d as u8)).collect();
+    let end = if loose {
+        grouped(scan, place + letters, token)
+    } else {
+        token
+    };
+    let digits: Vec<u8> = scan
+        .slice(place + letters..end)
+        .iter()
+        .filter_map(|c| c.to_digit(10).map(|d| d as u8))
+        .collect();
     let others = scan.slice(place + letters..end).iter().any(|c| c.is_ascii_alphabetic());
     if others {
         return None;
@@ -50,16 +77,23 @@ fn document(scan: &Scan<'_>, place: usize, token: usize) -> Option<(Kind, usize,
         2 if permit && matches!(first, 'c' | 'w' | 'l') && count == 7 => Some((Kind::Permit, end, Weight::Cue)),
         1 | 2 if passport && (6..=9).contains(&count) => Some((Kind::Passport, end, Weight::Cue)),
         0 if passport && matches!(count, 8 | 9) => Some((Kind::Passport, end, Weight::Cue)),
-        0 if count == 8 && scan.cue(place, 12, &["台胞证", "台湾居民"]) => Some((Kind::Permit, end, Weight::Cue)),
+        0 if count == 8 && scan.cue(place, 12, &["台胞证", "台湾居民"]) => {
+            Some((Kind::Permit, end, Weight::Cue))
+        }
         // Ordinary passports of the mainland, without any word: E or G and eight digits.
-        1 if matches!(first, 'e' | 'g') && count == 8 && alone(scan, place, end) => Some((Kind::Passport, end, Weight::Shape)),
+        1 if matches!(first, 'e' | 'g') && count == 8 && alone(scan, place, end) => {
+            Some((Kind::Passport, end, Weight::Shape))
+        }
         _ => None,
     }
 }
 
 fn alone(scan: &Scan<'_>, place: usize, end: usize) -> bool {
     let joins = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '/' | '.'));
-    !joins(scan.before(place)) && !joins(scan.at(end)) && !order::announced(scan, place) && !scan.cue(place, 10, &["型号", "编号", "货号", "款"])
+    !joins(scan.before(place))
+        && !joins(scan.at(end))
+        && !order::announced(scan, place)
+        && !scan.cue(place, 10, &["型号", "编号", "货号", "款"])
 }
 
 /// The end of digits that spaces and dashes group.
@@ -85,7 +119,11 @@ fn taiwan_or_hong_kong(scan: &Scan<'_>, place: usize, letters: usize, end: usize
         const ORDER: &str = "abcdefghjklmnpqrstuvxywzio";
         let code = 10 + ORDER.find(letter(place))? as u32;
         let weights = [8, 7, 6, 5, 4, 3, 2, 1, 1];
-        let sum: u32 = digits.iter().zip(weights).map(|(digit, weight)| u32::from(*digit) * weight).sum();
+        let sum: u32 = digits
+            .iter()
+            .zip(weights)
+            .map(|(digit, weight)| u32::from(*digit) * weight)
+            .sum();
         return (code / 10 + code % 10 * 9 + sum).is_multiple_of(10).then_some(end);
     }
     if !(1..=2).contains(&letters) || digits.len() != 6 || scan.at(end) != Some('(') || scan.at(end + 2) != Some(')') {
@@ -98,6 +136,10 @@ fn taiwan_or_hong_kong(scan: &Scan<'_>, place: usize, letters: usize, end: usize
     let value = |c: char| u32::from(c) - u32::from('a') + 10;
     let first = if letters == 2 { value(letter(place)) * 9 } else { 36 * 9 };
     let second = value(letter(place + letters - 1)) * 8;
-    let sum: u32 = digits.iter().zip([7, 6, 5, 4, 3, 2]).map(|(digit, weight)| u32::from(*digit) * weight).sum();
+    let sum: u32 = digits
+        .iter()
+        .zip([7, 6, 5, 4, 3, 2])
+        .map(|(digit, weight)| u32::from(*digit) * weight)
+        .sum();
     (first + second + sum + check).is_multiple_of(11).then_some(end + 3)
 }

@@ -14,7 +14,11 @@ pub(super) fn find(scan: &Scan<'_>, hits: &mut Vec<Hit>) {
         if PROVINCES.contains(scan.chars[place])
             && let Some(end) = plate(scan, place)
         {
-            hits.push(Hit { kind: Kind::Plate, span: place..end, weight: Weight::Proven });
+            hits.push(Hit {
+                kind: Kind::Plate,
+                span: place..end,
+                weight: Weight::Proven,
+            });
         }
     }
 }
@@ -44,6 +48,8 @@ fn plate(scan: &Scan<'_>, place: usize) -> Option<usize> {
     }
     let cue = scan.cue(place, 10, &CUES);
     let word = WORDS.contains(scan.chars[place]) && scan.before(place).is_some_and(crate::domain::is_han);
-    let joined = scan.before(place).is_some_and(|c| matches!(c, '是' | '为' | '车' | '牌' | '号' | '的' | '我'));
+    let joined = scan
+        .before(place)
+        .is_some_and(|c| matches!(c, '是' | '为' | '车' | '牌' | '号' | '的' | '我'));
     (matches!(count, 5 | 6) && digits >= 2 && (cue || joined || !word)).then_some(end)
 }
