@@ -207,6 +207,19 @@ pub struct DialogueConfig {
     pub answer_confidence: f32,
     /// The same, from which on the customer is shown what may be related; below, the question is refused.
     pub clarify_confidence: f32,
+    /// Whether the language model, where there is one, reads too: what is quoted then has to stand where both readers see the
+    /// answer.
+    pub second_reading: bool,
+    /// Probability that what was found answers the question, from which on it is answered if the second reader agrees.
+    pub confirmed_confidence: f32,
+    /// Share of the second reader's words that must stand in the quotation, 0 to 1, for the two to agree.
+    pub agreement: f32,
+    /// Tokens of the passages that the second reader gets.
+    pub second_reading_tokens: usize,
+    /// Milliseconds for the second reading; later, the decision is made without it.
+    pub second_reading_timeout_ms: u64,
+    /// Whether the language model writes answers, each sentence checked, instead of quoting.
+    pub written_answers: bool,
 }
 
 /// `[knowledge]`

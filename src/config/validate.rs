@@ -142,6 +142,14 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         "dialogue's budgets together with 800 tokens for instructions and the question must fit into inference.context_tokens",
     );
     need(
+        (1..=120_000).contains(&dialogue.second_reading_timeout_ms),
+        "dialogue.second_reading_timeout_ms must lie between 1 and 120000",
+    );
+    need(
+        dialogue.second_reading_tokens + 1000 <= inference.context_tokens,
+        "dialogue.second_reading_tokens and 1000 tokens for instructions, question and answer must fit into inference.context_tokens",
+    );
+    need(
         dialogue.max_question_chars > 0,
         "dialogue.max_question_chars must be at least 1",
     );
@@ -149,6 +157,8 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         ("faq_confidence", dialogue.faq_confidence),
         ("answer_confidence", dialogue.answer_confidence),
         ("clarify_confidence", dialogue.clarify_confidence),
+        ("confirmed_confidence", dialogue.confirmed_confidence),
+        ("agreement", dialogue.agreement),
     ] {
         need(
             (0.0..=1.0).contains(&value),

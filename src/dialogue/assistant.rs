@@ -3,14 +3,16 @@
 use super::confidence::{Confidence, Features};
 use super::grounding::Grounding;
 use super::policy::{self, Decision, Thresholds, Understood};
+use super::qualifiers::contradicts;
 use super::quote::{Quote, quote_around};
+use super::second_reading::{Limits, SecondReading};
 use super::sentences::segments;
 use super::speaker::Speaker;
 use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, prompt, replies};
 use crate::config::DialogueConfig;
 use crate::domain::{Citation, KbVersion, Language, MessageId, Passage, PassageId, Role, Route};
 use crate::inference::{AnswerPlace, GenerateRequest, LanguageModel, Reader};
-use crate::retrieval::{FaqHit, Found, Hit, Query, Retriever, SearchMode, Source, read_faq, read_hits};
+use crate::retrieval::{FaqHit, Found, Hit, Query, Retriever, SearchMode, Source, order_read, read_faq, read_hits};
 use crate::understanding::pii::{Masker, tells_of_secret};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
 use futures::Stream;
@@ -132,6 +134,14 @@ impl Evidence {
         }
     }
 
+    /// What is quoted of it; `also` is where a second reader sees the answer, and is quoted along where that is near.
+    fn quoted(&self, also: Option<&std::ops::Range<usize>>) -> Quote {
+        match &self.passage {
+            None => Quote::part(0..self.text.len()),
+            Some(_) => quote_around(&self.text, &self.answer, also),
+        }
+    }
+
     pub(super) fn cite(&self, n: u32, quote: std::ops::Range<usize>, kb_version: KbVersion) -> Citation {
         Citation {
             n,
@@ -149,11 +159,83 @@ impl Evidence {
     }
 }
 
+/// The log-odds of a hit that is about the opposite of what was asked: those that the reader gives to what is far off.
+const CONTRADICTED: f32 = -6.0;
+
+/// Hits that the second reader may get.
+const SECOND_READS: usize = 5;
+
+/// What a second reader made of what was found.
+struct Second {
+    /// How much of what it copied stands in the quotation: 0 to 1.
+    agreement: f32,
+    /// Where it sees the answer: the hit and the part of its text.
+    place: Option<(usize, std::ops::Range<usize>)>,
+    written: Written,
+}
+
+/// Places of the hits that the second reader gets: the best one, the others of its document, the rest. What stands beside the best
+/// passage is what a wrong part of the right document is told by.
+fn neighbours_first(hits: &[Hit]) -> Vec<usize> {
+    let document = |hit: &Hit| match &hit.source {
+        Source::Passage(passage) => passage.document_id.0,
+        Source::Faq(faq) => faq.id.0,
+    };
+    let best = hits.first().map(document);
+    let (mut own, others): (Vec<usize>, Vec<usize>) =
+        (0..hits.len()).partition(|at| Some(document(&hits[*at])) == best);
+    own.extend(others);
+    own.truncate(SECOND_READS);
+    own
+}
+
+/// The hit that holds most of what the second reader copied (of equals the first), and where.
+fn likeliest(evidence: &[Evidence], reading: &SecondReading) -> Option<(usize, std::ops::Range<usize>)> {
+    let mut best: Option<(usize, std::ops::Range<usize>, f32)> = None;
+    for (at, evidence) in evidence.iter().enumerate() {
+        if let Some((place, share)) = reading.place(&evidence.text)
+            && best.as_ref().is_none_or(|(_, _, most)| share > *most)
+        {
+            best = Some((at, place, share));
+        }
+    }
+    best.map(|(at, place, _)| (at, place))
+}
+
+/// What was found and decided.
+struct Looked {
+    found: Found,
+    decision: Decision,
+    second: Option<Second>,
+}
+
 /// What an answer cost and who wrote it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Written {
     usage: TokenUsage,
     model: Option<String>,
+}
+
+impl Written {
+    /// Both together.
+    fn and(self, other: Self) -> Self {
+        let (a, b) = (self.usage, other.usage);
+        Self {
+            usage: TokenUsage {
+                prompt_tokens: a.prompt_tokens + b.prompt_tokens,
+                completion_tokens: a.completion_tokens + b.completion_tokens,
+                total_tokens: a.total_tokens + b.total_tokens,
+                cached_tokens: a.cached_tokens + b.cached_tokens,
+            },
+            model: other.model.or(self.model),
+        }
+    }
+}
+
+/// A model's name with the beginning of its file's hash.
+fn model_name(model: &dyn LanguageModel) -> String {
+    let info = model.info();
+    format!("{}@{}", info.name, info.sha256.get(..12).unwrap_or_default())
 }
 
 impl Assistant {
@@ -292,6 +374,10 @@ impl Assistant {
             viewer: ask.viewer.clone(),
         };
         let mut found = self.retriever.search(&query).await?;
+        found.faqs.retain(|hit| {
+            let wordings = hit.faq.wordings().collect::<Vec<_>>().join("\n");
+            !contradicts(question, &format!("{wordings}\n{}", hit.faq.answer))
+        });
         if let Some(best) = found.faqs.first_mut() {
             read_faq(self.reader.as_ref(), question, best).await?;
         }
@@ -299,20 +385,88 @@ impl Assistant {
     }
 
     async fn read(&self, question: &str, found: &mut Found) -> Result<(), DialogueError> {
-        Ok(read_hits(self.reader.as_ref(), question, found, self.config.read_top_k).await?)
+        read_hits(self.reader.as_ref(), question, found, self.config.read_top_k).await?;
+        // What is about the opposite of what was asked answers nothing, whatever the reader says.
+        for hit in &mut found.hits {
+            let evidence = Evidence::of(hit);
+            let quoted = evidence.quoted(None).shown(&evidence.text);
+            if hit.scores.reading.is_some() && contradicts(question, &format!("{}\n{quoted}", evidence.title)) {
+                hit.scores.reading = hit.scores.reading.map(|reading| reading.min(CONTRADICTED));
+            }
+        }
+        let read = found.hits.iter().take_while(|hit| hit.scores.reading.is_some()).count();
+        order_read(&mut found.hits[..read]);
+        Ok(())
     }
 
     /// Searches, and reads as much as the decision needs: where the best FAQ is surely meant, only that.
-    async fn look(&self, ask: &Ask) -> Result<(Found, Decision), DialogueError> {
+    async fn look(&self, ask: &Ask) -> Result<Looked, DialogueError> {
         let question = standalone(&ask.question, &ask.history);
         let mut found = self.search(&question, ask).await?;
         let thresholds = Thresholds::from(&self.config);
         if let Some(decision) = policy::decide_faq(&Features::of(&found), &self.confidence, thresholds) {
-            return Ok((found, decision));
+            return Ok(Looked {
+                found,
+                decision,
+                second: None,
+            });
         }
         self.read(&question, &mut found).await?;
-        let decision = policy::decide(&Features::of(&found), &ask.past_routes, &self.confidence, thresholds);
-        Ok((found, decision))
+        let features = Features::of(&found);
+        let second = if policy::asks_second(&features, &self.confidence, thresholds) {
+            self.read_again(&question, &found, ask).await
+        } else {
+            None
+        };
+        let agreement = second.as_ref().map(|second| second.agreement);
+        let decision = policy::decide(&features, &ask.past_routes, &self.confidence, thresholds, agreement);
+        Ok(Looked {
+            found,
+            decision,
+            second,
+        })
+    }
+
+    /// Lets the language model read what would be quoted, if there is one to ask. A model that is too busy or too slow is
+    /// done without: the decision then asks for more confidence.
+    async fn read_again(&self, question: &str, found: &Found, ask: &Ask) -> Option<Second> {
+        let model = self.model.as_ref().filter(|_| self.config.second_reading)?;
+        let hits = neighbours_first(&found.hits);
+        let evidence: Vec<Evidence> = hits.iter().map(|at| Evidence::of(&found.hits[*at])).collect();
+        let best = evidence.first()?;
+        let quoted = best.quoted(None).shown(&best.text);
+        let limits = Limits {
+            budget_tokens: self.config.second_reading_tokens,
+            time: Duration::from_millis(self.config.second_reading_timeout_ms),
+        };
+        let passages = evidence.iter().map(|e| (e.title.as_str(), e.text.as_str()));
+        let language = Language::detect(question);
+        let read = SecondReading::read(
+            model.as_ref(),
+            question,
+            passages,
+            language,
+            limits,
+            ask.visitor.clone(),
+        )
+        .await;
+        match read {
+            Ok(reading) => Some(Second {
+                agreement: reading.agreement(&quoted),
+                place: likeliest(&evidence, &reading).map(|(at, place)| (hits[at], place)),
+                written: Written {
+                    usage: reading.usage,
+                    model: Some(model_name(model.as_ref())),
+                },
+            }),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "deciding without a second reading"
+                );
+                None
+            }
+        }
     }
 
     async fn run(&self, ask: &Ask, sink: &mut Sink) -> Result<Result<(), DialogueError>, Gone> {
@@ -334,12 +488,16 @@ impl Assistant {
             self.answer_faq(Some(&faq), 1.0, kb_version, sink).await?;
             return self.done(Written::default(), kb_version, sink).await.map(Ok);
         }
-        let (found, decision) = match self.look(ask).await {
-            Ok(found) => found,
+        let Looked {
+            found,
+            decision,
+            second,
+        } = match self.look(ask).await {
+            Ok(looked) => looked,
             Err(error) => return Ok(Err(error)),
         };
         sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
-        let mut written = Written::default();
+        let mut written = second.as_ref().map(|second| second.written.clone()).unwrap_or_default();
         match decision {
             Decision::Faq { confidence } => {
                 self.answer_faq(found.faqs.first(), confidence, found.kb_version, sink)
@@ -351,7 +509,10 @@ impl Assistant {
                     confidence,
                 })
                 .await?;
-                written = self.answer_passages(ask, &found, language, sink).await?;
+                let by = self
+                    .answer_passages(ask, &found, second.as_ref(), language, sink)
+                    .await?;
+                written = written.and(by);
             }
             Decision::Clarify { confidence } => {
                 sink.send(ReplyEvent::Route {
@@ -359,7 +520,7 @@ impl Assistant {
                     confidence,
                 })
                 .await?;
-                self.clarify(&found, language, sink).await?;
+                self.clarify(&found, second.as_ref(), language, sink).await?;
             }
             Decision::Refuse { confidence } => {
                 sink.send(ReplyEvent::Route {
@@ -429,8 +590,18 @@ impl Assistant {
         sink.say(faq.answer.clone()).await
     }
 
-    /// Shows the titles of what may be related, one a source, with its first words to open.
-    async fn clarify(&self, found: &Found, language: Language, sink: &mut Sink) -> Result<(), Gone> {
+    /// Shows what may be related. Where two readers see the answer in two places, these; else titles, one a source, with
+    /// its first words to open.
+    async fn clarify(
+        &self,
+        found: &Found,
+        second: Option<&Second>,
+        language: Language,
+        sink: &mut Sink,
+    ) -> Result<(), Gone> {
+        if let Some((at, place)) = second.and_then(|second| second.place.as_ref()) {
+            return self.two_places(found, *at, place, language, sink).await;
+        }
         let mut choices: Vec<Evidence> = Vec::new();
         for hit in &found.hits {
             let evidence = Evidence::of(hit);
@@ -454,11 +625,53 @@ impl Assistant {
         sink.say(format!("\n{}", replies::clarify_end(language))).await
     }
 
-    /// Lets the model write and sends what holds; quotes the best source where nothing does.
+    /// Two quotations to choose from: where the first reader sees the answer, and where the second does.
+    async fn two_places(
+        &self,
+        found: &Found,
+        at: usize,
+        place: &std::ops::Range<usize>,
+        language: Language,
+        sink: &mut Sink,
+    ) -> Result<(), Gone> {
+        sink.say(replies::clarify_places(language)).await?;
+        let best = found.hits.first().map(|hit| {
+            let evidence = Evidence::of(hit);
+            let quote = evidence.quoted(None);
+            (evidence, quote)
+        });
+        let other = found.hits.get(at).map(|hit| {
+            let evidence = Evidence::of(hit);
+            let quote = match evidence.passage {
+                Some(_) => Quote::at(&evidence.text, place.clone()),
+                None => evidence.quoted(None),
+            };
+            (evidence, quote)
+        });
+        let same = |a: &(Evidence, Quote), b: &(Evidence, Quote)| {
+            a.0.passage_id == b.0.passage_id && a.1.part.start <= b.1.part.start && b.1.part.end <= a.1.part.end
+        };
+        let other = other.filter(|other| best.as_ref().is_none_or(|best| !same(best, other)));
+        for (n, (evidence, quote)) in (1_u32..).zip(best.into_iter().chain(other)) {
+            sink.send(ReplyEvent::Citation(evidence.cite(
+                n,
+                quote.part.clone(),
+                found.kb_version,
+            )))
+            .await?;
+            let shown = quote.shown(&evidence.text);
+            sink.say(format!("\n\n**{}**\n{}[{n}]", evidence.title, shown.trim_end()))
+                .await?;
+        }
+        sink.say(format!("\n\n{}", replies::clarify_end(language))).await
+    }
+
+    /// Quotes the best source; where the settings have it so, the model writes first, and what holds is sent.
     async fn answer_passages(
         &self,
         ask: &Ask,
         found: &Found,
+        second: Option<&Second>,
         language: Language,
         sink: &mut Sink,
     ) -> Result<Written, Gone> {
@@ -469,7 +682,7 @@ impl Assistant {
         let top_k = ask.top_k.unwrap_or(self.config.top_k);
         let evidence: Vec<Evidence> = found.hits.iter().take(top_k).map(Evidence::of).collect();
         let mut written = Written::default();
-        if let Some(model) = &self.model {
+        if let Some(model) = self.model.as_ref().filter(|_| self.config.written_answers) {
             match self
                 .write(ask, &evidence, language, model.as_ref(), found.kb_version, sink)
                 .await?
@@ -483,7 +696,11 @@ impl Assistant {
             }
         }
         if let Some(best) = evidence.first() {
-            self.quote(best, language, found.kb_version, sink).await?;
+            let also = second
+                .and_then(|second| second.place.as_ref())
+                .filter(|(at, _)| *at == 0);
+            self.quote(best, also.map(|(_, place)| place), language, found.kb_version, sink)
+                .await?;
         }
         Ok(written)
     }
@@ -517,25 +734,21 @@ impl Assistant {
         let grounding = Grounding::new(pairs.take(count), &ask.question);
         let mut speaker = Speaker::new(evidence, grounding, kb_version);
         let usage = speaker.speak(stream, sink).await?;
-        let info = model.info();
-        let short = info.sha256.get(..12).unwrap_or_default();
         Ok(Ok(Written {
             usage,
-            model: Some(format!("{}@{short}", info.name)),
+            model: Some(model_name(model)),
         }))
     }
 
     async fn quote(
         &self,
         best: &Evidence,
+        also: Option<&std::ops::Range<usize>>,
         language: Language,
         kb_version: KbVersion,
         sink: &mut Sink,
     ) -> Result<(), Gone> {
-        let quoted = match &best.passage {
-            None => Quote::part(0..best.text.len()),
-            Some(_) => quote_around(&best.text, &best.answer),
-        };
+        let quoted = best.quoted(also);
         sink.send(ReplyEvent::Citation(best.cite(1, quoted.part.clone(), kb_version)))
             .await?;
         let mut text = String::new();

@@ -9,8 +9,10 @@ mod facts;
 mod grounding;
 mod policy;
 mod prompt;
+mod qualifiers;
 mod quote;
 mod replies;
+mod second_reading;
 mod sentences;
 mod speaker;
 

@@ -12,6 +12,10 @@ pub struct Thresholds {
     pub faq: f32,
     /// What was found answers the question.
     pub answer: f32,
+    /// The same where a second reader has looked, and sees the answer in the same place.
+    pub confirmed: f32,
+    /// From which agreement on two readers see the answer in the same place.
+    pub agreement: f32,
     /// What was found may be related, so the customer is shown it and asked.
     pub clarify: f32,
 }
@@ -21,6 +25,8 @@ impl From<&DialogueConfig> for Thresholds {
         Self {
             faq: config.faq_confidence,
             answer: config.answer_confidence,
+            confirmed: config.confirmed_confidence,
+            agreement: config.agreement,
             clarify: config.clarify_confidence,
         }
     }
@@ -86,14 +92,31 @@ pub fn decide_faq(features: &Features, confidence: &Confidence, at: Thresholds) 
     (features.exact || faq >= at.faq).then_some(Decision::Faq { confidence: faq })
 }
 
-/// Decides by what was found and read. `past_routes` are those of the replies before, oldest first.
+/// Whether a second reader's word could lead to an answer.
 #[must_use]
-pub fn decide(features: &Features, past_routes: &[Route], confidence: &Confidence, at: Thresholds) -> Decision {
+pub fn asks_second(features: &Features, confidence: &Confidence, at: Thresholds) -> bool {
+    confidence.passages(features) >= at.confirmed
+}
+
+/// Decides by what was found and read. `past_routes` are those of the replies before, oldest first; `agreement` is how far a
+/// second reader sees the answer where it would be quoted, if one has looked.
+#[must_use]
+pub fn decide(
+    features: &Features,
+    past_routes: &[Route],
+    confidence: &Confidence,
+    at: Thresholds,
+    agreement: Option<f32>,
+) -> Decision {
     if let Some(decision) = decide_faq(features, confidence, at) {
         return decision;
     }
     let answerable = confidence.passages(features);
-    if answerable >= at.answer {
+    let answers = match agreement {
+        None => answerable >= at.answer,
+        Some(agreement) => agreement >= at.agreement && answerable >= at.confirmed,
+    };
+    if answers {
         return Decision::Passages { confidence: answerable };
     }
     let unresolved = past_routes
@@ -121,6 +144,8 @@ mod tests {
     const AT: Thresholds = Thresholds {
         faq: 0.5,
         answer: 0.5,
+        confirmed: 0.4,
+        agreement: 0.7,
         clarify: 0.2,
     };
 
@@ -148,14 +173,14 @@ mod tests {
             ..nothing_found()
         };
         assert_eq!(
-            decide(&features, &[], &Confidence::default(), AT),
+            decide(&features, &[], &Confidence::default(), AT, None),
             Decision::Faq { confidence: 1.0 }
         );
     }
 
     #[test]
     fn the_third_unresolved_turn_goes_to_a_person() {
-        let decision = |past: &[Route]| decide(&nothing_found(), past, &Confidence::default(), AT);
+        let decision = |past: &[Route]| decide(&nothing_found(), past, &Confidence::default(), AT, None);
         assert!(matches!(decision(&[Route::Refuse]), Decision::Refuse { .. }));
         assert!(matches!(
             decision(&[Route::Refuse, Route::Faq, Route::Refuse]),
@@ -165,5 +190,28 @@ mod tests {
             decision(&[Route::Refuse, Route::Refuse]),
             Decision::Handoff { reason: "unresolved" }
         );
+    }
+
+    /// Features whose confidence for passages is near `sure`.
+    fn found(sure: bool) -> Features {
+        let passages = if sure {
+            [0.92, 0.08, 0.9, 0.08, 6.0, 0.0]
+        } else {
+            [0.85, 0.02, 0.85, 0.02, -4.0, -5.0]
+        };
+        Features {
+            passages,
+            ..Features::default()
+        }
+    }
+
+    #[test]
+    fn two_readers_have_to_agree_where_two_have_looked() {
+        let decision = |sure, agreement| decide(&found(sure), &[], &Confidence::default(), AT, agreement);
+        assert!(matches!(decision(true, None), Decision::Passages { .. }));
+        assert!(matches!(decision(true, Some(0.9)), Decision::Passages { .. }));
+        assert!(matches!(decision(true, Some(0.2)), Decision::Clarify { .. }));
+        // What the search does not bear out is not answered, whoever agrees.
+        assert!(!matches!(decision(false, Some(1.0)), Decision::Passages { .. }));
     }
 }

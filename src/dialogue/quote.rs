@@ -84,8 +84,10 @@ impl Quote {
 /// The part of `text` that holds the answer as the reader sees it: the sentences that the likeliest place touches, and
 /// their neighbours as long as the whole stays short; longer where the reader is not sure of the place, towards where
 /// else the answer may be. A list that is touched is quoted whole. A row of a table takes the table's head along.
+///
+/// `also` is where another reader sees the answer: sentences up to there are quoted too, if that is not too long.
 #[must_use]
-pub fn quote_around(text: &str, place: &AnswerPlace) -> Quote {
+pub fn quote_around(text: &str, place: &AnswerPlace, also: Option<&Range<usize>>) -> Quote {
     let parts = units(text);
     let answer = &place.span;
     let touched = |range: &Range<usize>| range.start < answer.end && answer.start < range.end;
@@ -104,6 +106,7 @@ pub fn quote_around(text: &str, place: &AnswerPlace) -> Quote {
     if draft.is_row(first) {
         draft.rows(first, last)
     } else {
+        let (first, last) = draft.up_to(first, last, also);
         draft.sentences(first, last)
     }
 }
@@ -181,6 +184,25 @@ impl Draft<'_> {
             part: self.bytes(first, last),
             ..Quote::at(self.text, self.parts[first].clone())
         }
+    }
+
+    /// The parts from the first to the last with those that `also` touches, if all of it is sentences below one heading and
+    /// not too long.
+    fn up_to(&self, first: usize, last: usize, also: Option<&Range<usize>>) -> (usize, usize) {
+        let touched = |part: &usize| {
+            also.is_some_and(|also| self.parts[*part].start < also.end && also.start < self.parts[*part].end)
+        };
+        let (Some(from), Some(to)) = (
+            (0..self.parts.len()).find(touched),
+            (0..self.parts.len()).rfind(touched),
+        ) else {
+            return (first, last);
+        };
+        let (from, to) = (from.min(first), to.max(last));
+        let fits = (from..=to).all(|part| !self.is_row(part))
+            && self.chars(from, to) <= LONG_CHARS
+            && !self.has_heading(from, to);
+        if fits { (from, to) } else { (first, last) }
     }
 
     fn sentences(&self, mut first: usize, mut last: usize) -> Quote {
@@ -293,9 +315,13 @@ fn is_rule(part: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Quote, quote_around};
+    use super::Quote;
     use crate::inference::{AnswerPlace, TokenShare};
     use std::ops::Range;
+
+    fn quote_around(text: &str, place: &AnswerPlace) -> Quote {
+        super::quote_around(text, place, None)
+    }
 
     /// A place that is beyond doubt.
     fn sure(span: Range<usize>) -> AnswerPlace {
@@ -400,5 +426,17 @@ mod tests {
         let long = format!("{}。正是这句。{}。", "前".repeat(200), "后".repeat(200));
         let at = long.find("正是").unwrap();
         assert_eq!(&long[quote_around(&long, &sure(at..at + 3)).part], "正是这句。");
+    }
+
+    #[test]
+    fn what_a_second_reader_saw_nearby_is_quoted_along() {
+        let (long, next) = ("正".repeat(170) + "。", "次".repeat(100) + "。");
+        let text = format!("{long}{next}{}", "远".repeat(200) + "。");
+        let first = &sure(0..9);
+        let whole = |part: Range<usize>| &text[super::quote_around(&text, first, Some(&part)).part];
+        assert_eq!(super::quote_around(&text, first, None).part, 0..long.len());
+        assert_eq!(whole(long.len() + 3..long.len() + 9), format!("{long}{next}"));
+        // Too far to be quoted in one piece.
+        assert_eq!(whole(text.len() - 9..text.len() - 3), long);
     }
 }

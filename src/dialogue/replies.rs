@@ -27,6 +27,17 @@ pub fn clarify(language: Language) -> &'static str {
     }
 }
 
+/// Before two places of which one may be the answer.
+#[must_use]
+pub fn clarify_places(language: Language) -> &'static str {
+    match language {
+        Language::Zh => "我不能确定哪一处回答了您的问题，为免答错，请您看看下面的原文：",
+        Language::En => {
+            "I am not sure which of these answers your question, and would rather not guess. Please see for yourself:"
+        }
+    }
+}
+
 /// After what may be related.
 #[must_use]
 pub fn clarify_end(language: Language) -> &'static str {
