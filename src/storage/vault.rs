@@ -304,7 +304,12 @@ impl Vault {
 
     fn unwrap(&self, conversation: ConversationId, wrapped: &[u8]) -> Result<[u8; KEY], VaultError> {
         let (name, sealed) = wrapped.split_at_checked(NAME).ok_or(VaultError::Sealed)?;
-        let known = self.keys.read().unwrap_or_else(PoisonError::into_inner).iter().any(|key| key.name == name);
+        let known = self
+            .keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .any(|key| key.name == name);
         if !known {
             self.refresh()?;
         }

@@ -143,7 +143,7 @@ impl Pii {
             ensure!(fits, "text {} has a span beyond its {chars} characters", at + 1);
         }
         // The dictionary is loaded before anything is timed.
-        masker.mask("您好");
+        drop(masker.mask("您好"));
         let began = Instant::now();
         let report = measure(&rows, &masker, &own, began);
         if common.json {

@@ -50,7 +50,7 @@ fn large_unit(c: char) -> Option<u64> {
 /// (35,000), 一百零五, 十五, 3万5, 2,000, 二〇二四 and plain digits; `None` where no number begins or it is too large.
 #[must_use]
 pub fn number(text: &[char]) -> Option<(u64, usize)> {
-    if text.first().is_some_and(|c| c.is_ascii_digit()) {
+    if text.first().is_some_and(char::is_ascii_digit) {
         return ascii(text);
     }
     if text.get(1).copied().and_then(digit).is_some()

@@ -141,7 +141,7 @@ impl Masker {
         if !asked.is_empty() {
             merge(&mut found, self.beyond(tail(asked), text).0);
         }
-        let mut masked = self.apply(text, found);
+        let mut masked = apply(text, found);
         masked.reaches_back = reaches_back;
         masked
     }
@@ -208,43 +208,44 @@ impl Masker {
             mask,
         })
     }
+}
 
-    fn apply(&self, text: &str, found: Vec<Found>) -> Masked {
-        let bytes: Vec<usize> = text.char_indices().map(|(byte, _)| byte).chain([text.len()]).collect();
-        let mut masked = Masked {
-            text: String::with_capacity(text.len()),
-            ..Masked::default()
-        };
-        let (mut done, mut length) = (0, 0);
-        for Found {
+/// Puts the masks in their places.
+fn apply(text: &str, found: Vec<Found>) -> Masked {
+    let bytes: Vec<usize> = text.char_indices().map(|(byte, _)| byte).chain([text.len()]).collect();
+    let mut masked = Masked {
+        text: String::with_capacity(text.len()),
+        ..Masked::default()
+    };
+    let (mut done, mut length) = (0, 0);
+    for Found {
+        kind,
+        action,
+        span,
+        mask,
+    } in found
+    {
+        let range = bytes[span.start]..bytes[span.end];
+        masked.text.push_str(&text[bytes[done]..range.start]);
+        length += span.start - done;
+        let value = &text[range.clone()];
+        let shown = if action == Action::Keep { value } else { &mask };
+        masked.text.push_str(shown);
+        let shown = shown.chars().count();
+        masked.found.push(Finding {
             kind,
             action,
-            span,
+            clear: (action == Action::Mask).then(|| Clear::new(value.to_owned())),
+            masked_span: length..length + shown,
+            bytes: range,
             mask,
-        } in found
-        {
-            let range = bytes[span.start]..bytes[span.end];
-            masked.text.push_str(&text[bytes[done]..range.start]);
-            length += span.start - done;
-            let value = &text[range.clone()];
-            let shown = if action == Action::Keep { value } else { &mask };
-            masked.text.push_str(shown);
-            let shown = shown.chars().count();
-            masked.found.push(Finding {
-                kind,
-                action,
-                clear: (action == Action::Mask).then(|| Clear::new(value.to_owned())),
-                masked_span: length..length + shown,
-                bytes: range,
-                mask,
-                span: span.clone(),
-            });
-            length += shown;
-            done = span.end;
-        }
-        masked.text.push_str(&text[bytes[done]..]);
-        masked
+            span: span.clone(),
+        });
+        length += shown;
+        done = span.end;
     }
+    masked.text.push_str(&text[bytes[done]..]);
+    masked
 }
 
 /// A hit with its place in the original and its mask.

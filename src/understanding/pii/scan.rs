@@ -234,7 +234,7 @@ fn value(chars: &[char], place: usize, run: &Run) -> Option<u8> {
     let after = chars.get(place + 1);
     match c {
         'x' | 'X' => {
-            let ends = !after.is_some_and(|c| c.is_ascii_alphabetic());
+            let ends = !after.is_some_and(char::is_ascii_alphabetic);
             (run.digits.len() >= 17 && run.at.last().is_some_and(|last| one_number(&chars[last + 1..place])) && ends)
                 .then_some(10)
         }

@@ -146,7 +146,11 @@ async fn a_thousand_planted_values_are_found_nowhere() {
                 .filter_map(|(_, data)| data["text"].as_str())
                 .collect();
             assert!(events.iter().any(|(name, _)| name == "done"), "{events:?}");
-            assert_eq!(words.contains("请不要发送密码"), text.contains("密码是"), "{text}: {words}");
+            assert_eq!(
+                words.contains("请不要发送密码"),
+                text.contains("密码是"),
+                "{text}: {words}"
+            );
             warned += usize::from(words.contains("请不要发送密码"));
         }
         let body = json!({"score": 1, "comment": format!("打我电话{}", planted.iter().find(|value| value.len() == 11).unwrap())});
@@ -156,7 +160,8 @@ async fn a_thousand_planted_values_are_found_nowhere() {
         let body = body.to_string();
         assert_eq!(server.request("POST", &path, &headers, Some(&body)).await.status, 204);
     }
-    let question = json!({"question": format!("卡号{}怎么挂失", planted.iter().find(|value| value.len() == 19).unwrap())});
+    let question =
+        json!({"question": format!("卡号{}怎么挂失", planted.iter().find(|value| value.len() == 19).unwrap())});
     assert_eq!(server.post("/api/v1/ask", &question).await.status, 200);
     assert!(planted.len() >= 1000 && warned > 50, "{} {warned}", planted.len());
     server.replies_are_stored().await;
@@ -164,8 +169,18 @@ async fn a_thousand_planted_values_are_found_nowhere() {
     let mut found = Vec::new();
     files(server.data(), &mut found);
     assert!(found.iter().any(|(name, _)| name.ends_with("kefu.sqlite3")));
-    found.push(("log".to_owned(), String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned()));
-    let prompts: Vec<String> = server.model.requests.lock().unwrap().iter().map(|request| format!("{request:?}")).collect();
+    found.push((
+        "log".to_owned(),
+        String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned(),
+    ));
+    let prompts: Vec<String> = server
+        .model
+        .requests
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|request| format!("{request:?}"))
+        .collect();
     found.push(("prompts".to_owned(), prompts.join("\n")));
     let metrics = server.request("GET", "/metrics", &[], None).await;
     found.push(("metrics".to_owned(), metrics.text()));
@@ -180,7 +195,11 @@ async fn a_thousand_planted_values_are_found_nowhere() {
     assert!(leaks.is_empty(), "{} of {}: {leaks:#?}", leaks.len(), planted.len());
     // The search itself works: what is no personal data is there.
     let database = found.iter().filter(|(name, _)| name.contains("kefu.sqlite3"));
-    assert!(database.clone().any(|(_, text)| text.contains("信用卡挂失手续费是多少")));
+    assert!(
+        database
+            .clone()
+            .any(|(_, text)| text.contains("信用卡挂失手续费是多少"))
+    );
 }
 
 #[tokio::test]
@@ -201,7 +220,12 @@ async fn a_number_in_two_messages_is_masked_in_both() {
         .map(|message| message["text"].as_str().unwrap())
         .collect();
     assert!(!texts.iter().any(|text| text.contains("1387654")), "{texts:?}");
-    assert!(!texts.iter().any(|text| text.contains("6222021") || text.contains("234567890128")), "{texts:?}");
+    assert!(
+        !texts
+            .iter()
+            .any(|text| text.contains("6222021") || text.contains("234567890128")),
+        "{texts:?}"
+    );
 }
 
 /// Signs somebody in; returns the cookie.
@@ -217,7 +241,13 @@ async fn sign_in(server: &Server, role: StaffRole) -> String {
     let body = json!({"name": role.name(), "password": PASSWORD});
     let reply = server.post("/api/v1/auth/login", &body).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-    reply.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+    reply
+        .header("set-cookie")
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned()
 }
 
 #[tokio::test]
@@ -227,7 +257,10 @@ async fn a_value_is_revealed_with_a_role_a_reason_and_a_line_in_the_log() {
     let text = "我叫王小明，打13876543210找我，密码是abc12345";
     server.say(&id, &token, text).await.rest().await;
     server.replies_are_stored().await;
-    let (supervisor, agent) = (sign_in(&server, StaffRole::Supervisor).await, sign_in(&server, StaffRole::Agent).await);
+    let (supervisor, agent) = (
+        sign_in(&server, StaffRole::Supervisor).await,
+        sign_in(&server, StaffRole::Agent).await,
+    );
     let origin = format!("http://{}", server.host());
     let send = async |cookie: &str, method: &str, path: &str, body: Option<Value>| {
         let headers = [("Cookie", cookie), ("Origin", origin.as_str())];
@@ -240,9 +273,16 @@ async fn a_value_is_revealed_with_a_role_a_reason_and_a_line_in_the_log() {
     let kinds: Vec<&str> = items.iter().map(|item| item["kind"].as_str().unwrap()).collect();
     // The password is not among them.
     assert_eq!(kinds, ["name", "mobile"]);
-    let stored = server.transcript(&id, &token).await["messages"][0]["text"].as_str().unwrap().to_owned();
+    let stored = server.transcript(&id, &token).await["messages"][0]["text"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let place = |name: &str| usize::try_from(items[1][name].as_u64().unwrap()).unwrap();
-    let mask: String = stored.chars().skip(place("start")).take(place("end") - place("start")).collect();
+    let mask: String = stored
+        .chars()
+        .skip(place("start"))
+        .take(place("end") - place("start"))
+        .collect();
     assert_eq!(mask, "138****3210");
 
     let value = items[1]["id"].as_str().unwrap();
@@ -252,9 +292,20 @@ async fn a_value_is_revealed_with_a_role_a_reason_and_a_line_in_the_log() {
     let revealed = send(&supervisor, "POST", "reveal", ask("回访客户 13912345678")).await;
     assert_eq!(revealed.json(), json!({"kind": "mobile", "value": "13876543210"}));
     let log = server.store.audit_page(&PageRequest::first(10)).await.unwrap();
-    let line = log.items.iter().find(|line| line.action == "personal_data.reveal").unwrap();
-    assert_eq!((line.actor.as_str(), line.object.as_str()), ("supervisor", format!("conversation:{id}").as_str()));
-    assert!(line.detail.contains("回访客户") && line.detail.contains(value), "{}", line.detail);
+    let line = log
+        .items
+        .iter()
+        .find(|line| line.action == "personal_data.reveal")
+        .unwrap();
+    assert_eq!(
+        (line.actor.as_str(), line.object.as_str()),
+        ("supervisor", format!("conversation:{id}").as_str())
+    );
+    assert!(
+        line.detail.contains("回访客户") && line.detail.contains(value),
+        "{}",
+        line.detail
+    );
     assert!(!line.detail.contains("13912345678"), "{}", line.detail);
 
     assert!(server.store.erase_vault(id.parse().unwrap()).await.unwrap());

@@ -81,7 +81,7 @@ fn card(scan: &Scan<'_>, run: &Run, start: usize) -> Option<(Hit, usize)> {
 fn is_region(digits: &[u8]) -> bool {
     matches!(
         (digits[0], digits[1]),
-        (1, 1..=5) | (2, 1..=3) | (3, 1..=7) | (4, 1..=6) | (5, 0..=4) | (6, 1..=5) | (7, 1) | (8, 1..=3) | (9, 1)
+        (1 | 6, 1..=5) | (2 | 8, 1..=3) | (3, 1..=7) | (4, 1..=6) | (5, 0..=4) | (7 | 9, 1)
     ) && digits[..15].iter().all(|digit| *digit < 10)
 }
 

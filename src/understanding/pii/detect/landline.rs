@@ -176,5 +176,5 @@ fn local(scan: &Scan<'_>, run: &Run, group: usize) -> Option<(Hit, usize)> {
 
 /// Numbers that everybody may call: 400 and 800 (ten digits), 95 (banks and carriers), 12345 and the like.
 fn public(digits: &[u8]) -> bool {
-    matches!(digits, [4 | 8, 0, 0, ..] | [9, 5, ..] | [1, 0 | 1 | 2, ..])
+    matches!(digits, [4 | 8, 0, 0, ..] | [9, 5, ..] | [1, 0..=2, ..])
 }

@@ -76,7 +76,7 @@ pub(super) fn find(scan: &Scan<'_>) -> Vec<Hit> {
         detector(scan, &mut hits);
     }
     hits.retain(|hit| !hit.span.is_empty());
-    hits.sort_by(|a, b| (b.weight, b.span.len()).cmp(&(a.weight, a.span.len())));
+    hits.sort_by_key(|hit| std::cmp::Reverse((hit.weight, hit.span.len())));
     let mut chosen: Vec<Hit> = Vec::new();
     for hit in hits {
         if let Some(rest) = free(hit, &chosen) {

@@ -369,7 +369,7 @@ fn unannounced(chars: &[char], at: usize, bounds: &[usize]) -> Option<usize> {
             _ if ordinary => all && begins && ends,
             _ => all && (begins || ends),
         };
-        if (known || cut) && fits && !(pair && !all) {
+        if (known || cut) && fits && (all || !pair) {
             return Some(end - at);
         }
     }

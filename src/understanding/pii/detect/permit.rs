@@ -62,7 +62,7 @@ fn document(scan: &Scan<'_>, place: usize, token: usize) -> Option<(Kind, usize,
         .iter()
         .filter_map(|c| c.to_digit(10).map(|d| d as u8))
         .collect();
-    let others = scan.slice(place + letters..end).iter().any(|c| c.is_ascii_alphabetic());
+    let others = scan.slice(place + letters..end).iter().any(char::is_ascii_alphabetic);
     if others {
         return None;
     }
