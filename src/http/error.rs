@@ -494,7 +494,7 @@ impl From<RetrievalError> for ApiError {
 mod tests {
     use super::{ApiError, Dialect};
     use crate::inference::InferenceError;
-    use crate::storage::{StorageError, VaultError};
+    use crate::storage::StorageError;
     use axum::http::StatusCode;
     use axum::http::header::RETRY_AFTER;
     use std::time::Duration;

@@ -68,12 +68,19 @@ const SENTENCES: [&str; 19] = [
 ];
 const LINKS: [&str; 9] = ["是", "为", "叫", "填", "写", "改成", "改为", "就是", "应该是"];
 /// Titles after a full name. After a surname alone they are the mask already.
-const TITLES: [&str; 20] = [
+const TITLES: [&str; 19] = [
     "先生", "女士", "小姐", "老师", "经理", "师傅", "同学", "阿姨", "叔叔", "主任", "医生", "律师", "大哥", "大姐",
-    "收", "代收", "签收", "亲启", "本人", "同志",
+    "代收", "签收", "亲启", "本人", "同志",
 ];
+/// Surnames that are so much more often a word that nothing less than a whole message, or a name that the dictionary knows, is believed.
+const UNSURE: &str = "原来和时于全连应都位向关计解从单保区尚过能会有家商万千百包平成常明年后";
 /// Words that begin with a surname's character and follow the words above.
-const NOT_NAMES: [&str; 64] = [
+const NOT_NAMES: [&str; 69] = [
+    "孙女",
+    "安卓",
+    "花贝",
+    "高达",
+    "石化",
     "华为",
     "小米",
     "金额",
@@ -363,11 +370,12 @@ fn unannounced(chars: &[char], at: usize, bounds: &[usize]) -> Option<usize> {
         let pair = given == 2 && cut && !bound(at + first + 1);
         let all = names.iter().all(|c| is_given(*c));
         let (begins, ends) = (at == 0, end == chars.len());
+        let exact = begins && ends;
         let fits = match given {
-            2 if ordinary => all && (begins && (ends || !pair) || known && (begins || ends)),
+            _ if first == 1 && UNSURE.contains(value[0]) => all && (exact || known),
+            2 if ordinary => all && (begins || ends || known || !pair),
             2 => all || !pair && names.iter().any(|c| is_given(*c)),
-            _ if ordinary => all && begins && ends,
-            _ => all && (begins || ends),
+            _ => all,
         };
         if (known || cut) && fits && (all || !pair) {
             return Some(end - at);
