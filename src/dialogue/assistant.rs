@@ -4,7 +4,7 @@ use super::confidence::{Confidence, Features};
 use super::grounding::Grounding;
 use super::policy::{self, Decision, Thresholds, Understood};
 use super::qualifiers::contradicts;
-use super::quote::{Quote, quote_around};
+use super::quote::{Detail, Quote, quote_around};
 use super::second_reading::{Limits, SecondReading};
 use super::sentences::segments;
 use super::speaker::Speaker;
@@ -135,10 +135,10 @@ impl Evidence {
     }
 
     /// What is quoted of it; `also` is where a second reader sees the answer, and is quoted along where that is near.
-    fn quoted(&self, also: Option<&std::ops::Range<usize>>) -> Quote {
+    fn quoted(&self, also: Option<&std::ops::Range<usize>>, detail: Detail) -> Quote {
         match &self.passage {
             None => Quote::part(0..self.text.len()),
-            Some(_) => quote_around(&self.text, &self.answer, also),
+            Some(_) => quote_around(&self.text, &self.answer, also, detail),
         }
     }
 
@@ -389,7 +389,7 @@ impl Assistant {
         // What is about the opposite of what was asked answers nothing, whatever the reader says.
         for hit in &mut found.hits {
             let evidence = Evidence::of(hit);
-            let quoted = evidence.quoted(None).shown(&evidence.text);
+            let quoted = evidence.quoted(None, Detail::Fact).shown(&evidence.text);
             if hit.scores.reading.is_some() && contradicts(question, &format!("{}\n{quoted}", evidence.title)) {
                 hit.scores.reading = hit.scores.reading.map(|reading| reading.min(CONTRADICTED));
             }
@@ -434,7 +434,7 @@ impl Assistant {
         let hits = neighbours_first(&found.hits);
         let evidence: Vec<Evidence> = hits.iter().map(|at| Evidence::of(&found.hits[*at])).collect();
         let best = evidence.first()?;
-        let quoted = best.quoted(None).shown(&best.text);
+        let quoted = best.quoted(None, Detail::of(question)).shown(&best.text);
         let limits = Limits {
             budget_tokens: self.config.second_reading_tokens,
             time: Duration::from_millis(self.config.second_reading_timeout_ms),
@@ -637,14 +637,14 @@ impl Assistant {
         sink.say(replies::clarify_places(language)).await?;
         let best = found.hits.first().map(|hit| {
             let evidence = Evidence::of(hit);
-            let quote = evidence.quoted(None);
+            let quote = evidence.quoted(None, Detail::Fact);
             (evidence, quote)
         });
         let other = found.hits.get(at).map(|hit| {
             let evidence = Evidence::of(hit);
             let quote = match evidence.passage {
                 Some(_) => Quote::at(&evidence.text, place.clone()),
-                None => evidence.quoted(None),
+                None => evidence.quoted(None, Detail::Fact),
             };
             (evidence, quote)
         });
@@ -699,8 +699,16 @@ impl Assistant {
             let also = second
                 .and_then(|second| second.place.as_ref())
                 .filter(|(at, _)| *at == 0);
-            self.quote(best, also.map(|(_, place)| place), language, found.kb_version, sink)
-                .await?;
+            let detail = Detail::of(&ask.question);
+            self.quote(
+                best,
+                also.map(|(_, place)| place),
+                detail,
+                language,
+                found.kb_version,
+                sink,
+            )
+            .await?;
         }
         Ok(written)
     }
@@ -744,11 +752,12 @@ impl Assistant {
         &self,
         best: &Evidence,
         also: Option<&std::ops::Range<usize>>,
+        detail: Detail,
         language: Language,
         kb_version: KbVersion,
         sink: &mut Sink,
     ) -> Result<(), Gone> {
-        let quoted = best.quoted(also);
+        let quoted = best.quoted(also, detail);
         sink.send(ReplyEvent::Citation(best.cite(1, quoted.part.clone(), kb_version)))
             .await?;
         let mut text = String::new();

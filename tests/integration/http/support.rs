@@ -74,6 +74,10 @@ impl Server {
         // Approved answers for their own wording alone; everything else is answered from passages.
         config.dialogue.faq_confidence = 1.0;
         config.dialogue.answer_confidence = 0.0;
+        config.dialogue.confirmed_confidence = 0.0;
+        // What is tested is mostly how an answer is written, and the scripted model says one thing only.
+        config.dialogue.written_answers = true;
+        config.dialogue.second_reading = false;
         change(&mut config);
         let directory = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
