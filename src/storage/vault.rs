@@ -158,20 +158,18 @@ impl Vault {
     /// # Errors
     /// A file that others may read, that is no key file, or that cannot be made.
     pub fn open(path: &Path) -> Result<Self, VaultError> {
-        let keys = match read(path)? {
-            Some(keys) => keys,
-            None => {
-                let keys = vec![MasterKey::new()?];
-                match write(path, &keys, Existing::Keep) {
-                    // Another process was first.
-                    Err(VaultError::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => {
-                        read(path)?.ok_or(VaultError::Format {
-                            path: path.display().to_string(),
-                            detail: "it is gone",
-                        })?
-                    }
-                    other => other.map(|()| keys)?,
+        let keys = if let Some(keys) = read(path)? {
+            keys
+        } else {
+            let keys = vec![MasterKey::new()?];
+            match write(path, &keys, Existing::Keep) {
+                // Another process was first.
+                Err(VaultError::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => {
+                    let detail = "it is gone";
+                    let path = path.display().to_string();
+                    read(Path::new(&path))?.ok_or(VaultError::Format { path, detail })?
                 }
+                other => other.map(|()| keys)?,
             }
         };
         Ok(Self {

@@ -48,7 +48,7 @@ impl Eval {
             Self::Documents(eval) => eval.run(common).await,
             Self::Automation(eval) => eval.run(common).await,
             Self::Pairs(eval) => eval.run(common).await,
-            Self::Pii(eval) => eval.run(common).await,
+            Self::Pii(eval) => eval.run(common),
         }
     }
 }

@@ -120,7 +120,7 @@ struct ByKind {
 }
 
 impl Pii {
-    pub async fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub fn run(self, common: &Common) -> anyhow::Result<()> {
         let masker = app::masker(&common.settings(None)?)?;
         let own = self.labels()?;
         let rows: Vec<Row> = match (&self.data, self.evasions) {
