@@ -376,7 +376,7 @@ fn nothing_that_is_written_stops_it() {
     let mut state = 7_u64;
     for _ in 0..5000 {
         let mut text = String::new();
-        for _ in 0..state % 12 + 1 {
+        for _ in 0..=(state % 12) {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
