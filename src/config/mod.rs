@@ -183,6 +183,14 @@ pub struct RetrievalConfig {
     pub candidates: usize,
     /// Milliseconds between two looks at the knowledge base's version.
     pub refresh_interval_ms: u64,
+    /// Whether questions are searched by words that sound or mean the same, too.
+    pub expand: bool,
+    /// Whether what is related, and what there is to choose from, is shown.
+    pub graph: bool,
+    /// Whether other names that the knowledge base gives a thing are searched too.
+    pub other_names: bool,
+    /// A file of synonyms; empty for none.
+    pub synonyms: std::path::PathBuf,
 }
 
 /// `[dialogue]`

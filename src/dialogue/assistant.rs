@@ -8,11 +8,13 @@ use super::quote::{Detail, Quote, quote_around};
 use super::second_reading::{Limits, SecondReading};
 use super::sentences::segments;
 use super::speaker::Speaker;
-use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, prompt, replies};
+use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, next, prompt, replies};
 use crate::config::DialogueConfig;
 use crate::domain::{Citation, KbVersion, Language, MessageId, Passage, PassageId, Role, Route};
 use crate::inference::{AnswerPlace, GenerateRequest, LanguageModel, Reader};
-use crate::retrieval::{FaqHit, Found, Hit, Query, Retriever, SearchMode, Source, order_read, read_faq, read_hits};
+use crate::retrieval::{
+    FaqHit, Found, Hit, Query, Related, Retriever, SearchMode, Source, order_read, read_faq, read_hits,
+};
 use crate::understanding::pii::{Masker, tells_of_secret};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
 use futures::Stream;
@@ -209,11 +211,12 @@ struct Looked {
     second: Option<Second>,
 }
 
-/// What an answer cost and who wrote it.
+/// What an answer cost, who wrote it, and what may be asked next.
 #[derive(Clone, Default)]
 struct Written {
     usage: TokenUsage,
     model: Option<String>,
+    related: Vec<Related>,
 }
 
 impl Written {
@@ -228,6 +231,7 @@ impl Written {
                 cached_tokens: a.cached_tokens + b.cached_tokens,
             },
             model: other.model.or(self.model),
+            related: other.related,
         }
     }
 }
@@ -457,6 +461,7 @@ impl Assistant {
                 written: Written {
                     usage: reading.usage,
                     model: Some(model_name(model.as_ref())),
+                    related: Vec::new(),
                 },
             }),
             Err(error) => {
@@ -486,7 +491,10 @@ impl Assistant {
         if let Some((faq, kb_version)) = self.retriever.exact_faq(&question, &ask.viewer) {
             sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
             self.answer_faq(Some(&faq), 1.0, kb_version, sink).await?;
-            return self.done(Written::default(), kb_version, sink).await.map(Ok);
+            let mut written = Written::default();
+            let source = Some(Source::Faq(faq.faq));
+            written.related = next::questions(&self.retriever, &question, source, true, &ask.viewer).await;
+            return self.done(written, kb_version, sink).await.map(Ok);
         }
         let Looked {
             found,
@@ -497,6 +505,13 @@ impl Assistant {
             Err(error) => return Ok(Err(error)),
         };
         sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
+        let first_hit = || found.hits.first().map(|hit| hit.source.clone());
+        let shown = match decision {
+            Decision::Faq { .. } => Some((found.faqs.first().map(|best| Source::Faq(best.faq.clone())), true)),
+            Decision::Passages { .. } => Some((first_hit(), true)),
+            Decision::Clarify { .. } => Some((first_hit(), false)),
+            Decision::Refuse { .. } | Decision::Smalltalk(_) | Decision::Handoff { .. } => None,
+        };
         let mut written = second.as_ref().map(|second| second.written.clone()).unwrap_or_default();
         match decision {
             Decision::Faq { confidence } => {
@@ -533,6 +548,9 @@ impl Assistant {
             early @ (Decision::Smalltalk(_) | Decision::Handoff { .. }) => {
                 self.perform_early(early, language, sink).await?;
             }
+        }
+        if let Some((source, is_answer)) = shown {
+            written.related = next::questions(&self.retriever, &question, source, is_answer, &ask.viewer).await;
         }
         self.done(written, found.kb_version, sink).await.map(Ok)
     }
@@ -745,6 +763,7 @@ impl Assistant {
         Ok(Ok(Written {
             usage,
             model: Some(model_name(model)),
+            related: Vec::new(),
         }))
     }
 
@@ -778,6 +797,7 @@ impl Assistant {
             timings,
             model: written.model,
             kb_version,
+            related: written.related,
         }))
         .await
     }

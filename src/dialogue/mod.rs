@@ -7,6 +7,7 @@ mod confidence;
 mod conversations;
 mod facts;
 mod grounding;
+mod next;
 mod policy;
 mod prompt;
 mod qualifiers;
@@ -18,7 +19,7 @@ mod speaker;
 
 use crate::domain::{Citation, KbVersion, MessageId, Route, Turn, Viewer};
 use crate::inference::{InferenceError, Usage};
-use crate::retrieval::RetrievalError;
+use crate::retrieval::{Related, RetrievalError};
 use crate::storage::{StorageError, VaultError};
 use serde::Serialize;
 use std::time::Duration;
@@ -190,4 +191,6 @@ pub struct Done {
     pub model: Option<String>,
     /// The knowledge base that was asked.
     pub kb_version: KbVersion,
+    /// What one may ask next; after an answer at most three, where there is something to choose from one for each.
+    pub related: Vec<Related>,
 }

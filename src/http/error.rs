@@ -479,6 +479,7 @@ impl From<RetrievalError> for ApiError {
             | RetrievalError::NotText(_)
             | RetrievalError::BadMarkup { .. }
             | RetrievalError::BadScope { .. }
+            | RetrievalError::Synonyms(_)
             | RetrievalError::Document(_)
             | RetrievalError::Empty
             | RetrievalError::FaqHeader { .. }

@@ -4,9 +4,13 @@ mod dictionary;
 mod followup;
 mod normalise;
 pub mod pii;
+mod pinyin;
+mod script;
 mod smalltalk;
 
 pub use dictionary::dictionary;
 pub use followup::standalone;
 pub use normalise::{Amount, DateMention, View, amounts, dates, is_emoji, match_key, normalise, number};
+pub use pinyin::{MAX_SOUNDED, sounds};
+pub use script::{simplified, simplify};
 pub use smalltalk::{Smalltalk, smalltalk, wants_person};

@@ -9,6 +9,7 @@ pub(crate) mod numerals;
 pub(crate) mod quantities;
 mod view;
 
+use super::simplified;
 use lookalikes::is_invisible;
 use unicode_normalization::UnicodeNormalization;
 
@@ -47,8 +48,8 @@ pub(super) fn letters(text: &str) -> String {
         .collect()
 }
 
-/// The key under which two wordings count as the same: normalised, lower case, without punctuation and white space,
-/// and without the courtesies that surround a question.
+/// The key under which two wordings count as the same: normalised, lower case, in simplified characters, without punctuation
+/// and white space, and without the courtesies that surround a question.
 #[must_use]
 pub fn match_key(text: &str) -> String {
     const COURTESIES: [&str; 12] = [
@@ -67,6 +68,7 @@ pub fn match_key(text: &str) -> String {
     ];
     let mut key: String = normalise(text)
         .chars()
+        .map(simplified)
         .flat_map(char::to_lowercase)
         .filter(|c| c.is_alphanumeric() || *c == '%')
         .collect();
@@ -95,6 +97,7 @@ mod tests {
             match_key("信用卡丢了怎么挂失")
         );
         assert_eq!(match_key("How do I RETURN an item?"), "howdoireturnanitem");
+        assert_eq!(match_key("請問信用卡丟了怎麼掛失"), match_key("信用卡丢了怎么挂失"));
         assert_eq!(match_key("你好"), "你好");
         assert_ne!(match_key("利率 3.5%"), match_key("利率 3.5"));
     }
