@@ -114,7 +114,7 @@ impl Named {
             // The parts of one word and number stand apart: any of them may be a name.
             let Run::Han(run) = run else { continue };
             at += units[at..].iter().take_while(|unit| !unit.starts_with(is_han)).count();
-            for token in JIEBA.cut(&run, false) {
+            for token in dictionary().cut(&run, false) {
                 let length = token.word.chars().count();
                 let end = (at + length).min(units.len());
                 borders[(at + 1).min(end)..end].fill(false);
@@ -167,7 +167,11 @@ pub(super) fn pieces(text: &str, least: usize, most: usize) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for run in runs(text) {
         let Run::Han(run) = run else { continue };
-        let tokens: Vec<&str> = JIEBA.cut(&run, false).into_iter().map(|token| token.word).collect();
+        let tokens: Vec<&str> = dictionary()
+            .cut(&run, false)
+            .into_iter()
+            .map(|token| token.word)
+            .collect();
         for start in 0..tokens.len() {
             let mut longer = Vec::new();
             let mut text = String::new();
@@ -194,7 +198,7 @@ pub(super) fn pieces(text: &str, least: usize, most: usize) -> Vec<Piece> {
 /// What of a stretch of Han characters stands behind its last stop word.
 #[must_use]
 pub(super) fn after_stop_words(run: &str) -> &str {
-    let tokens = JIEBA.cut(run, false);
+    let tokens = dictionary().cut(run, false);
     let rest: usize = (tokens.iter().rev())
         .take_while(|token| !STOPS.contains(token.word))
         .map(|token| token.word.len())
@@ -205,7 +209,7 @@ pub(super) fn after_stop_words(run: &str) -> &str {
 /// Whether the dictionary has that word.
 #[must_use]
 pub(super) fn is_word(text: &str) -> bool {
-    JIEBA.has_word(text)
+    dictionary().has_word(text)
 }
 
 /// A text in which words are looked for.
