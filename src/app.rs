@@ -13,7 +13,8 @@ use crate::inference::{
 use crate::jobs::{Imports, Learner, Publisher};
 use crate::retrieval::parse::child::{Limits, Readers};
 use crate::retrieval::{Ingester, Retriever, Vectors};
-use crate::storage::{SqliteStore, Store};
+use crate::storage::{SqliteStore, Store, Vault};
+use crate::understanding::pii::{Masker, Policy};
 use anyhow::{Context, bail};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -121,6 +122,32 @@ pub fn document_readers() -> Readers {
         std::env::current_exe().unwrap_or(own)
     };
     Readers::new(program, Limits::default())
+}
+
+/// What masks personal data, by the policy that the settings name.
+///
+/// # Errors
+/// A file that cannot be read or is no policy.
+pub fn masker(config: &Config) -> anyhow::Result<Masker> {
+    let file = &config.privacy.policy_file;
+    if file.is_empty() {
+        return Ok(Masker::default());
+    }
+    let text = std::fs::read_to_string(file).with_context(|| format!("[privacy] policy_file {file}"))?;
+    let policy = Policy::parse(&text).with_context(|| format!("[privacy] policy_file {file}"))?;
+    Ok(Masker::new(policy))
+}
+
+/// The vault of the key file that the settings name.
+///
+/// # Errors
+/// A key file that others may read, or that is none.
+pub fn open_vault(config: &Config, data: &Path) -> anyhow::Result<Vault> {
+    let file = match config.privacy.key_file.as_str() {
+        "" => data.join("vault.key"),
+        file => PathBuf::from(file),
+    };
+    Ok(Vault::open(&file)?)
 }
 
 /// Loads the embedding model.
@@ -238,12 +265,13 @@ impl App {
             }
             None => (None, None),
         };
-        let assistant = Arc::new(Assistant::new(
+        let assistant = Assistant::new(
             Arc::clone(&retriever),
             Arc::clone(&reader),
             model,
             config.dialogue.clone(),
-        ));
+        );
+        let assistant = Arc::new(assistant.with_masker(masker(&config)?));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let app = Self {
             config,
@@ -302,8 +330,15 @@ impl App {
             self.tasks.clone(),
             self.config.http.max_replies_per_visitor,
         );
-        if let Some(flows) = self.flows()? {
+        let vault = match self.config.privacy.vault {
+            true => Some(Arc::new(open_vault(&self.config, &self.data)?)),
+            false => None,
+        };
+        if let Some(flows) = self.flows(vault.as_ref())? {
             conversations = conversations.with_flows(Arc::new(flows));
+        }
+        if let Some(vault) = vault {
+            conversations = conversations.with_vault(vault);
         }
         let publisher = Arc::new(self.publisher());
         let imports = Imports::new(
@@ -324,11 +359,12 @@ impl App {
     }
 
     /// The task flows of the settings, with what they call.
-    fn flows(&self) -> anyhow::Result<Option<FlowDriver>> {
+    fn flows(&self, vault: Option<&Arc<Vault>>) -> anyhow::Result<Option<FlowDriver>> {
         let settings = &self.config.dialogue;
         if settings.flows.is_empty() {
             return Ok(None);
         }
+        let vault = vault.context("task flows keep what customers tell them in the vault: set [privacy] vault = true")?;
         let threshold = settings.flow_similarity;
         let similarity: Arc<dyn Similarity> = Arc::new(EmbedderSimilarity(Arc::clone(&self.embedder)));
         let parts = FlowParts {
@@ -336,6 +372,7 @@ impl App {
             tools: tools_of(&self.config.tools, &self.clock, settings.utc_offset_minutes)?,
             similarity: (threshold < 1.0).then_some((similarity, threshold)),
             zone: flow::tools::zone(settings.utc_offset_minutes),
+            vault: Arc::clone(vault),
         };
         let driver = FlowDriver::new(
             parts,
@@ -440,21 +477,13 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
             return Ok(());
         }
     };
-    let (app, missing) = match assembled {
+    let assembled = assembled.and_then(|(app, missing)| Ok((app.services()?, app, missing)));
+    let (services, app, missing) = match assembled {
         Ok(parts) => parts,
         Err(error) => {
             shutdown.cancel();
             server.await??;
             store.close().await;
-            return Err(error);
-        }
-    };
-    let services = match app.services() {
-        Ok(services) => services,
-        Err(error) => {
-            shutdown.cancel();
-            server.await??;
-            app.close().await;
             return Err(error);
         }
     };

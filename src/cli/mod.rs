@@ -13,6 +13,7 @@ mod output;
 mod parse_document;
 mod serve;
 mod user;
+mod vault;
 
 use crate::config::{Config, Overrides};
 use anyhow::Context;
@@ -99,6 +100,9 @@ enum Verb {
     /// Add, list and shut out the people who sign in
     #[command(subcommand)]
     User(user::UserVerb),
+    /// Change the key of the vault of personal data, or erase what it keeps
+    #[command(subcommand)]
+    Vault(vault::VaultVerb),
     #[command(hide = true)]
     ParseDocument(parse_document::ParseDocument),
 }
@@ -162,6 +166,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Doctor(verb) => verb.run(&common).await,
         Verb::Key(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::User(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
+        Verb::Vault(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::ParseDocument(verb) => Ok(verb.run()),
     }
 }

@@ -34,6 +34,8 @@ pub struct Config {
     pub knowledge: KnowledgeConfig,
     /// What task flows may call, by name.
     pub tools: BTreeMap<String, ToolConfig>,
+    /// What becomes of personal data.
+    pub privacy: PrivacyConfig,
 }
 
 /// `[http]`
@@ -251,4 +253,16 @@ pub struct KnowledgeConfig {
     pub keep_revisions: u32,
     /// Bytes of one upload.
     pub max_upload_bytes: u64,
+}
+
+/// `[privacy]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivacyConfig {
+    /// File with the rules for each kind of personal data; empty for the built-in ones.
+    pub policy_file: String,
+    /// File with the master key of the vault; empty for `vault.key` in the data directory.
+    pub key_file: String,
+    /// Whether clear values are kept in the vault at all.
+    pub vault: bool,
 }

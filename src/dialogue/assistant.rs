@@ -10,11 +10,12 @@ use super::sentences::segments;
 use super::speaker::Speaker;
 use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, next, prompt, replies};
 use crate::config::DialogueConfig;
-use crate::domain::{Citation, KbVersion, Language, MessageId, Passage, PassageId, Route};
+use crate::domain::{Citation, KbVersion, Language, MessageId, Passage, PassageId, Role, Route};
 use crate::inference::{AnswerPlace, GenerateRequest, LanguageModel, Reader};
 use crate::retrieval::{
     FaqHit, Found, Hit, Query, Related, Retriever, SearchMode, Source, order_read, read_faq, read_hits,
 };
+use crate::understanding::pii::{Masker, tells_of_secret};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
 use futures::Stream;
 use std::pin::Pin;
@@ -56,6 +57,7 @@ pub struct Assistant {
     reader: Arc<dyn Reader>,
     model: Option<Arc<dyn LanguageModel>>,
     confidence: Confidence,
+    masker: Masker,
     config: DialogueConfig,
 }
 
@@ -68,6 +70,8 @@ pub(super) struct Sink {
     began: Instant,
     timings: Timings,
     pub(super) spoke: bool,
+    /// What the customer is told before the answer.
+    notice: Option<&'static str>,
 }
 
 impl Sink {
@@ -76,7 +80,13 @@ impl Sink {
             self.spoke = true;
             self.timings.first_token = self.elapsed();
         }
-        self.sender.send(event).await.map_err(|_| Gone)
+        let route = matches!(event, ReplyEvent::Route { .. });
+        self.sender.send(event).await.map_err(|_| Gone)?;
+        if let Some(notice) = self.notice.take_if(|_| route) {
+            let text = format!("{notice}\n\n");
+            self.sender.send(ReplyEvent::Token { text }).await.map_err(|_| Gone)?;
+        }
+        Ok(())
     }
 
     pub(super) async fn say(&mut self, text: impl Into<String>) -> Result<(), Gone> {
@@ -246,8 +256,21 @@ impl Assistant {
             reader,
             model,
             confidence: Confidence::default(),
+            masker: Masker::default(),
             config,
         }
+    }
+
+    /// The same, masking personal data as `masker` does.
+    #[must_use]
+    pub fn with_masker(self, masker: Masker) -> Self {
+        Self { masker, ..self }
+    }
+
+    /// What masks personal data.
+    #[must_use]
+    pub fn masker(&self) -> &Masker {
+        &self.masker
     }
 
     /// The language model, where there is one.
@@ -264,20 +287,25 @@ impl Assistant {
 
     /// Begins a reply. It goes on in a task of its own until it is complete or the stream is dropped.
     ///
+    /// What customers wrote is masked first: no search, prompt or log sees personal data. Where a secret was in the question the
+    /// customer is told not to send any.
+    ///
     /// # Errors
     /// `Empty` and `TooLong`; what fails later comes as [`ReplyEvent::Error`].
     pub fn reply(self: &Arc<Self>, ask: Ask) -> Result<Replies, DialogueError> {
         self.check(&ask.question)?;
+        let ask = self.masked(ask);
         let (sender, receiver) = mpsc::channel(EVENTS_AHEAD);
         let assistant = Arc::clone(self);
         tokio::spawn(async move {
+            let language = Language::detect(&ask.question);
             let mut sink = Sink {
                 sender,
                 began: Instant::now(),
                 timings: Timings::default(),
                 spoke: false,
+                notice: tells_of_secret(&ask.question).then(|| replies::secret_notice(language)),
             };
-            let language = Language::detect(&ask.question);
             if let Ok(Err(error)) = assistant.run(&ask, &mut sink).await.map_err(|Gone| ()) {
                 tracing::error!(error = &error as &dyn std::error::Error, "a reply failed");
                 let message = replies::failure_reply(language).to_owned();
@@ -291,6 +319,25 @@ impl Assistant {
             }
         });
         Ok(Replies { receiver })
+    }
+
+    /// The question and what customers said before, masked.
+    fn masked(&self, mut ask: Ask) -> Ask {
+        for turn in ask.history.iter_mut().filter(|turn| turn.role == Role::Visitor) {
+            turn.text = self.masker.mask(&turn.text).text;
+        }
+        let said = |role: Role| {
+            ask.history
+                .iter()
+                .rev()
+                .find(|turn| turn.role == role)
+                .map_or("", |turn| turn.text.as_str())
+        };
+        ask.question = self
+            .masker
+            .mask_after(said(Role::Visitor), said(Role::Assistant), &ask.question)
+            .text;
+        ask
     }
 
     /// Whether a question may be asked.

@@ -6,7 +6,7 @@ use super::flow::tools::Tool;
 use super::flow::{Flow, Similarity, Trace, Triggered, Triggers, storable};
 use super::{Ask, Assistant, DialogueError, Done, Replies, ReplyEvent, Timings, TokenUsage, replies};
 use crate::domain::{Clock, ConversationId, Language, MessageId, Route};
-use crate::storage::{FlowTurn, StorageError, Store};
+use crate::storage::{FlowTurn, StorageError, Store, Vault, VaultError};
 use crate::understanding::wants_person;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
+/// What the vault calls what a conversation's flows hold.
+const SESSION: &str = "flow session";
 /// Calls of tools that one message may cause.
 const MAX_CALLS: usize = 8;
 /// Flows that wait while another one is under way.
@@ -60,6 +62,8 @@ pub struct FlowParts {
     pub similarity: Option<(Arc<dyn Similarity>, f32)>,
     /// The customers' clock.
     pub zone: TimeZone,
+    /// Seals what flows hold: it is what customers gave of themselves.
+    pub vault: Arc<Vault>,
 }
 
 /// Tools that flows call and the settings do not name.
@@ -116,11 +120,17 @@ impl FlowDriver {
         self.clock.now().to_zoned(self.parts.zone.clone()).datetime()
     }
 
-    async fn session(&self, id: ConversationId) -> Result<(Session, u64), StorageError> {
+    async fn session(&self, id: ConversationId) -> Result<(Session, u64), DialogueError> {
         let Some(stored) = self.store.flow_session(id).await? else {
             return Ok((Session::default(), 0));
         };
-        let session = serde_json::from_str(&stored.state).unwrap_or_else(|error| {
+        let clear = match self.parts.vault.open_text(self.store.as_ref(), id, SESSION, &stored.state).await {
+            Ok(clear) => clear.0,
+            // The key is gone, as it is when a customer is erased: the customer begins anew.
+            Err(VaultError::Sealed) => String::from("{}"),
+            Err(error) => return Err(error.into()),
+        };
+        let session = serde_json::from_str(&clear).unwrap_or_else(|error| {
             // Written by another version: the customer begins anew.
             tracing::warn!(conversation.id = %id, %error, "the flow of a conversation cannot be read");
             Session::default()
@@ -129,7 +139,7 @@ impl FlowDriver {
     }
 
     /// A message as it may be stored: where a one-time code is waited for, its digits become zeros.
-    pub(super) async fn storable_message(&self, id: ConversationId, text: &str) -> Result<String, StorageError> {
+    pub(super) async fn storable_message(&self, id: ConversationId, text: &str) -> Result<String, DialogueError> {
         let holds_code = !codes(&Heard::new(text)).is_empty();
         if !holds_code {
             return Ok(text.to_owned());
@@ -152,7 +162,7 @@ impl FlowDriver {
     }
 
     /// Whether a message is for a flow, under way or to begin.
-    pub(super) async fn turn(&self, id: ConversationId, ask: &Ask) -> Result<Option<Turn>, StorageError> {
+    pub(super) async fn turn(&self, id: ConversationId, ask: &Ask) -> Result<Option<Turn>, DialogueError> {
         let text = &ask.question;
         let (mut session, revision) = self.session(id).await?;
         let now = self.now();
@@ -271,11 +281,7 @@ impl FlowDriver {
             input = Input::Remind;
         }
         let trace = serde_json::to_string(&traces).map_err(|error| unreadable(&error))?;
-        let turn = FlowTurn {
-            message_id: message,
-            trace,
-        };
-        self.save(conversation, &session, revision, Some(&turn)).await?;
+        self.save(conversation, &session, revision, Some((message, trace))).await?;
         speaker.done(message, &self.assistant).await;
         Ok(())
     }
@@ -402,15 +408,36 @@ impl FlowDriver {
         id: ConversationId,
         session: &Session,
         revision: u64,
-        turn: Option<&FlowTurn>,
-    ) -> Result<(), StorageError> {
-        let state = serde_json::to_string(session).map_err(|error| StorageError::Invalid {
-            table: "flow_sessions",
-            detail: error.to_string(),
-        })?;
-        self.store
-            .put_flow_session(id, revision, &state, turn, self.clock.now())
-            .await
+        turn: Option<(MessageId, String)>,
+    ) -> Result<(), DialogueError> {
+        let now = self.clock.now();
+        let (store, vault) = (self.store.as_ref(), &self.parts.vault);
+        let state = serde_json::to_string(session).map_err(|error| unreadable(&error))?;
+        let state = vault.seal_text(store, id, SESSION, &state, now).await?;
+        let turn = match turn {
+            Some((message_id, trace)) => Some(FlowTurn {
+                message_id,
+                trace: vault
+                    .seal_text(store, id, &message_id.0.to_string(), &trace, now)
+                    .await?,
+            }),
+            None => None,
+        };
+        store.put_flow_session(id, revision, &state, turn.as_ref(), now).await?;
+        Ok(())
+    }
+
+    /// How a reply of a conversation came to be, where a flow gave it: for [`super::flow::replay`].
+    ///
+    /// # Errors
+    /// What the database and the vault report.
+    pub async fn traces(&self, id: ConversationId, message: MessageId) -> Result<Option<Vec<Trace>>, DialogueError> {
+        let Some(turn) = self.store.flow_turn(message).await? else {
+            return Ok(None);
+        };
+        let place = message.0.to_string();
+        let clear = self.parts.vault.open_text(self.store.as_ref(), id, &place, &turn.trace).await?;
+        serde_json::from_str(&clear.0).map(Some).map_err(|error| unreadable(&error))
     }
 }
 

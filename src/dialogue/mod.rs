@@ -23,7 +23,7 @@ mod speaker;
 use crate::domain::{Citation, KbVersion, MessageId, Route, Turn, Viewer};
 use crate::inference::{InferenceError, Usage};
 use crate::retrieval::{Related, RetrievalError};
-use crate::storage::StorageError;
+use crate::storage::{StorageError, VaultError};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -68,6 +68,9 @@ pub enum DialogueError {
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The vault failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
 }
 
 /// A question with what was said before.

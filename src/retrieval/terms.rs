@@ -4,8 +4,7 @@
 //! dictionary cuts differently in question and text; together they beat either alone.
 
 use crate::domain::is_han;
-use crate::understanding::{normalise, simplified, simplify};
-use jieba_rs::Jieba;
+use crate::understanding::{dictionary, normalise, simplified, simplify};
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
@@ -20,7 +19,6 @@ const STOP_WORDS: &str = "的 了 吗 呢 吧 啊 呀 哦 嘛 么 着 过 是 �
     need about into any some";
 
 static STOPS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| STOP_WORDS.split_whitespace().collect());
-static JIEBA: LazyLock<Jieba> = LazyLock::new(Jieba::new);
 
 /// All terms of a text, each as often as it occurs: words, parts of compounds, and pairs of Han characters.
 #[must_use]
@@ -116,7 +114,7 @@ impl Named {
             // The parts of one word and number stand apart: any of them may be a name.
             let Run::Han(run) = run else { continue };
             at += units[at..].iter().take_while(|unit| !unit.starts_with(is_han)).count();
-            for token in JIEBA.cut(&run, false) {
+            for token in dictionary().cut(&run, false) {
                 let length = token.word.chars().count();
                 let end = (at + length).min(units.len());
                 borders[(at + 1).min(end)..end].fill(false);
@@ -169,7 +167,11 @@ pub(super) fn pieces(text: &str, least: usize, most: usize) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for run in runs(text) {
         let Run::Han(run) = run else { continue };
-        let tokens: Vec<&str> = JIEBA.cut(&run, false).into_iter().map(|token| token.word).collect();
+        let tokens: Vec<&str> = dictionary()
+            .cut(&run, false)
+            .into_iter()
+            .map(|token| token.word)
+            .collect();
         for start in 0..tokens.len() {
             let mut longer = Vec::new();
             let mut text = String::new();
@@ -196,7 +198,7 @@ pub(super) fn pieces(text: &str, least: usize, most: usize) -> Vec<Piece> {
 /// What of a stretch of Han characters stands behind its last stop word.
 #[must_use]
 pub(super) fn after_stop_words(run: &str) -> &str {
-    let tokens = JIEBA.cut(run, false);
+    let tokens = dictionary().cut(run, false);
     let rest: usize = (tokens.iter().rev())
         .take_while(|token| !STOPS.contains(token.word))
         .map(|token| token.word.len())
@@ -207,7 +209,7 @@ pub(super) fn after_stop_words(run: &str) -> &str {
 /// Whether the dictionary has that word.
 #[must_use]
 pub(super) fn is_word(text: &str) -> bool {
-    JIEBA.has_word(text)
+    dictionary().has_word(text)
 }
 
 /// A text in which words are looked for.
@@ -301,7 +303,7 @@ fn runs(text: &str) -> Vec<Run> {
 /// What the dictionary does not know comes out as single characters; neighbouring ones are joined.
 fn han_words(run: &str, words: &mut Vec<String>) {
     let mut joined = String::new();
-    for token in JIEBA.cut(run, false) {
+    for token in dictionary().cut(run, false) {
         let is_single = token.word.chars().nth(1).is_none();
         if is_single && !STOPS.contains(token.word) {
             joined.push_str(token.word);
@@ -327,7 +329,7 @@ fn han_terms(run: &str, terms: &mut Vec<String>) {
     }
     // A word of two characters is a pair already.
     terms.extend(
-        JIEBA
+        dictionary()
             .cut_for_search(run, false)
             .into_iter()
             .filter(|token| !pairs.contains(token.word))

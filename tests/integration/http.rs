@@ -13,6 +13,7 @@ mod learning;
 mod openai;
 mod people;
 mod policies;
+mod privacy;
 mod rerank;
 mod routes;
 mod streams;

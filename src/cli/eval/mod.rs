@@ -6,8 +6,10 @@ mod base;
 mod calibrate;
 mod documents;
 mod flows;
+mod evasions;
 mod kb;
 mod pairs;
+mod pii;
 mod questions;
 mod retrieval;
 mod stages;
@@ -35,6 +37,8 @@ pub enum Eval {
     Pairs(pairs::Pairs),
     /// Lead scripted dialogues through task flows
     Flows(flows::Flows),
+    /// Find and mask personal data
+    Pii(pii::Pii),
 }
 
 impl Eval {
@@ -48,6 +52,7 @@ impl Eval {
             Self::Automation(eval) => eval.run(common).await,
             Self::Pairs(eval) => eval.run(common).await,
             Self::Flows(eval) => eval.run(common).await,
+            Self::Pii(eval) => eval.run(common),
         }
     }
 }

@@ -17,6 +17,7 @@ mod people;
 mod publishing;
 mod revisions;
 mod rows;
+mod vault;
 
 use super::{KnowledgeStore, StorageError, Store};
 use crate::domain::Clock;

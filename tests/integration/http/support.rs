@@ -10,7 +10,7 @@ use kefu::http::{AppState, Part, PartState, Services};
 use kefu::inference::{Embedder, LanguageModel};
 use kefu::jobs::{Imports, Learner, Publisher};
 use kefu::retrieval::{Ingester, Retriever, Vectors};
-use kefu::storage::{ApiKey, SqliteStore, Store};
+use kefu::storage::{ApiKey, SqliteStore, Store, Vault};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -129,6 +129,7 @@ impl Server {
         ));
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
         let clock: Arc<dyn kefu::domain::Clock> = clock;
+                let vault = Arc::new(Vault::open(&self.directory.path().join("vault.key")).unwrap());
         let mut conversations = Conversations::new(
             Arc::clone(&assistant),
             Arc::clone(&self.store),
@@ -143,11 +144,12 @@ impl Server {
                 tools: flow::tools::tools_of(&self.config.tools, &clock, offset).unwrap(),
                 similarity: None,
                 zone: flow::tools::zone(offset),
+                vault: Arc::clone(&vault),
             };
             let driver = FlowDriver::new(parts, Arc::clone(&assistant), Arc::clone(&self.store), clock).unwrap();
             conversations = conversations.with_flows(Arc::new(driver));
         }
-        let conversations = Arc::new(conversations);
+        let conversations = Arc::new(conversations.with_vault(vault));
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
         let learner = Learner::new(
             Vectors::new(Arc::clone(&self.store), Arc::clone(&embedder)),
@@ -183,6 +185,11 @@ impl Server {
         }));
         self.state.set(Part::Model, PartState::Ok);
         self.state.set(Part::Index, PartState::Ok);
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &std::path::Path {
+        self.directory.path()
     }
 
     /// The Host header that this server answers to.
