@@ -330,9 +330,10 @@ impl App {
             self.tasks.clone(),
             self.config.http.max_replies_per_visitor,
         );
-        let vault = match self.config.privacy.vault {
-            true => Some(Arc::new(open_vault(&self.config, &self.data)?)),
-            false => None,
+        let vault = if self.config.privacy.vault {
+            Some(Arc::new(open_vault(&self.config, &self.data)?))
+        } else {
+            None
         };
         if let Some(flows) = self.flows(vault.as_ref())? {
             conversations = conversations.with_flows(Arc::new(flows));
@@ -364,7 +365,8 @@ impl App {
         if settings.flows.is_empty() {
             return Ok(None);
         }
-        let vault = vault.context("task flows keep what customers tell them in the vault: set [privacy] vault = true")?;
+        let vault =
+            vault.context("task flows keep what customers tell them in the vault: set [privacy] vault = true")?;
         let threshold = settings.flow_similarity;
         let similarity: Arc<dyn Similarity> = Arc::new(EmbedderSimilarity(Arc::clone(&self.embedder)));
         let parts = FlowParts {

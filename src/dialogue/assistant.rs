@@ -1,17 +1,19 @@
 //! From a question to a stream of checked words with their sources.
 
 use super::confidence::{Confidence, Features};
+use super::evidence::Evidence;
 use super::grounding::Grounding;
 use super::policy::{self, Decision, Thresholds, Understood};
 use super::qualifiers::contradicts;
-use super::quote::{Detail, Quote, quote_around};
+use super::quote::{Detail, Quote};
 use super::second_reading::{Limits, SecondReading};
 use super::sentences::segments;
 use super::speaker::Speaker;
+use super::tabled::Tabled;
 use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, next, prompt, replies};
 use crate::config::DialogueConfig;
-use crate::domain::{Citation, KbVersion, Language, MessageId, Passage, PassageId, Role, Route};
-use crate::inference::{AnswerPlace, GenerateRequest, LanguageModel, Reader};
+use crate::domain::{Citation, KbVersion, Language, MessageId, PassageId, Role, Route};
+use crate::inference::{GenerateRequest, LanguageModel, Reader};
 use crate::retrieval::{
     FaqHit, Found, Hit, Query, Related, Retriever, SearchMode, Source, order_read, read_faq, read_hits,
 };
@@ -23,7 +25,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 /// Events that may wait for a slow reader. Sentences, not tokens: few and small.
 const EVENTS_AHEAD: usize = 64;
@@ -53,12 +54,12 @@ impl Stream for Replies {
 
 /// Answers questions from the knowledge base.
 pub struct Assistant {
-    retriever: Arc<Retriever>,
+    pub(super) retriever: Arc<Retriever>,
     reader: Arc<dyn Reader>,
     model: Option<Arc<dyn LanguageModel>>,
     confidence: Confidence,
     masker: Masker,
-    config: DialogueConfig,
+    pub(super) config: DialogueConfig,
 }
 
 /// The reader of a reply is gone: everything stops.
@@ -95,69 +96,6 @@ impl Sink {
 
     fn elapsed(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-/// One source of an answer.
-pub(super) struct Evidence {
-    document_id: Uuid,
-    passage_id: PassageId,
-    title: String,
-    pub(super) text: String,
-    /// First byte of `text` in the document.
-    offset: usize,
-    pub(super) passage: Option<Passage>,
-    /// Where the reader sees the answer in `text`.
-    answer: AnswerPlace,
-}
-
-impl Evidence {
-    fn of(hit: &Hit) -> Self {
-        let answer = hit.answer.clone().unwrap_or_default();
-        match &hit.source {
-            Source::Passage(passage) => Self {
-                document_id: passage.document_id.0,
-                passage_id: passage.id,
-                title: passage.title(),
-                text: passage.text.clone(),
-                offset: passage.start,
-                passage: Some(passage.clone()),
-                answer,
-            },
-            Source::Faq(faq) => Self {
-                document_id: faq.id.0,
-                passage_id: PassageId(faq.id.0),
-                title: faq.question.clone(),
-                text: faq.answer.clone(),
-                offset: 0,
-                passage: None,
-                answer,
-            },
-        }
-    }
-
-    /// What is quoted of it; `also` is where a second reader sees the answer, and is quoted along where that is near.
-    fn quoted(&self, also: Option<&std::ops::Range<usize>>, detail: Detail) -> Quote {
-        match &self.passage {
-            None => Quote::part(0..self.text.len()),
-            Some(_) => quote_around(&self.text, &self.answer, also, detail),
-        }
-    }
-
-    pub(super) fn cite(&self, n: u32, quote: std::ops::Range<usize>, kb_version: KbVersion) -> Citation {
-        Citation {
-            n,
-            document_id: self.document_id,
-            title: self
-                .passage
-                .as_ref()
-                .map_or_else(|| self.title.clone(), Passage::cited_title),
-            passage_id: self.passage_id,
-            quote: self.text[quote.clone()].to_owned(),
-            start: self.offset + quote.start,
-            end: self.offset + quote.end,
-            kb_version,
-        }
     }
 }
 
@@ -209,6 +147,8 @@ struct Looked {
     found: Found,
     decision: Decision,
     second: Option<Second>,
+    /// What a table answers.
+    tabled: Option<Tabled>,
 }
 
 /// What an answer cost, who wrote it, and what may be asked next.
@@ -409,15 +349,28 @@ impl Assistant {
         let mut found = self.search(&question, ask).await?;
         let thresholds = Thresholds::from(&self.config);
         if let Some(decision) = policy::decide_faq(&Features::of(&found), &self.confidence, thresholds) {
+            // What a table answers by comparing rows goes before a FAQ that says the same values and leaves the comparing to the
+            // customer.
+            let tabled = self.tabled(&question, &found).await?;
+            let tabled = tabled.filter(|tabled| tabled.replaces_faq(&found));
+            let decision = match decision {
+                Decision::Faq { confidence } if tabled.is_some() => Decision::Passages { confidence },
+                other => other,
+            };
             return Ok(Looked {
                 found,
                 decision,
                 second: None,
+                tabled,
             });
         }
         self.read(&question, &mut found).await?;
         let features = Features::of(&found);
-        let second = if policy::asks_second(&features, &self.confidence, thresholds) {
+        let tabled = self.tabled(&question, &found).await?;
+        let tabled = tabled.filter(|tabled| tabled.agrees_with(&found));
+        let sure = tabled.as_ref().is_some_and(Tabled::is_sure);
+        // A second reader looks for words that hold the answer, too: it is not asked where rows are compared.
+        let second = if !sure && policy::asks_second(&features, &self.confidence, thresholds) {
             self.read_again(&question, &found, ask).await
         } else {
             None
@@ -426,8 +379,9 @@ impl Assistant {
         let decision = policy::decide(&features, &ask.past_routes, &self.confidence, thresholds, agreement);
         Ok(Looked {
             found,
-            decision,
+            decision: policy::with_table(decision, sure, thresholds),
             second,
+            tabled,
         })
     }
 
@@ -500,6 +454,7 @@ impl Assistant {
             found,
             decision,
             second,
+            tabled,
         } = match self.look(ask).await {
             Ok(looked) => looked,
             Err(error) => return Ok(Err(error)),
@@ -524,10 +479,14 @@ impl Assistant {
                     confidence,
                 })
                 .await?;
-                let by = self
-                    .answer_passages(ask, &found, second.as_ref(), language, sink)
-                    .await?;
-                written = written.and(by);
+                if let Some(tabled) = &tabled {
+                    self.answer_table(tabled, language, found.kb_version, sink).await?;
+                } else {
+                    let by = self
+                        .answer_passages(ask, &found, second.as_ref(), language, sink)
+                        .await?;
+                    written = written.and(by);
+                }
             }
             Decision::Clarify { confidence } => {
                 sink.send(ReplyEvent::Route {
@@ -700,6 +659,15 @@ impl Assistant {
         let top_k = ask.top_k.unwrap_or(self.config.top_k);
         let evidence: Vec<Evidence> = found.hits.iter().take(top_k).map(Evidence::of).collect();
         let mut written = Written::default();
+        match self.disagreement(&ask.question, found).await {
+            Ok(Some(disagreement)) => {
+                self.answer_disagreement(&disagreement, language, found.kb_version, sink)
+                    .await?;
+                return Ok(written);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "sources were not compared"),
+        }
         if let Some(model) = self.model.as_ref().filter(|_| self.config.written_answers) {
             match self
                 .write(ask, &evidence, language, model.as_ref(), found.kb_version, sink)
@@ -767,7 +735,7 @@ impl Assistant {
         }))
     }
 
-    async fn quote(
+    pub(super) async fn quote(
         &self,
         best: &Evidence,
         also: Option<&std::ops::Range<usize>>,

@@ -154,7 +154,11 @@ impl Conversations {
         self.store.add_message(&message).await?;
         let ask = Ask {
             // A flow needs the number that it asked for; the assistant masks what it is asked itself.
-            question: if self.flows.is_some() { text.to_owned() } else { masked.text },
+            question: if self.flows.is_some() {
+                text.to_owned()
+            } else {
+                masked.text
+            },
             visitor: Some(conversation.id.to_string()),
             past_routes: earlier.iter().filter_map(|message| message.route).collect(),
             history: earlier

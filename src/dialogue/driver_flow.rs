@@ -124,7 +124,12 @@ impl FlowDriver {
         let Some(stored) = self.store.flow_session(id).await? else {
             return Ok((Session::default(), 0));
         };
-        let clear = match self.parts.vault.open_text(self.store.as_ref(), id, SESSION, &stored.state).await {
+        let clear = match self
+            .parts
+            .vault
+            .open_text(self.store.as_ref(), id, SESSION, &stored.state)
+            .await
+        {
             Ok(clear) => clear.0,
             // The key is gone, as it is when a customer is erased: the customer begins anew.
             Err(VaultError::Sealed) => String::from("{}"),
@@ -281,7 +286,8 @@ impl FlowDriver {
             input = Input::Remind;
         }
         let trace = serde_json::to_string(&traces).map_err(|error| unreadable(&error))?;
-        self.save(conversation, &session, revision, Some((message, trace))).await?;
+        self.save(conversation, &session, revision, Some((message, trace)))
+            .await?;
         speaker.done(message, &self.assistant).await;
         Ok(())
     }
@@ -436,8 +442,14 @@ impl FlowDriver {
             return Ok(None);
         };
         let place = message.0.to_string();
-        let clear = self.parts.vault.open_text(self.store.as_ref(), id, &place, &turn.trace).await?;
-        serde_json::from_str(&clear.0).map(Some).map_err(|error| unreadable(&error))
+        let clear = self
+            .parts
+            .vault
+            .open_text(self.store.as_ref(), id, &place, &turn.trace)
+            .await?;
+        serde_json::from_str(&clear.0)
+            .map(Some)
+            .map_err(|error| unreadable(&error))
     }
 }
 

@@ -4,13 +4,16 @@
 //! compared without understanding: numbers with units, Latin names, negation, and how many of the sentence's words
 //! the source has. It cannot see a wrong row of a table or a swapped subject.
 
-use super::facts::Facts;
+use super::facts::{Facts, Quantity};
 use super::quote::is_table_head;
 use super::sentences::segments;
+use super::table;
 use crate::domain::is_han;
 use crate::understanding::normalise;
+use regex::Regex;
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 /// The least share of a sentence's word pairs that the cited passage (or the question) must contain. Chosen, not measured: a
 /// sentence that shares less than half of its words with its source is not a restatement of it.
@@ -170,6 +173,7 @@ pub fn unsupported(answer: &str, sources: &[&str]) -> Vec<String> {
     for source in sources {
         known.extend(Facts::of(source));
     }
+    known.extend(computed(answer, &known));
     let facts = Facts::of(answer);
     let mut missing: Vec<String> = facts
         .quantities
@@ -180,6 +184,42 @@ pub fn unsupported(answer: &str, sources: &[&str]) -> Vec<String> {
     missing.extend(facts.names.into_iter().filter(|name| !known.latin.contains(name)));
     missing.sort();
     missing
+}
+
+/// Differences and counts that an answer works out before the reader's eyes: "600 − 160 = 440" where both numbers are known and the
+/// sum is right, and "共3项：A、B、C" where so many follow.
+fn computed(answer: &str, known: &Facts) -> Facts {
+    let bare = |value: &str| Quantity {
+        value: value.to_owned(),
+        unit: "",
+    };
+    let mut found = Facts::default();
+    for sum in DIFFERENCE.captures_iter(answer) {
+        let [greater, lesser, difference] = [&sum[1], &sum[2], &sum[3]];
+        if known.support(&bare(greater))
+            && known.support(&bare(lesser))
+            && table::difference(greater, lesser, difference)
+        {
+            found.quantities.insert(bare(difference));
+        }
+    }
+    for count in COUNT.captures_iter(answer) {
+        let (number, listed) = (count.get(1).or(count.get(3)), count.get(2).or(count.get(4)));
+        if let (Some(number), Some(listed)) = (number, listed)
+            && number.as_str().parse() == Ok(listed.as_str().split(['、', ',']).count())
+        {
+            found.quantities.insert(bare(number.as_str()));
+        }
+    }
+    found
+}
+
+static DIFFERENCE: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"(\d{1,24}(?:\.\d+)?) − (\d{1,24}(?:\.\d+)?) = (\d{1,24}(?:\.\d+)?)"));
+static COUNT: LazyLock<Regex> = LazyLock::new(|| regex(r"共(\d{1,3})[项項]：([^。\n]+)|(\d{1,3}) in all: ([^\n]+)"));
+
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
 /// The segment of `text` that shares most with `words`, in proportion to its own length where several tie.
@@ -355,6 +395,22 @@ mod tests {
             check("信用卡账户支持转账还款以外的转入。"),
             Verdict::Unsupported(Reason::Negation)
         );
+    }
+
+    #[test]
+    fn what_is_worked_out_before_the_readers_eyes_is_supported() {
+        let source = "| 金卡 | 160元/年 |\n| 白金卡 | 600元/年 |";
+        let missing = |answer: &str| unsupported(answer, &[source]);
+        let none: [&str; 0] = [];
+        assert_eq!(
+            missing("金卡160元/年，白金卡600元/年，相差440元/年（600 − 160 = 440，按表中数字计算）。"),
+            none
+        );
+        assert_eq!(missing("相差450元/年（600 − 160 = 450）。"), ["450", "450 yuan"]);
+        assert_eq!(missing("相差400元/年（600 − 200 = 400）。"), ["200", "400", "400 yuan"]);
+        assert_eq!(missing("共2项：金卡、白金卡。"), none);
+        assert_eq!(missing("共3项：金卡、白金卡。"), ["3"]);
+        assert_eq!(missing("2 in all: 金卡, 白金卡."), none);
     }
 
     #[test]

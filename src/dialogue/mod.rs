@@ -6,7 +6,9 @@
 mod assistant;
 mod confidence;
 mod conversations;
+mod disagree;
 mod driver_flow;
+mod evidence;
 mod facts;
 pub mod flow;
 mod grounding;
@@ -19,6 +21,9 @@ mod replies;
 mod second_reading;
 mod sentences;
 mod speaker;
+mod table;
+mod tabled;
+mod versions;
 
 use crate::domain::{Citation, KbVersion, MessageId, Route, Turn, Viewer};
 use crate::inference::{InferenceError, Usage};

@@ -89,3 +89,34 @@ pub fn quote_frame(language: Language, title: &str) -> String {
         Language::En => format!("This is what \"{title}\" says:\n"),
     }
 }
+
+/// Before what a table says.
+#[must_use]
+pub fn table_frame(language: Language, title: &str) -> String {
+    match language {
+        Language::Zh => format!("根据《{title}》，"),
+        Language::En => format!("According to \"{title}\": "),
+    }
+}
+
+/// After an answer that another source contradicts: what that one says (source `n`), and whether it is known to be older.
+#[must_use]
+pub fn disagreement(language: Language, title: &str, says: &str, n: u32, older: bool) -> String {
+    match (language, older) {
+        (Language::Zh, true) => {
+            format!("\n注意：较旧的资料《{title}》写的是“{says}”[{n}]，与此不同；以上依据较新的资料。")
+        }
+        (Language::Zh, false) => format!(
+            "\n注意：另一份资料《{title}》写的是“{says}”[{n}]，与此不同，从日期看不出哪一份更新；请向工作人员确认。"
+        ),
+        (Language::En, true) => {
+            format!(
+                "\nNote: an older source, \"{title}\", says \"{says}\"[{n}]; the answer above follows the newer one."
+            )
+        }
+        (Language::En, false) => format!(
+            "\nNote: another source, \"{title}\", says \"{says}\"[{n}], and their dates do not tell which is newer; please ask \
+             a colleague to confirm."
+        ),
+    }
+}

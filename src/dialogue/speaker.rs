@@ -1,6 +1,7 @@
 //! The words of a model on their way to the customer: sentence by sentence, each checked and with its source.
 
-use super::assistant::{Evidence, Gone, Sink};
+use super::assistant::{Gone, Sink};
+use super::evidence::Evidence;
 use super::grounding::{Grounding, Reason, Verdict, terms};
 use super::quote::Quote;
 use super::sentences::SentenceBuffer;

@@ -41,7 +41,7 @@ pub use expand::{Synonyms, SynonymsError};
 pub use graph::{Related, RelatedKind};
 pub use ingest::{FileOutcome, FileReport, ImportProgress, ImportReport, Ingester};
 pub use reading::{order_read, read_faq, read_hits};
-pub use retriever::{Answered, IndexStatus, IndexWork, Query, Retriever};
+pub use retriever::{Answered, IndexStatus, IndexWork, Query, Retriever, SourceDate};
 pub use searchable::{searchable_faq, searchable_passage};
 pub use segment::segments;
 pub use vectors::{Embedded, Vectors, embedding_key};

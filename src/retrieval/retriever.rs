@@ -13,7 +13,7 @@ use super::state::{Found as FoundRow, State, Wear, internal};
 use super::vectors::{Vectors, readable};
 use super::{FaqHit, Found, Hit, RetrievalError, SearchMode, Source};
 use crate::config::RetrievalConfig;
-use crate::domain::{KbItem, KbVersion, Passage, PassageId, Viewer};
+use crate::domain::{DocumentId, KbItem, KbVersion, Passage, PassageId, Scope, Viewer};
 use crate::inference::{Embedder, TextKind};
 use crate::storage::Store;
 use crate::understanding::normalise;
@@ -25,6 +25,7 @@ use std::time::Instant;
 use tokio::sync::{Mutex, Semaphore};
 
 pub use next::Answered;
+pub use sources::SourceDate;
 
 /// Questions whose vectors are kept.
 const CACHED_QUESTIONS: usize = 1024;
@@ -128,6 +129,8 @@ struct Inner {
     state: RwLock<Arc<State>>,
     /// Passages that are not in the store.
     draft: HashMap<PassageId, Passage>,
+    /// The documents these are of, with their scopes.
+    draft_scopes: HashMap<DocumentId, Scope>,
     /// Whether it follows the store.
     follows: bool,
     refreshing: Mutex<()>,
@@ -266,12 +269,14 @@ impl Retriever {
     pub async fn preview(&self, draft: Draft) -> Result<Retriever, RetrievalError> {
         let state = self.0.current();
         let (mut passages, mut corpus, mut items) = (self.0.draft.clone(), Corpus::default(), draft.removed);
+        let mut draft_scopes = self.0.draft_scopes.clone();
         for document in draft.documents {
             items.push(KbItem::Document(document.id));
             for passage in document.passages {
                 corpus.add_passage(&passage, &document.scope);
                 passages.insert(passage.id, passage);
             }
+            draft_scopes.insert(document.id, document.scope);
         }
         for faq in draft.faqs {
             items.push(KbItem::Faq(faq.id));
@@ -284,7 +289,8 @@ impl Retriever {
         let edition = state.edition.clone();
         let changed = state.changed(edition, items, corpus, &shared.vectors, &shared.follow_pool);
         let state = Arc::new(changed.await?);
-        Ok(Self(Arc::new(Inner::new(shared, state, passages, false))))
+        let inner = Inner::new(shared, state, passages, false);
+        Ok(Self(Arc::new(Inner { draft_scopes, ..inner })))
     }
 
     /// The version that is searched at present.
@@ -401,6 +407,7 @@ impl Inner {
             shared,
             state: RwLock::new(state),
             draft,
+            draft_scopes: HashMap::new(),
             follows,
             refreshing: Mutex::new(()),
             rebuilding: AtomicBool::new(false),
@@ -507,5 +514,6 @@ mod next;
 mod rebuild;
 #[cfg(test)]
 mod scope_tests;
+mod sources;
 #[cfg(test)]
 mod tests;

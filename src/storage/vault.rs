@@ -246,7 +246,9 @@ impl Vault {
         sealed: &str,
     ) -> Result<Hidden<String>, VaultError> {
         let object: serde_json::Value = serde_json::from_str(sealed).map_err(|_| VaultError::Sealed)?;
-        let bytes = object[SEALED].as_str().and_then(|text| BASE64_STANDARD.decode(text).ok());
+        let bytes = object[SEALED]
+            .as_str()
+            .and_then(|text| BASE64_STANDARD.decode(text).ok());
         let (Some(bytes), Some(wrapped)) = (bytes, store.vault_key(conversation).await?) else {
             return Err(VaultError::Sealed);
         };

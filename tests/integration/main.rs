@@ -18,3 +18,4 @@ mod store_crash;
 mod store_people;
 mod store_publishing;
 mod store_sqlite;
+mod tables;

@@ -129,7 +129,7 @@ impl Server {
         ));
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
         let clock: Arc<dyn kefu::domain::Clock> = clock;
-                let vault = Arc::new(Vault::open(&self.directory.path().join("vault.key")).unwrap());
+        let vault = Arc::new(Vault::open(&self.directory.path().join("vault.key")).unwrap());
         let mut conversations = Conversations::new(
             Arc::clone(&assistant),
             Arc::clone(&self.store),
