@@ -1,17 +1,20 @@
 //! The composition root: the only file that names concrete adapters.
 
 use crate::config::{self, Config};
-use crate::dialogue::{Assistant, Conversations};
+use crate::dialogue::flow::tools::tools_of;
+use crate::dialogue::flow::{self, Similarity};
+use crate::dialogue::{Assistant, Conversations, FlowDriver, FlowParts};
 use crate::domain::{Clock, SystemClock, Viewer};
 use crate::http::{self, AppState, Part, PartState, Services};
 use crate::inference::{
-    CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, Reader, RemoteModel, load_language_model,
-    manifest,
+    CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, Reader, RemoteModel, TextKind,
+    load_language_model, manifest,
 };
 use crate::jobs::{Imports, Learner, Publisher};
 use crate::retrieval::parse::child::{Limits, Readers};
 use crate::retrieval::{Ingester, Retriever, Vectors};
-use crate::storage::{SqliteStore, Store};
+use crate::storage::{SqliteStore, Store, Vault};
+use crate::understanding::pii::{Masker, Policy};
 use anyhow::{Context, bail};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -119,6 +122,32 @@ pub fn document_readers() -> Readers {
         std::env::current_exe().unwrap_or(own)
     };
     Readers::new(program, Limits::default())
+}
+
+/// What masks personal data, by the policy that the settings name.
+///
+/// # Errors
+/// A file that cannot be read or is no policy.
+pub fn masker(config: &Config) -> anyhow::Result<Masker> {
+    let file = &config.privacy.policy_file;
+    if file.is_empty() {
+        return Ok(Masker::default());
+    }
+    let text = std::fs::read_to_string(file).with_context(|| format!("[privacy] policy_file {file}"))?;
+    let policy = Policy::parse(&text).with_context(|| format!("[privacy] policy_file {file}"))?;
+    Ok(Masker::new(policy))
+}
+
+/// The vault of the key file that the settings name.
+///
+/// # Errors
+/// A key file that others may read, or that is none.
+pub fn open_vault(config: &Config, data: &Path) -> anyhow::Result<Vault> {
+    let file = match config.privacy.key_file.as_str() {
+        "" => data.join("vault.key"),
+        file => PathBuf::from(file),
+    };
+    Ok(Vault::open(&file)?)
 }
 
 /// Loads the embedding model.
@@ -236,12 +265,13 @@ impl App {
             }
             None => (None, None),
         };
-        let assistant = Arc::new(Assistant::new(
+        let assistant = Assistant::new(
             Arc::clone(&retriever),
             Arc::clone(&reader),
             model,
             config.dialogue.clone(),
-        ));
+        );
+        let assistant = Arc::new(assistant.with_masker(masker(&config)?));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let app = Self {
             config,
@@ -292,14 +322,25 @@ impl App {
     }
 
     /// What the server answers with.
-    fn services(&self) -> Services {
-        let conversations = Conversations::new(
+    fn services(&self) -> anyhow::Result<Services> {
+        let mut conversations = Conversations::new(
             Arc::clone(&self.assistant),
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
             self.tasks.clone(),
             self.config.http.max_replies_per_visitor,
         );
+        let vault = if self.config.privacy.vault {
+            Some(Arc::new(open_vault(&self.config, &self.data)?))
+        } else {
+            None
+        };
+        if let Some(flows) = self.flows(vault.as_ref())? {
+            conversations = conversations.with_flows(Arc::new(flows));
+        }
+        if let Some(vault) = vault {
+            conversations = conversations.with_vault(vault);
+        }
         let publisher = Arc::new(self.publisher());
         let imports = Imports::new(
             self.ingester(),
@@ -307,7 +348,7 @@ impl App {
             self.data.join("uploads"),
             self.tasks.clone(),
         );
-        Services {
+        Ok(Services {
             publisher,
             imports: Arc::new(imports),
             assistant: Arc::clone(&self.assistant),
@@ -315,7 +356,33 @@ impl App {
             embedder: Arc::clone(&self.embedder),
             reader: Arc::clone(&self.reader),
             learner: Arc::new(self.learner()),
+        })
+    }
+
+    /// The task flows of the settings, with what they call.
+    fn flows(&self, vault: Option<&Arc<Vault>>) -> anyhow::Result<Option<FlowDriver>> {
+        let settings = &self.config.dialogue;
+        if settings.flows.is_empty() {
+            return Ok(None);
         }
+        let vault =
+            vault.context("task flows keep what customers tell them in the vault: set [privacy] vault = true")?;
+        let threshold = settings.flow_similarity;
+        let similarity: Arc<dyn Similarity> = Arc::new(EmbedderSimilarity(Arc::clone(&self.embedder)));
+        let parts = FlowParts {
+            flows: flow::load(Path::new(&settings.flows)).context("the setting [dialogue] flows")?,
+            tools: tools_of(&self.config.tools, &self.clock, settings.utc_offset_minutes)?,
+            similarity: (threshold < 1.0).then_some((similarity, threshold)),
+            zone: flow::tools::zone(settings.utc_offset_minutes),
+            vault: Arc::clone(vault),
+        };
+        let driver = FlowDriver::new(
+            parts,
+            Arc::clone(&self.assistant),
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+        )?;
+        Ok(Some(driver))
     }
 
     /// What learns from conversations.
@@ -340,7 +407,7 @@ impl App {
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
         );
-        state.install(self.services());
+        state.install(self.services()?);
         state.set(Part::Index, PartState::Ok);
         state.set(Part::Model, PartState::Ok);
         let shutdown = CancellationToken::new();
@@ -357,6 +424,20 @@ impl App {
         self.tasks.close();
         self.tasks.wait().await;
         self.store.close().await;
+    }
+}
+
+/// The meaning that the embedding model sees: what flows begin by.
+pub struct EmbedderSimilarity(pub Arc<dyn Embedder>);
+
+#[async_trait::async_trait]
+impl Similarity for EmbedderSimilarity {
+    async fn vectors(&self, texts: Vec<String>) -> Option<Vec<Vec<f32>>> {
+        let vectors = self.0.embed(TextKind::Query, texts).await;
+        let vectors = vectors
+            .inspect_err(|error| tracing::warn!(%error, "flows begin by their wordings alone"))
+            .ok()?;
+        Some(vectors.data.chunks_exact(vectors.dim).map(<[f32]>::to_vec).collect())
     }
 }
 
@@ -398,7 +479,8 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
             return Ok(());
         }
     };
-    let (app, missing) = match assembled {
+    let assembled = assembled.and_then(|(app, missing)| Ok((app.services()?, app, missing)));
+    let (services, app, missing) = match assembled {
         Ok(parts) => parts,
         Err(error) => {
             shutdown.cancel();
@@ -407,7 +489,6 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
             return Err(error);
         }
     };
-    let services = app.services();
     let imports = Arc::clone(&services.imports);
     state.install(services);
     state.set(Part::Index, PartState::Ok);

@@ -5,6 +5,7 @@ mod bench;
 mod chat;
 mod doctor;
 mod eval;
+mod flows;
 mod kb;
 mod key;
 mod models;
@@ -12,6 +13,7 @@ mod output;
 mod parse_document;
 mod serve;
 mod user;
+mod vault;
 
 use crate::config::{Config, Overrides};
 use anyhow::Context;
@@ -82,6 +84,9 @@ enum Verb {
     /// Import, draft, publish, roll back, list, show, remove, export and search knowledge
     #[command(subcommand)]
     Kb(kb::Kb),
+    /// Check task flows, and try them without inner systems
+    #[command(subcommand)]
+    Flows(flows::Flows),
     /// Measure answer quality
     #[command(subcommand)]
     Eval(eval::Eval),
@@ -95,6 +100,9 @@ enum Verb {
     /// Add, list and shut out the people who sign in
     #[command(subcommand)]
     User(user::UserVerb),
+    /// Change the key of the vault of personal data, or erase what it keeps
+    #[command(subcommand)]
+    Vault(vault::VaultVerb),
     #[command(hide = true)]
     ParseDocument(parse_document::ParseDocument),
 }
@@ -152,11 +160,13 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Chat(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::Models(verb) => verb.run(&common).await,
         Verb::Kb(verb) => verb.run(&common).await,
+        Verb::Flows(verb) => verb.run(&common),
         Verb::Eval(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::Bench(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::Doctor(verb) => verb.run(&common).await,
         Verb::Key(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::User(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
+        Verb::Vault(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::ParseDocument(verb) => Ok(verb.run()),
     }
 }

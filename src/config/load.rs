@@ -76,6 +76,13 @@ pub fn server_key(server: &ServerConfig) -> Result<Option<Secret>, ConfigError> 
     }
 }
 
+/// A variable of the environment, without white space around it; `None` where it is not set or empty.
+pub(super) fn variable(name: &str) -> Option<String> {
+    let value = std::env::var(name).ok()?;
+    let value = value.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
 fn load_from(
     overrides: &Overrides,
     environment: impl Iterator<Item = (String, String)>,
@@ -134,6 +141,11 @@ fn merge(table: &mut toml::Table, file: toml::Table, path: &Path) -> Result<(), 
         let toml::Value::Table(values) = values else {
             return Err(unknown(format!("[{room}] must be a section")));
         };
+        // Tools have names of their own; what each may say is checked when it is read.
+        if room == "tools" {
+            known.extend(values);
+            continue;
+        }
         for (key, value) in values {
             if !known.contains_key(&key) {
                 return Err(unknown(format!("unknown key {key} in [{room}]")));
@@ -262,6 +274,35 @@ mod tests {
         let without_model = environment(&[("KEFU_INFERENCE__SERVER__URL", "http://10.0.0.7")]);
         let error = load_from(&Overrides::default(), without_model).unwrap_err().to_string();
         assert!(error.contains("inference.server.model"), "{error}");
+    }
+
+    #[test]
+    fn tools_have_names_of_their_own_and_known_keys() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let overrides = Overrides {
+            file: Some(file.path().to_owned()),
+            ..Overrides::default()
+        };
+        std::fs::write(
+            file.path(),
+            "[tools.bill]\nurl = \"http://10.0.0.7/bill\"\ntimeout_ms = 7\n",
+        )
+        .unwrap();
+        let config = load_from(&overrides, environment(&[])).unwrap();
+        assert_eq!(config.tools["bill"].timeout_ms, 7);
+        assert_eq!(config.tools["bill"].method, "POST");
+        std::fs::write(
+            file.path(),
+            "[tools.bill]\nurl = \"10.0.0.7\"\nmethod = \"PUT\"\n[tools.x]\nkind = \"business_hours\"\ndays = [8]\n",
+        )
+        .unwrap();
+        let Err(ConfigError::Invalid(faults)) = load_from(&overrides, environment(&[])) else {
+            panic!()
+        };
+        assert_eq!(faults.len(), 3, "{faults:?}");
+        std::fs::write(file.path(), "[tools.bill]\nulr = \"x\"\n").unwrap();
+        let error = load_from(&overrides, environment(&[])).unwrap_err().to_string();
+        assert!(error.contains("ulr"), "{error}");
     }
 
     #[test]

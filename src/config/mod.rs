@@ -4,13 +4,16 @@
 mod device;
 mod load;
 mod secret;
+mod tools;
 mod validate;
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 pub use device::Device;
 pub use load::{ConfigError, Overrides, load, proxied, server_key};
 pub use secret::Secret;
+pub use tools::{ToolConfig, ToolKind, tool_headers};
 
 /// The documented defaults, as `kefu doctor --print-config` shows them.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
@@ -29,6 +32,10 @@ pub struct Config {
     pub dialogue: DialogueConfig,
     /// How knowledge is published.
     pub knowledge: KnowledgeConfig,
+    /// What task flows may call, by name.
+    pub tools: BTreeMap<String, ToolConfig>,
+    /// What becomes of personal data.
+    pub privacy: PrivacyConfig,
 }
 
 /// `[http]`
@@ -181,6 +188,14 @@ pub struct RetrievalConfig {
     pub candidates: usize,
     /// Milliseconds between two looks at the knowledge base's version.
     pub refresh_interval_ms: u64,
+    /// Whether questions are searched by words that sound or mean the same, too.
+    pub expand: bool,
+    /// Whether what is related, and what there is to choose from, is shown.
+    pub graph: bool,
+    /// Whether other names that the knowledge base gives a thing are searched too.
+    pub other_names: bool,
+    /// A file of synonyms; empty for none.
+    pub synonyms: std::path::PathBuf,
 }
 
 /// `[dialogue]`
@@ -205,6 +220,12 @@ pub struct DialogueConfig {
     pub answer_confidence: f32,
     /// The same, from which on the customer is shown what may be related; below, the question is refused.
     pub clarify_confidence: f32,
+    /// Directory of task flows; empty for none.
+    pub flows: String,
+    /// Cosine of a message with a wording, from which on it begins the wording's flow; 1 for wordings alone.
+    pub flow_similarity: f32,
+    /// Minutes by which the customers' clocks are ahead of UTC: what "tomorrow" means.
+    pub utc_offset_minutes: i32,
     /// Whether the language model, where there is one, reads too: what is quoted then has to stand where both readers see the
     /// answer.
     pub second_reading: bool,
@@ -232,4 +253,16 @@ pub struct KnowledgeConfig {
     pub keep_revisions: u32,
     /// Bytes of one upload.
     pub max_upload_bytes: u64,
+}
+
+/// `[privacy]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivacyConfig {
+    /// File with the rules for each kind of personal data; empty for the built-in ones.
+    pub policy_file: String,
+    /// File with the master key of the vault; empty for `vault.key` in the data directory.
+    pub key_file: String,
+    /// Whether clear values are kept in the vault at all.
+    pub vault: bool,
 }

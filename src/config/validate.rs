@@ -157,6 +157,7 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         ("faq_confidence", dialogue.faq_confidence),
         ("answer_confidence", dialogue.answer_confidence),
         ("clarify_confidence", dialogue.clarify_confidence),
+        ("flow_similarity", dialogue.flow_similarity),
         ("confirmed_confidence", dialogue.confirmed_confidence),
         ("agreement", dialogue.agreement),
     ] {
@@ -164,6 +165,13 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
             (0.0..=1.0).contains(&value),
             &format!("dialogue.{name} must lie between 0 and 1"),
         );
+    }
+    need(
+        (-1439..=1439).contains(&dialogue.utc_offset_minutes),
+        "dialogue.utc_offset_minutes must lie between -1439 and 1439",
+    );
+    for (name, tool) in &config.tools {
+        faults.extend(tool.faults(name));
     }
     faults
 }

@@ -5,16 +5,19 @@ use super::evidence::Evidence;
 use super::grounding::Grounding;
 use super::policy::{self, Decision, Thresholds, Understood};
 use super::qualifiers::contradicts;
-use super::quote::Quote;
+use super::quote::{Detail, Quote};
 use super::second_reading::{Limits, SecondReading};
 use super::sentences::segments;
 use super::speaker::Speaker;
 use super::tabled::Tabled;
-use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, prompt, replies};
+use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, next, prompt, replies};
 use crate::config::DialogueConfig;
-use crate::domain::{Citation, KbVersion, Language, MessageId, PassageId, Route};
+use crate::domain::{Citation, KbVersion, Language, MessageId, PassageId, Role, Route};
 use crate::inference::{GenerateRequest, LanguageModel, Reader};
-use crate::retrieval::{FaqHit, Found, Hit, Query, Retriever, SearchMode, Source, order_read, read_faq, read_hits};
+use crate::retrieval::{
+    FaqHit, Found, Hit, Query, Related, Retriever, SearchMode, Source, order_read, read_faq, read_hits,
+};
+use crate::understanding::pii::{Masker, tells_of_secret};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
 use futures::Stream;
 use std::pin::Pin;
@@ -55,6 +58,7 @@ pub struct Assistant {
     reader: Arc<dyn Reader>,
     model: Option<Arc<dyn LanguageModel>>,
     confidence: Confidence,
+    masker: Masker,
     pub(super) config: DialogueConfig,
 }
 
@@ -67,6 +71,8 @@ pub(super) struct Sink {
     began: Instant,
     timings: Timings,
     pub(super) spoke: bool,
+    /// What the customer is told before the answer.
+    notice: Option<&'static str>,
 }
 
 impl Sink {
@@ -75,7 +81,13 @@ impl Sink {
             self.spoke = true;
             self.timings.first_token = self.elapsed();
         }
-        self.sender.send(event).await.map_err(|_| Gone)
+        let route = matches!(event, ReplyEvent::Route { .. });
+        self.sender.send(event).await.map_err(|_| Gone)?;
+        if let Some(notice) = self.notice.take_if(|_| route) {
+            let text = format!("{notice}\n\n");
+            self.sender.send(ReplyEvent::Token { text }).await.map_err(|_| Gone)?;
+        }
+        Ok(())
     }
 
     pub(super) async fn say(&mut self, text: impl Into<String>) -> Result<(), Gone> {
@@ -139,11 +151,12 @@ struct Looked {
     tabled: Option<Tabled>,
 }
 
-/// What an answer cost and who wrote it.
+/// What an answer cost, who wrote it, and what may be asked next.
 #[derive(Clone, Default)]
 struct Written {
     usage: TokenUsage,
     model: Option<String>,
+    related: Vec<Related>,
 }
 
 impl Written {
@@ -158,6 +171,7 @@ impl Written {
                 cached_tokens: a.cached_tokens + b.cached_tokens,
             },
             model: other.model.or(self.model),
+            related: other.related,
         }
     }
 }
@@ -182,8 +196,21 @@ impl Assistant {
             reader,
             model,
             confidence: Confidence::default(),
+            masker: Masker::default(),
             config,
         }
+    }
+
+    /// The same, masking personal data as `masker` does.
+    #[must_use]
+    pub fn with_masker(self, masker: Masker) -> Self {
+        Self { masker, ..self }
+    }
+
+    /// What masks personal data.
+    #[must_use]
+    pub fn masker(&self) -> &Masker {
+        &self.masker
     }
 
     /// The language model, where there is one.
@@ -200,20 +227,25 @@ impl Assistant {
 
     /// Begins a reply. It goes on in a task of its own until it is complete or the stream is dropped.
     ///
+    /// What customers wrote is masked first: no search, prompt or log sees personal data. Where a secret was in the question the
+    /// customer is told not to send any.
+    ///
     /// # Errors
     /// `Empty` and `TooLong`; what fails later comes as [`ReplyEvent::Error`].
     pub fn reply(self: &Arc<Self>, ask: Ask) -> Result<Replies, DialogueError> {
         self.check(&ask.question)?;
+        let ask = self.masked(ask);
         let (sender, receiver) = mpsc::channel(EVENTS_AHEAD);
         let assistant = Arc::clone(self);
         tokio::spawn(async move {
+            let language = Language::detect(&ask.question);
             let mut sink = Sink {
                 sender,
                 began: Instant::now(),
                 timings: Timings::default(),
                 spoke: false,
+                notice: tells_of_secret(&ask.question).then(|| replies::secret_notice(language)),
             };
-            let language = Language::detect(&ask.question);
             if let Ok(Err(error)) = assistant.run(&ask, &mut sink).await.map_err(|Gone| ()) {
                 tracing::error!(error = &error as &dyn std::error::Error, "a reply failed");
                 let message = replies::failure_reply(language).to_owned();
@@ -227,6 +259,25 @@ impl Assistant {
             }
         });
         Ok(Replies { receiver })
+    }
+
+    /// The question and what customers said before, masked.
+    fn masked(&self, mut ask: Ask) -> Ask {
+        for turn in ask.history.iter_mut().filter(|turn| turn.role == Role::Visitor) {
+            turn.text = self.masker.mask(&turn.text).text;
+        }
+        let said = |role: Role| {
+            ask.history
+                .iter()
+                .rev()
+                .find(|turn| turn.role == role)
+                .map_or("", |turn| turn.text.as_str())
+        };
+        ask.question = self
+            .masker
+            .mask_after(said(Role::Visitor), said(Role::Assistant), &ask.question)
+            .text;
+        ask
     }
 
     /// Whether a question may be asked.
@@ -282,7 +333,7 @@ impl Assistant {
         // What is about the opposite of what was asked answers nothing, whatever the reader says.
         for hit in &mut found.hits {
             let evidence = Evidence::of(hit);
-            let quoted = evidence.quoted(None).shown(&evidence.text);
+            let quoted = evidence.quoted(None, Detail::Fact).shown(&evidence.text);
             if hit.scores.reading.is_some() && contradicts(question, &format!("{}\n{quoted}", evidence.title)) {
                 hit.scores.reading = hit.scores.reading.map(|reading| reading.min(CONTRADICTED));
             }
@@ -341,7 +392,7 @@ impl Assistant {
         let hits = neighbours_first(&found.hits);
         let evidence: Vec<Evidence> = hits.iter().map(|at| Evidence::of(&found.hits[*at])).collect();
         let best = evidence.first()?;
-        let quoted = best.quoted(None).shown(&best.text);
+        let quoted = best.quoted(None, Detail::of(question)).shown(&best.text);
         let limits = Limits {
             budget_tokens: self.config.second_reading_tokens,
             time: Duration::from_millis(self.config.second_reading_timeout_ms),
@@ -364,6 +415,7 @@ impl Assistant {
                 written: Written {
                     usage: reading.usage,
                     model: Some(model_name(model.as_ref())),
+                    related: Vec::new(),
                 },
             }),
             Err(error) => {
@@ -393,7 +445,10 @@ impl Assistant {
         if let Some((faq, kb_version)) = self.retriever.exact_faq(&question, &ask.viewer) {
             sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
             self.answer_faq(Some(&faq), 1.0, kb_version, sink).await?;
-            return self.done(Written::default(), kb_version, sink).await.map(Ok);
+            let mut written = Written::default();
+            let source = Some(Source::Faq(faq.faq));
+            written.related = next::questions(&self.retriever, &question, source, true, &ask.viewer).await;
+            return self.done(written, kb_version, sink).await.map(Ok);
         }
         let Looked {
             found,
@@ -405,6 +460,13 @@ impl Assistant {
             Err(error) => return Ok(Err(error)),
         };
         sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
+        let first_hit = || found.hits.first().map(|hit| hit.source.clone());
+        let shown = match decision {
+            Decision::Faq { .. } => Some((found.faqs.first().map(|best| Source::Faq(best.faq.clone())), true)),
+            Decision::Passages { .. } => Some((first_hit(), true)),
+            Decision::Clarify { .. } => Some((first_hit(), false)),
+            Decision::Refuse { .. } | Decision::Smalltalk(_) | Decision::Handoff { .. } => None,
+        };
         let mut written = second.as_ref().map(|second| second.written.clone()).unwrap_or_default();
         match decision {
             Decision::Faq { confidence } => {
@@ -445,6 +507,9 @@ impl Assistant {
             early @ (Decision::Smalltalk(_) | Decision::Handoff { .. }) => {
                 self.perform_early(early, language, sink).await?;
             }
+        }
+        if let Some((source, is_answer)) = shown {
+            written.related = next::questions(&self.retriever, &question, source, is_answer, &ask.viewer).await;
         }
         self.done(written, found.kb_version, sink).await.map(Ok)
     }
@@ -549,14 +614,14 @@ impl Assistant {
         sink.say(replies::clarify_places(language)).await?;
         let best = found.hits.first().map(|hit| {
             let evidence = Evidence::of(hit);
-            let quote = evidence.quoted(None);
+            let quote = evidence.quoted(None, Detail::Fact);
             (evidence, quote)
         });
         let other = found.hits.get(at).map(|hit| {
             let evidence = Evidence::of(hit);
             let quote = match evidence.passage {
                 Some(_) => Quote::at(&evidence.text, place.clone()),
-                None => evidence.quoted(None),
+                None => evidence.quoted(None, Detail::Fact),
             };
             (evidence, quote)
         });
@@ -620,8 +685,16 @@ impl Assistant {
             let also = second
                 .and_then(|second| second.place.as_ref())
                 .filter(|(at, _)| *at == 0);
-            self.quote(best, also.map(|(_, place)| place), language, found.kb_version, sink)
-                .await?;
+            let detail = Detail::of(&ask.question);
+            self.quote(
+                best,
+                also.map(|(_, place)| place),
+                detail,
+                language,
+                found.kb_version,
+                sink,
+            )
+            .await?;
         }
         Ok(written)
     }
@@ -658,6 +731,7 @@ impl Assistant {
         Ok(Ok(Written {
             usage,
             model: Some(model_name(model)),
+            related: Vec::new(),
         }))
     }
 
@@ -665,11 +739,12 @@ impl Assistant {
         &self,
         best: &Evidence,
         also: Option<&std::ops::Range<usize>>,
+        detail: Detail,
         language: Language,
         kb_version: KbVersion,
         sink: &mut Sink,
     ) -> Result<(), Gone> {
-        let quoted = best.quoted(also);
+        let quoted = best.quoted(also, detail);
         sink.send(ReplyEvent::Citation(best.cite(1, quoted.part.clone(), kb_version)))
             .await?;
         let mut text = String::new();
@@ -690,6 +765,7 @@ impl Assistant {
             timings,
             model: written.model,
             kb_version,
+            related: written.related,
         }))
         .await
     }

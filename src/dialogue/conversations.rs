@@ -1,11 +1,12 @@
 //! Conversations that last: who may read them, what was said, and one reply at a time.
 
-use super::{Ask, Assistant, DialogueError, Replies, ReplyEvent, replies};
+use super::{Ask, Assistant, DialogueError, FlowDriver, Replies, ReplyEvent, replies};
 use crate::domain::{
-    Channel, Clock, Conversation, ConversationId, ConversationStatus, Language, Message, MessageId, Role, Route, Turn,
-    Viewer, sha256_hex,
+    Channel, Clock, Conversation, ConversationId, ConversationStatus, Hidden, Language, Message, MessageId, Role,
+    Route, Turn, VaultId, Viewer, sha256_hex,
 };
-use crate::storage::Store;
+use crate::storage::{AuditRecord, NewValue, SealedValue, Store, Vault};
+use crate::understanding::pii::{Finding, Kind, Masked};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures::StreamExt;
@@ -30,7 +31,9 @@ pub struct Conversations {
     clock: Arc<dyn Clock>,
     tasks: TaskTracker,
     replies_per_visitor: usize,
+    vault: Option<Arc<Vault>>,
     lanes: Mutex<HashMap<ConversationId, Lane>>,
+    flows: Option<Arc<FlowDriver>>,
 }
 
 /// The replies of one conversation: one under way, the others wait.
@@ -64,7 +67,27 @@ impl Conversations {
             clock,
             tasks,
             replies_per_visitor,
+            vault: None,
             lanes: Mutex::default(),
+            flows: None,
+        }
+    }
+
+    /// The same with task flows.
+    #[must_use]
+    pub fn with_flows(self, flows: Arc<FlowDriver>) -> Self {
+        Self {
+            flows: Some(flows),
+            ..self
+        }
+    }
+
+    /// The same, keeping clear values in `vault`; without one they are forgotten.
+    #[must_use]
+    pub fn with_vault(self, vault: Arc<Vault>) -> Self {
+        Self {
+            vault: Some(vault),
+            ..self
         }
     }
 
@@ -108,7 +131,8 @@ impl Conversations {
     }
 
     /// Says something in a conversation. The words are stored before this returns, the reply before its last event;
-    /// where the stream is dropped, what was sent by then is stored as stopped.
+    /// where the stream is dropped, what was sent by then is stored as stopped. Personal data is masked before anything else
+    /// is done with the words; the values themselves go into the vault, passwords and codes nowhere.
     ///
     /// # Errors
     /// `Empty`, `TooLong`, `Closed`, `Busy`, and what the database reports.
@@ -118,12 +142,23 @@ impl Conversations {
         }
         self.assistant.check(text)?;
         let place = self.enter(conversation.id)?;
-        let earlier = self.store.messages(conversation.id, HISTORY_MESSAGES).await?;
-        self.store
-            .add_message(&self.message(conversation.id, Role::Visitor, text))
-            .await?;
+        let mut earlier = self.store.messages(conversation.id, HISTORY_MESSAGES).await?;
+        let storable = match &self.flows {
+            Some(flows) => flows.storable_message(conversation.id, text).await?,
+            None => text.to_owned(),
+        };
+        let masked = self.masked(&mut earlier, &storable).await?;
+        let message = self.message(conversation.id, Role::Visitor, &masked.text);
+        // The values first: a message whose values are lost would be worse than values without their message.
+        self.keep(&message, masked.found).await?;
+        self.store.add_message(&message).await?;
         let ask = Ask {
-            question: text.to_owned(),
+            // A flow needs the number that it asked for; the assistant masks what it is asked itself.
+            question: if self.flows.is_some() {
+                text.to_owned()
+            } else {
+                masked.text
+            },
             visitor: Some(conversation.id.to_string()),
             past_routes: earlier.iter().filter_map(|message| message.route).collect(),
             history: earlier
@@ -155,12 +190,84 @@ impl Conversations {
         Ok(Replies { receiver })
     }
 
+    /// What a visitor wrote, masked with what was said before in mind. Where a value began in the message before, that is masked
+    /// too, in the store and in `earlier`.
+    async fn masked(&self, earlier: &mut [Message], text: &str) -> Result<Masked, DialogueError> {
+        let last = earlier.iter().rposition(|message| message.role == Role::Visitor);
+        let asked = earlier.iter().rfind(|message| message.role != Role::Visitor);
+        let said = last.map_or("", |last| earlier[last].text.as_str());
+        let asked = asked.map_or("", |message| message.text.as_str());
+        let masked = self.assistant.masker().mask_after(said, asked, text);
+        if let (Some(last), 1..) = (last, masked.reaches_back) {
+            let message = &mut earlier[last];
+            message.text = without_end(&message.text, masked.reaches_back);
+            self.store.remask_message(message.id, &message.text).await?;
+        }
+        Ok(masked)
+    }
+
+    /// Seals the clear values of a message.
+    async fn keep(&self, message: &Message, found: Vec<Finding>) -> Result<(), DialogueError> {
+        let Some(vault) = &self.vault else { return Ok(()) };
+        let values = found.into_iter().filter_map(|finding| {
+            Some(NewValue {
+                message_id: message.id,
+                kind: finding.kind.name(),
+                place: u32::try_from(finding.masked_span.start).ok()?..u32::try_from(finding.masked_span.end).ok()?,
+                value: Hidden(finding.clear?.expose().to_owned()),
+            })
+        });
+        let values = values.collect();
+        vault
+            .keep(self.store.as_ref(), message.conversation_id, values, message.created_at)
+            .await?;
+        Ok(())
+    }
+
+    /// The values of a conversation that the vault keeps, still sealed.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn kept_values(&self, id: ConversationId) -> Result<Vec<SealedValue>, DialogueError> {
+        Ok(self.store.vault_values(id, TRANSCRIPT_MESSAGES).await?)
+    }
+
+    /// A value in the clear, with its kind, for somebody named `actor` with a `reason`; both are in the audit log before the value
+    /// is out. `None` if there is no such value.
+    ///
+    /// # Errors
+    /// A value that the key file does not open; what the database reports.
+    pub async fn reveal(
+        &self,
+        id: ConversationId,
+        value: VaultId,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Option<(Kind, Hidden<String>)>, DialogueError> {
+        let Some(vault) = &self.vault else { return Ok(None) };
+        let Some((kind, clear)) = vault.reveal(self.store.as_ref(), id, value).await? else {
+            return Ok(None);
+        };
+        let record = AuditRecord {
+            at: self.clock.now(),
+            actor: actor.to_owned(),
+            action: "personal_data.reveal".to_owned(),
+            object: format!("conversation:{id}"),
+            // The reason is a person's words: what it tells of others is masked like everything else.
+            detail: serde_json::json!({
+                "value": value.to_string(), "kind": kind, "reason": self.assistant.masker().mask(reason).text,
+            }),
+        };
+        self.store.append_audit(&record).await?;
+        Ok(Kind::from_name(&kind).map(|kind| (kind, clear)))
+    }
+
     /// Passes a reply on to its reader and stores it.
     async fn carry(&self, id: ConversationId, ask: Ask, reader: &mpsc::Sender<ReplyEvent>) {
         let began = Instant::now();
         let language = Language::detect(&ask.question);
         let mut message = self.message(id, Role::Assistant, "");
-        let mut events = match self.assistant.reply(ask) {
+        let mut events = match self.begin(id, ask, message.id).await {
             Ok(events) => events,
             Err(error) => return self.fail(&error, language, reader).await,
         };
@@ -204,6 +311,10 @@ impl Conversations {
         drop(events);
         message.total_ms = u64::try_from(began.elapsed().as_millis()).ok();
         message.stopped |= failed;
+        if message.route == Some(Route::Flow) {
+            // A flow says what it was told again, to have it confirmed.
+            message.text = self.assistant.masker().mask(&message.text).text;
+        }
         if message.text.is_empty() && complete.is_none() {
             return;
         }
@@ -214,6 +325,16 @@ impl Conversations {
         if let Some(done) = complete {
             let _ = reader.send(done).await;
         }
+    }
+
+    /// The reply of a flow, where the message is for one, else of the assistant.
+    async fn begin(&self, id: ConversationId, ask: Ask, message: MessageId) -> Result<Replies, DialogueError> {
+        if let Some(flows) = &self.flows
+            && let Some(turn) = flows.turn(id, &ask).await?
+        {
+            return Ok(flows.reply(ask, turn, message));
+        }
+        self.assistant.reply(ask)
     }
 
     async fn fail(&self, error: &DialogueError, language: Language, reader: &mpsc::Sender<ReplyEvent>) {
@@ -239,6 +360,7 @@ impl Conversations {
         comment: &str,
     ) -> Result<bool, DialogueError> {
         let now = self.clock.now();
+        let comment = &self.assistant.masker().mask(comment).text;
         Ok(match message {
             Some(message) => self.store.rate_message(id, message, score, comment, now).await?,
             None => self.store.rate_conversation(id, score, comment, now).await?,
@@ -320,6 +442,16 @@ impl Conversations {
             turn: Arc::clone(&lane.turn),
         })
     }
+}
+
+/// A text with stars in the place of its last characters.
+fn without_end(text: &str, chars: usize) -> String {
+    let end = text
+        .char_indices()
+        .rev()
+        .nth(chars.saturating_sub(1))
+        .map_or(0, |(byte, _)| byte);
+    format!("{}***", &text[..end])
 }
 
 /// A place among the replies of a conversation.

@@ -1,6 +1,6 @@
 //! What an answer rests on.
 
-use super::quote::{Quote, quote_around};
+use super::quote::{Detail, Quote, quote_around};
 use crate::domain::{Citation, KbVersion, Passage, PassageId};
 use crate::inference::AnswerPlace;
 use crate::retrieval::{Hit, Source};
@@ -53,10 +53,10 @@ impl Evidence {
     }
 
     /// What is quoted of it; `also` is where a second reader sees the answer, and is quoted along where that is near.
-    pub(super) fn quoted(&self, also: Option<&std::ops::Range<usize>>) -> Quote {
+    pub(super) fn quoted(&self, also: Option<&std::ops::Range<usize>>, detail: Detail) -> Quote {
         match &self.passage {
             None => Quote::part(0..self.text.len()),
-            Some(_) => quote_around(&self.text, &self.answer, also),
+            Some(_) => quote_around(&self.text, &self.answer, also, detail),
         }
     }
 

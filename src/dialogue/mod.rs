@@ -1,14 +1,18 @@
 //! Answering: decide the route, answer from approved FAQs or passages, check every sentence, keep the conversation.
 //!
-//! `policy` decides and does nothing else; `assistant` performs; `conversations` stores. Nothing here knows HTTP.
+//! `policy` decides and does nothing else; `assistant` performs; `conversations` stores. `flow` holds task flows, and
+//! `driver_flow` performs them. Nothing here knows how replies are served.
 
 mod assistant;
 mod confidence;
 mod conversations;
 mod disagree;
+mod driver_flow;
 mod evidence;
 mod facts;
+pub mod flow;
 mod grounding;
+mod next;
 mod policy;
 mod prompt;
 mod qualifiers;
@@ -23,14 +27,15 @@ mod versions;
 
 use crate::domain::{Citation, KbVersion, MessageId, Route, Turn, Viewer};
 use crate::inference::{InferenceError, Usage};
-use crate::retrieval::RetrievalError;
-use crate::storage::StorageError;
+use crate::retrieval::{Related, RetrievalError};
+use crate::storage::{StorageError, VaultError};
 use serde::Serialize;
 use std::time::Duration;
 
 pub use assistant::{Assistant, Replies};
 pub use confidence::{Confidence, FAQ_FEATURES, Features, PASSAGE_FEATURES};
 pub use conversations::{Conversations, HandoffTicket};
+pub use driver_flow::{FlowDriver, FlowParts, MissingTools};
 pub use grounding::unsupported;
 pub use policy::{Decision, Thresholds};
 pub use replies::{failure_reply, handoff_reply};
@@ -68,6 +73,9 @@ pub enum DialogueError {
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The vault failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
 }
 
 /// A question with what was said before.
@@ -192,4 +200,6 @@ pub struct Done {
     pub model: Option<String>,
     /// The knowledge base that was asked.
     pub kb_version: KbVersion,
+    /// What one may ask next; after an answer at most three, where there is something to choose from one for each.
+    pub related: Vec<Related>,
 }

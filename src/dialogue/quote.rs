@@ -11,12 +11,86 @@ use std::sync::LazyLock;
 const SHORT_CHARS: usize = 160;
 /// Characters of a quotation at most where it is not.
 const LONG_CHARS: usize = 320;
+/// The same two where the question asks for a description, a list, a reason or a way: its answer is several sentences.
+const AT_LENGTH: [usize; 2] = [320, 480];
 /// How likely the answer must be within a quotation that is not made longer. Of 367 answers to questions on encyclopaedia
 /// articles (CMRC 2018), the given answer stood in .88 of the quotations when all were short (136 characters on the average),
 /// in .926 with this rule (184), in .937 when all were long (251).
 const SURE: f32 = 0.98;
 /// How likely a table's row must hold the answer to be quoted beside the likeliest.
 const LIKELY_ROW: f32 = 0.05;
+
+/// How much a question asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// A name, a number, a date, yes or no.
+    Fact,
+    /// What something is like, consists of, is for, comes from, or how it is done.
+    Description,
+}
+
+impl Detail {
+    /// What `question` asks for, by its words.
+    #[must_use]
+    pub fn of(question: &str) -> Self {
+        const WORDS: [&str; 48] = [
+            "怎样",
+            "怎么样",
+            "怎樣",
+            "怎麼樣",
+            "如何",
+            "什么样",
+            "什麼樣",
+            "特点",
+            "特點",
+            "特征",
+            "特徵",
+            "特色",
+            "外形",
+            "外观",
+            "外觀",
+            "内容",
+            "內容",
+            "经过",
+            "經過",
+            "过程",
+            "過程",
+            "背景",
+            "原因",
+            "为什么",
+            "為什麼",
+            "为何",
+            "為何",
+            "哪些",
+            "有何",
+            "做了什么",
+            "做了什麼",
+            "功能",
+            "作用",
+            "功效",
+            "影响",
+            "影響",
+            "评价",
+            "評價",
+            "介绍",
+            "介紹",
+            "区别",
+            "差別",
+            "流程",
+            "步骤",
+            "步驟",
+            "describe",
+            "what are",
+            "how do",
+        ];
+        let question = question.to_lowercase();
+        if WORDS.iter().any(|word| question.contains(word)) {
+            Self::Description
+        } else {
+            Self::Fact
+        }
+    }
+}
 
 /// What is quoted of a text, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +161,7 @@ impl Quote {
 ///
 /// `also` is where another reader sees the answer: sentences up to there are quoted too, if that is not too long.
 #[must_use]
-pub fn quote_around(text: &str, place: &AnswerPlace, also: Option<&Range<usize>>) -> Quote {
+pub fn quote_around(text: &str, place: &AnswerPlace, also: Option<&Range<usize>>, detail: Detail) -> Quote {
     let parts = units(text);
     let answer = &place.span;
     let touched = |range: &Range<usize>| range.start < answer.end && answer.start < range.end;
@@ -102,6 +176,10 @@ pub fn quote_around(text: &str, place: &AnswerPlace, also: Option<&Range<usize>>
         text,
         parts: &parts,
         place,
+        chars: match detail {
+            Detail::Fact => [SHORT_CHARS, LONG_CHARS],
+            Detail::Description => AT_LENGTH,
+        },
     };
     if draft.is_row(first) {
         draft.rows(first, last)
@@ -133,9 +211,15 @@ struct Draft<'a> {
     text: &'a str,
     parts: &'a [Range<usize>],
     place: &'a AnswerPlace,
+    /// Characters aimed at where the place is sure, and where it is not.
+    chars: [usize; 2],
 }
 
 impl Draft<'_> {
+    fn limit(&self, sure: bool) -> usize {
+        self.chars[usize::from(!sure)]
+    }
+
     fn is_row(&self, part: usize) -> bool {
         is_row(&self.text[self.parts[part].clone()])
     }
@@ -174,10 +258,10 @@ impl Draft<'_> {
                 .unwrap_or(first),
         );
         let likely = |part: usize| self.is_row(part) && self.share(part) >= LIKELY_ROW;
-        while first > 0 && likely(first - 1) && self.chars(first - 1, last) <= LONG_CHARS {
+        while first > 0 && likely(first - 1) && self.chars(first - 1, last) <= self.limit(false) {
             first -= 1;
         }
-        while last + 1 < self.parts.len() && likely(last + 1) && self.chars(first, last + 1) <= LONG_CHARS {
+        while last + 1 < self.parts.len() && likely(last + 1) && self.chars(first, last + 1) <= self.limit(false) {
             last += 1;
         }
         Quote {
@@ -200,7 +284,7 @@ impl Draft<'_> {
         };
         let (from, to) = (from.min(first), to.max(last));
         let fits = (from..=to).all(|part| !self.is_row(part))
-            && self.chars(from, to) <= LONG_CHARS
+            && self.chars(from, to) <= self.limit(false)
             && !self.has_heading(from, to);
         if fits { (from, to) } else { (first, last) }
     }
@@ -209,7 +293,7 @@ impl Draft<'_> {
         (first, last) = self.whole_list(first, last);
         loop {
             let sure = self.place.within(&[self.bytes(first, last)]) >= SURE;
-            let limit = if sure { SHORT_CHARS } else { LONG_CHARS };
+            let limit = self.limit(sure);
             let fits = |part: &usize| {
                 let (from, to) = (first.min(*part), last.max(*part));
                 !self.is_row(*part) && self.chars(from, to) <= limit && !self.has_heading(from, to)
@@ -249,7 +333,7 @@ impl Draft<'_> {
                 to += 1;
             }
         }
-        if self.chars(from, to) <= LONG_CHARS {
+        if self.chars(from, to) <= self.limit(false) {
             (from, to)
         } else {
             (first, last)
@@ -315,12 +399,12 @@ fn is_rule(part: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Quote;
+    use super::{Detail, Quote};
     use crate::inference::{AnswerPlace, TokenShare};
     use std::ops::Range;
 
     fn quote_around(text: &str, place: &AnswerPlace) -> Quote {
-        super::quote_around(text, place, None)
+        super::quote_around(text, place, None, Detail::Fact)
     }
 
     /// A place that is beyond doubt.
@@ -433,10 +517,25 @@ mod tests {
         let (long, next) = ("正".repeat(170) + "。", "次".repeat(100) + "。");
         let text = format!("{long}{next}{}", "远".repeat(200) + "。");
         let first = &sure(0..9);
-        let whole = |part: Range<usize>| &text[super::quote_around(&text, first, Some(&part)).part];
-        assert_eq!(super::quote_around(&text, first, None).part, 0..long.len());
+        let whole = |part: Range<usize>| &text[super::quote_around(&text, first, Some(&part), Detail::Fact).part];
+        assert_eq!(
+            super::quote_around(&text, first, None, Detail::Fact).part,
+            0..long.len()
+        );
         assert_eq!(whole(long.len() + 3..long.len() + 9), format!("{long}{next}"));
         // Too far to be quoted in one piece.
         assert_eq!(whole(text.len() - 9..text.len() - 3), long);
+    }
+
+    #[test]
+    fn a_description_is_quoted_at_length() {
+        let text = "它是一种生活在沿海的小鸟。".repeat(60);
+        let chars = |question| {
+            let quote = super::quote_around(&text, &sure(0..9), None, Detail::of(question));
+            text[quote.part].chars().count()
+        };
+        assert!(chars("它的外形有什么特点？") > 2 * chars("它叫什么？") - 40);
+        assert_eq!(Detail::of("Describe the plan"), Detail::Description);
+        assert_eq!(Detail::of("年费多少"), Detail::Fact);
     }
 }

@@ -67,6 +67,20 @@ pub fn failure_reply(language: Language) -> &'static str {
     }
 }
 
+/// When a password or a code was in what the customer wrote.
+#[must_use]
+pub fn secret_notice(language: Language) -> &'static str {
+    match language {
+        Language::Zh => {
+            "为了您的资金安全，请不要发送密码、验证码或安全码，工作人员也不会向您索要。您刚才发送的内容已删除，没有保存。"
+        }
+        Language::En => {
+            "For your safety, please never send passwords or codes; nobody here will ask you for them. What you sent was \
+             removed and not kept."
+        }
+    }
+}
+
 /// Before a quotation that stands for an answer.
 #[must_use]
 pub fn quote_frame(language: Language, title: &str) -> String {

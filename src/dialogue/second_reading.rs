@@ -119,19 +119,21 @@ pub(super) struct Limits {
     pub(super) time: Duration,
 }
 
-/// The words for "there is no answer", as the instructions name them.
+/// Words for "there is no answer", at the beginning.
 const NONE: [&str; 4] = ["没有", "沒有", "none", "无"];
 
+/// No clause invites the model to say that there is no answer: it would say so of every second question in a customer's own words
+/// (of 76 that were quoted rightly, in 31).
 fn messages(question: &str, material: &str, language: Language) -> Vec<ChatMessage> {
     let (system, user) = match language {
         Language::Zh => (
-            "你从给出的材料中找出问题的答案。只写材料里的原文，不超过一句话，不解释。材料没有答案时写：没有。",
-            format!("材料：\n{material}问题：{question}\n答案："),
+            "你从给出的材料中找出能回答客户问题的原文。只抄写材料里的原文，不超过一句话，不解释。",
+            format!("材料：\n{material}客户的问题：{question}\n材料中的原文："),
         ),
         Language::En => (
-            "You find the answer to a question in the material given. Copy the material's own words, one sentence at most, \
-             and explain nothing. If the material has no answer, write: none",
-            format!("Material:\n{material}Question: {question}\nAnswer:"),
+            "You find the words in the material given that answer a customer's question. Copy the material's own words, one \
+             sentence at most, and explain nothing.",
+            format!("Material:\n{material}The customer's question: {question}\nWords of the material:"),
         ),
     };
     vec![

@@ -2,14 +2,25 @@
 
 use std::ops::Range;
 
+/// Characters of a quoted speech that is not cut. A longer one, or one whose end is missing, is cut like any other text.
+const SPEECH_CHARS: usize = 240;
+
 /// The sentences of `text` as byte ranges, in order: ended by a full stop, a line break, a semicolon between clauses
-/// of Chinese text. A row of a table is a line, so it is one. Leading list marks and white space are left out.
+/// of Chinese text. A row of a table is a line, so it is one. Leading list marks and white space are left out. Sentences
+/// between quotation marks are part of the one around them.
 #[must_use]
 pub fn segments(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut start = 0;
+    let mut spoken = 0;
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
+        if at >= spoken {
+            spoken = end_of_speech(&text[at..]).map_or(at, |len| at + len);
+        }
+        if at < spoken {
+            continue;
+        }
         let next = chars.peek().map(|(_, c)| *c);
         // The number of an item ("1. ") is no sentence.
         let is_number = c == '.' && is_numeral(text[start..at].trim());
@@ -20,6 +31,21 @@ pub fn segments(text: &str) -> Vec<Range<usize>> {
     }
     push_trimmed(text, start..text.len(), &mut found);
     found
+}
+
+/// The bytes up to the mark that closes the quotation which `text` begins with, if it is near and in the same line.
+fn end_of_speech(text: &str) -> Option<usize> {
+    let close = match text.chars().next()? {
+        '“' => '”',
+        '「' => '」',
+        '『' => '』',
+        _ => return None,
+    };
+    text.char_indices()
+        .take(SPEECH_CHARS)
+        .take_while(|(_, c)| *c != '\n')
+        .find(|(_, c)| *c == close)
+        .map(|(at, _)| at)
 }
 
 /// Whether `c` ends a sentence when `next` follows it.
@@ -84,6 +110,18 @@ impl SentenceBuffer {
 #[cfg(test)]
 mod tests {
     use super::{SentenceBuffer, segments};
+
+    #[test]
+    fn what_is_said_between_quotation_marks_is_not_cut() {
+        let parts = |text: &'static str| segments(text).into_iter().map(|r| &text[r]).collect::<Vec<_>>();
+        assert_eq!(
+            parts("他说：“好。就这样办；明天见。”大家散了。第二天他没来。"),
+            ["他说：“好。就这样办；明天见。”大家散了。", "第二天他没来。"]
+        );
+        assert_eq!(parts("「甲。乙」丙。丁。"), ["「甲。乙」丙。", "丁。"]);
+        // A mark that nothing closes, in this line, holds nothing together.
+        assert_eq!(parts("“甲。乙。\n”丙。"), ["“甲。", "乙。", "”丙。"]);
+    }
 
     #[test]
     fn sentences_and_rows() {

@@ -5,7 +5,7 @@ use super::disagree::{Newer, newer, same_subject};
 use super::evidence::Evidence;
 use super::facts::Facts;
 use super::grounding::unsupported;
-use super::quote::Quote;
+use super::quote::{Detail, Quote};
 use super::table::{self, Kind, Place, TableAnswer};
 use super::{DialogueError, ReplyEvent, replies};
 use crate::domain::{KbVersion, Language, Passage};
@@ -136,7 +136,7 @@ impl Assistant {
             n += 1;
             let citation = tabled.parts[place.part].cite(n, place.bytes.clone(), kb_version);
             sink.send(ReplyEvent::Citation(citation)).await?;
-            text.push_str(&format!("[{n}]"));
+            text.extend(["[", &n.to_string(), "]"]);
         }
         text.push('\n');
         text.push_str(&tabled.shown());
@@ -193,7 +193,7 @@ impl Tabled {
         if self.answer.kind == Kind::Values {
             return false;
         }
-        let quoted = &best.text[best.quoted(None).part];
+        let quoted = &best.text[best.quoted(None, Detail::Fact).part];
         let words = normalise(quoted);
         if !self.answer.names.iter().any(|name| words.contains(&normalise(name))) {
             return true;
@@ -228,7 +228,7 @@ impl Tabled {
             format!("{}\n", shown.trim())
         };
         let mut text: String = self.answer.head.iter().map(line).collect();
-        text.push_str(&format!("|{}\n", " --- |".repeat(self.answer.columns)));
+        text.extend(["|", &" --- |".repeat(self.answer.columns), "\n"]);
         text.extend(self.answer.rows.iter().map(line));
         text
     }

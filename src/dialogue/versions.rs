@@ -3,6 +3,7 @@
 use super::assistant::{Assistant, Gone, Sink};
 use super::disagree::{Claim, Dated, Newer, newer, same_subject};
 use super::evidence::Evidence;
+use super::quote::Detail;
 use super::{DialogueError, ReplyEvent, replies};
 use crate::domain::{KbVersion, Language};
 use crate::retrieval::{Found, Source};
@@ -87,7 +88,8 @@ impl Assistant {
         kb_version: KbVersion,
         sink: &mut Sink,
     ) -> Result<(), Gone> {
-        self.quote(&of.best, None, language, kb_version, sink).await?;
+        self.quote(&of.best, None, Detail::Fact, language, kb_version, sink)
+            .await?;
         for (n, (other, says, older)) in (2_u32..).zip(&of.others) {
             let citation = other.cite(n, says.quote.clone(), kb_version);
             sink.send(ReplyEvent::Citation(citation)).await?;

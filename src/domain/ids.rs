@@ -56,6 +56,10 @@ id!(
     FaqId
 );
 id!(
+    /// One value in the vault.
+    VaultId
+);
+id!(
     /// One group of questions that nothing answers.
     GapId
 );

@@ -20,7 +20,7 @@ pub use digest::{hexadecimal, sha256_hex};
 pub use golden::{Expectation, GoldenQuestion};
 pub use ids::{
     ApiKeyId, ConversationId, DocumentId, FaqId, GapId, GoldenId, MessageId, PassageId, RevisionId, SuggestionId,
-    UserId,
+    UserId, VaultId,
 };
 pub use knowledge::{Document, DocumentFormat, Faq, KbItem, KbVersion, Passage};
 pub use language::{Language, is_han};

@@ -5,7 +5,7 @@ use crate::inference::InferenceError;
 use crate::jobs::{ImportsError, LearnError, PublishError};
 use crate::people::PeopleError;
 use crate::retrieval::RetrievalError;
-use crate::storage::StorageError;
+use crate::storage::{StorageError, VaultError};
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -331,7 +331,8 @@ impl From<DialogueError> for ApiError {
             DialogueError::Closed => Self::new(StatusCode::CONFLICT, "conversation_closed", error.to_string()),
             DialogueError::Inference(error) => error.into(),
             DialogueError::Retrieval(error) => error.into(),
-            DialogueError::Storage(error) => error.into(),
+            DialogueError::Storage(error) | DialogueError::Vault(VaultError::Storage(error)) => error.into(),
+            DialogueError::Vault(error) => Self::internal(error),
         }
     }
 }
@@ -478,6 +479,7 @@ impl From<RetrievalError> for ApiError {
             | RetrievalError::NotText(_)
             | RetrievalError::BadMarkup { .. }
             | RetrievalError::BadScope { .. }
+            | RetrievalError::Synonyms(_)
             | RetrievalError::Document(_)
             | RetrievalError::Empty
             | RetrievalError::FaqHeader { .. }

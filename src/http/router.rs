@@ -5,7 +5,8 @@ use super::auth::{Guard, Policy, guard};
 use super::error::ApiError;
 use super::middleware::envelope;
 use super::routes::{
-    ask, audit, auth, conversations, docs, gaps, health, knowledge, openai, pages, passages, search, suggestions,
+    ask, audit, auth, conversations, docs, gaps, health, knowledge, openai, pages, passages, personal_data, search,
+    suggestions,
 };
 use super::state::AppState;
 use crate::domain::Roles;
@@ -194,6 +195,8 @@ pub fn build(state: &AppState) -> (Router, Vec<RoutePolicy>) {
         .add(Visitor, Short, routes!(conversations::rate))
         .add(Visitor, Short, routes!(conversations::handoff))
         .add(Visitor, Short, routes!(conversations::close))
+        .add(Person(Roles::EDITORS), Short, routes!(personal_data::list))
+        .add(Person(Roles::EDITORS), Short, routes!(personal_data::reveal))
         .add(ApiKey, Answer, routes!(openai::chat::complete))
         .add(ApiKey, Answer, routes!(openai::completions::complete))
         .add(ApiKey, Answer, routes!(openai::embeddings::embed))

@@ -2,6 +2,7 @@
 
 use crate::dialogue::{Done, Timings, TokenUsage};
 use crate::domain;
+use crate::retrieval::{Related, RelatedKind};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -152,6 +153,31 @@ pub(super) struct DoneEvent {
     pub(super) model: Option<String>,
     /// The knowledge base that was asked.
     pub(super) kb_version: u64,
+    /// What one may ask next, best first.
+    pub(super) related: Vec<RelatedBody>,
+}
+
+/// Something one may ask next.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RelatedBody {
+    /// The question, to be asked as it stands.
+    question: String,
+    /// `faq`: an approved question about the same thing; `document`: what a document says of it beside, or the same of another;
+    /// `choice`: one of several things, of which the question names none.
+    kind: &'static str,
+}
+
+impl From<&Related> for RelatedBody {
+    fn from(from: &Related) -> Self {
+        Self {
+            question: from.question.clone(),
+            kind: match from.kind {
+                RelatedKind::Faq => "faq",
+                RelatedKind::Document => "document",
+                RelatedKind::Choice => "choice",
+            },
+        }
+    }
 }
 
 impl From<&Done> for DoneEvent {
@@ -162,6 +188,7 @@ impl From<&Done> for DoneEvent {
             timings_ms: from.timings.into(),
             model: from.model.clone(),
             kb_version: from.kb_version.0,
+            related: from.related.iter().map(RelatedBody::from).collect(),
         }
     }
 }

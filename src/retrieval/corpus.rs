@@ -1,6 +1,7 @@
 //! What is searched: passages and FAQs, numbered by rows, with the texts that are embedded and indexed.
 
 use super::RetrievalError;
+use super::graph::Facts;
 use super::lexical::Entry;
 use super::searchable::{plain, searchable_faq, searchable_passage};
 use super::segment::segments;
@@ -93,12 +94,14 @@ pub(super) struct Rows {
     pub(super) scopes: Vec<Scope>,
     /// For each row the place of its scope.
     pub(super) scope_of: Vec<u32>,
+    /// For each row what it says of things; nothing for a FAQ, which is found by its words.
+    pub(super) facts: Vec<Arc<Facts>>,
     /// Where a scope stands, while rows are added.
     places: HashMap<Scope, u32>,
 }
 
 impl Rows {
-    /// Rows as they were before.
+    /// Rows as they were before, without their facts.
     pub(super) fn of(rows: Vec<Row>, faqs: Vec<Arc<Faq>>, scopes: Vec<Scope>, scope_of: Vec<u32>) -> Self {
         let places = HashMap::new();
         Self {
@@ -106,19 +109,22 @@ impl Rows {
             faqs,
             scopes,
             scope_of,
+            facts: Vec::new(),
             places,
         }
     }
 
     /// Adds a passage of that scope.
-    pub(super) fn add_passage(&mut self, id: PassageId, document: DocumentId, scope: &Scope) {
+    pub(super) fn add_passage(&mut self, id: PassageId, document: DocumentId, scope: &Scope, facts: Arc<Facts>) {
         self.rows.push(Row::Passage(id, document));
+        self.facts.push(facts);
         self.add_scope(scope);
     }
 
     /// Adds a FAQ.
     pub(super) fn add_faq(&mut self, faq: Arc<Faq>) {
         self.rows.push(Row::Faq(self.faqs.len() as u32));
+        self.facts.push(Arc::default());
         self.add_scope(&faq.scope);
         self.faqs.push(faq);
     }
@@ -176,7 +182,8 @@ impl Corpus {
         let own = segments(passage);
         self.segment_counts.push(own.len() as u32);
         self.segments.extend(own);
-        self.rows.add_passage(passage.id, passage.document_id, scope);
+        let facts = Arc::new(Facts::of(passage));
+        self.rows.add_passage(passage.id, passage.document_id, scope, facts);
     }
 
     /// Adds a FAQ.

@@ -1,5 +1,6 @@
 //! What can go wrong while knowledge is imported and searched.
 
+use super::expand::SynonymsError;
 use super::parse::{DocumentFault, NotText};
 use crate::inference::InferenceError;
 use crate::storage::StorageError;
@@ -64,6 +65,9 @@ pub enum RetrievalError {
     /// A document in a format that is read by a process of its own.
     #[error(transparent)]
     Document(#[from] DocumentFault),
+    /// The operator's synonyms.
+    #[error(transparent)]
+    Synonyms(#[from] SynonymsError),
     /// The lines at the top that say whom a document is meant for cannot be understood.
     #[error("line {line}: {detail}")]
     BadScope {

@@ -3,11 +3,13 @@
 
 use super::RetrievalError;
 use super::corpus::{Corpus, Row, Rows};
+use super::expand::Sounds;
+use super::graph::Graph;
 use super::index::{FlatIndex, GraphSettings, HnswIndex, Matrix, Neighbour, VectorIndex};
 use super::lexical::{Entry, Gone, LexicalIndex};
 use super::mask::Mask;
 use super::vectors::Vectors;
-use crate::domain::{DocumentId, FaqId, KbItem};
+use crate::domain::{DocumentId, Faq, FaqId, KbItem, PassageId};
 use crate::inference::TextKind;
 use crate::understanding::match_key;
 use std::collections::HashMap;
@@ -84,6 +86,11 @@ pub(super) struct Layer {
     pub(super) segment_starts: Vec<u32>,
     /// For each segment its row.
     pub(super) segment_rows: Vec<u32>,
+    /// The words of its rows, dead ones too, by their sound.
+    pub(super) sounds: Sounds,
+    /// What its rows speak of.
+    pub(super) graph: Graph,
+    passages: HashMap<PassageId, u32>,
     exact: HashMap<String, Vec<(u32, u32)>>,
     documents: HashMap<DocumentId, Vec<u32>>,
     faqs: HashMap<FaqId, u32>,
@@ -169,9 +176,13 @@ impl Layer {
             }
         }
         let (mut documents, mut faqs, mut faq_rows) = (HashMap::<_, Vec<u32>>::new(), HashMap::new(), Vec::new());
+        let mut passages = HashMap::new();
         for (row, source) in rows.rows.iter().enumerate() {
             match source {
-                Row::Passage(_, document) => documents.entry(*document).or_default().push(row as u32),
+                Row::Passage(id, document) => {
+                    documents.entry(*document).or_default().push(row as u32);
+                    passages.insert(*id, row as u32);
+                }
                 Row::Faq(faq) => {
                     let Some(entry) = rows.faqs.get(*faq as usize) else {
                         return Err("a row has no FAQ".to_owned());
@@ -186,6 +197,7 @@ impl Layer {
             ("vectors", texts.rows(), count),
             ("texts", lexical.texts(), count),
             ("scopes", rows.scope_of.len(), count),
+            ("facts", rows.facts.len(), count),
             ("counts of segments", segment_counts.len(), count),
             ("FAQs", rows.faqs.len(), faq_rows.len()),
             ("wordings", wordings.rows(), wording_of.len()),
@@ -198,7 +210,11 @@ impl Layer {
         if rows.scope_of.iter().any(|scope| *scope as usize >= rows.scopes.len()) {
             return Err("a row has no scope".to_owned());
         }
+        let terms = lexical.terms().map_err(|error| error.to_string())?;
         let mut layer = Self {
+            sounds: Sounds::of(terms.into_iter(), rows.facts.iter().flat_map(|facts| facts.names())),
+            graph: Graph::of(&rows.facts),
+            passages,
             rows,
             texts: VectorSet::new(texts),
             wordings: VectorSet::new(wordings),
@@ -278,7 +294,10 @@ impl Layer {
                     continue;
                 }
                 match source {
-                    Row::Passage(id, document) => rows.add_passage(*id, *document, layer.scope(row as u32)),
+                    Row::Passage(id, document) => {
+                        let facts = layer.rows.facts[row].clone();
+                        rows.add_passage(*id, *document, layer.scope(row as u32), facts);
+                    }
                     Row::Faq(faq) => rows.add_faq(layer.rows.faqs[*faq as usize].clone()),
                 }
                 segment_counts.push(layer.segment_starts[row + 1] - layer.segment_starts[row]);
@@ -348,6 +367,25 @@ impl Layer {
     pub(super) fn wordings_of(&self, faq: usize) -> std::ops::Range<usize> {
         let first = self.first_wording[faq] as usize;
         first..first + self.rows.faqs[faq].variants.len() + 1
+    }
+
+    /// The row of a passage.
+    pub(super) fn row_of(&self, id: PassageId) -> Option<u32> {
+        self.passages.get(&id).copied()
+    }
+
+    /// The row of a FAQ, and the FAQ.
+    pub(super) fn faq_of(&self, id: FaqId) -> Option<(u32, &std::sync::Arc<Faq>)> {
+        let faq = *self.faqs.get(&id)? as usize;
+        Some((self.faq_rows[faq], &self.rows.faqs[faq]))
+    }
+
+    /// The rows of the document that a row is of, in order; none for a FAQ.
+    pub(super) fn rows_beside(&self, row: u32) -> &[u32] {
+        match self.rows.rows[row as usize] {
+            Row::Passage(_, document) => self.documents.get(&document).map_or(&[], Vec::as_slice),
+            Row::Faq(_) => &[],
+        }
     }
 
     fn rows_of(&self, item: &KbItem) -> Vec<u32> {
@@ -474,7 +512,10 @@ impl Layer {
         self.sets().into_iter().map(vectors).sum::<usize>()
             + self.lexical.bytes()
             + self.segment_words.bytes()
-            + self.len() * 60
+            + self.sounds.bytes()
+            + self.graph.bytes()
+            + self.rows.facts.iter().map(|facts| facts.bytes()).sum::<usize>()
+            + self.len() * 100
             + self.segment_rows.len() * 4
             + self.rows.faqs.iter().map(faq).sum::<usize>()
     }

@@ -165,6 +165,27 @@ impl LexicalIndex {
         self.fields
     }
 
+    /// The terms of all texts, those that are gone too, each once for each field it is in.
+    ///
+    /// Cost: a walk through the dictionary.
+    ///
+    /// # Errors
+    /// What tantivy says.
+    pub(super) fn terms(&self) -> Result<Vec<String>, RetrievalError> {
+        let mut terms = Vec::new();
+        let Some(searcher) = &self.searcher else {
+            return Ok(terms);
+        };
+        for field in [self.fields.title, self.fields.body] {
+            let list = searcher.segment_reader(0).inverted_index(field)?;
+            let mut stream = list.terms().stream().map_err(tantivy::TantivyError::from)?;
+            while stream.advance() {
+                terms.extend(std::str::from_utf8(stream.key()).map(str::to_owned));
+            }
+        }
+        Ok(terms)
+    }
+
     fn tokens_of(&self, texts: impl Iterator<Item = u32>) -> Result<[u64; 2], RetrievalError> {
         let Some(searcher) = &self.searcher else {
             return Ok([0, 0]);

@@ -3,10 +3,11 @@
 
 use super::corpus::Corpus;
 use super::draft::Draft;
+use super::expand::SynonymsFile;
 use super::index::GraphSettings;
 use super::layer::Layer;
 use super::query_cache::QueryCache;
-use super::search::{Question, Searched};
+use super::search::{Expansion, Question, Searched};
 use super::snapshot::Snapshots;
 use super::state::{Found as FoundRow, State, Wear, internal};
 use super::vectors::{Vectors, readable};
@@ -23,6 +24,7 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Instant;
 use tokio::sync::{Mutex, Semaphore};
 
+pub use next::Answered;
 pub use sources::SourceDate;
 
 /// Questions whose vectors are kept.
@@ -114,6 +116,7 @@ struct Shared {
     tuning: Tuning,
     snapshots: Arc<Snapshots>,
     cache: QueryCache,
+    synonyms: SynonymsFile,
     searches: Semaphore,
     /// Indexes what changed.
     follow_pool: Arc<rayon::ThreadPool>,
@@ -143,7 +146,7 @@ impl Retriever {
     /// that have no stored vector).
     ///
     /// # Errors
-    /// What the store or the embedder says. A snapshot that is missing or damaged is no error, nor is one that cannot
+    /// What the store or the embedder says, and `Synonyms`. A snapshot that is missing or damaged is no error, nor is one that cannot
     /// be written.
     pub async fn open(
         store: Arc<dyn Store>,
@@ -167,6 +170,7 @@ impl Retriever {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shared = Shared {
             vectors: Vectors { store, embedder },
+            synonyms: SynonymsFile::open(&config.synonyms)?,
             config,
             tuning,
             snapshots,
@@ -218,6 +222,7 @@ impl Retriever {
             candidates: shared.config.candidates.max(query.top_k * 2),
             faqs: query.faq_top_k,
             viewer: query.viewer.clone(),
+            expansion: shared.expansion(),
         };
         let searched = shared.search_state(state.clone(), question).await?;
         found.hits = self.0.hits(&state, &searched, query.top_k).await?;
@@ -356,6 +361,19 @@ impl Shared {
         self.vectors.embedder.info().dim
     }
 
+    fn expansion(&self) -> Expansion {
+        let expand = self.config.expand;
+        Expansion {
+            sounds: expand,
+            names: self.config.other_names,
+            synonyms: if expand {
+                self.synonyms.current()
+            } else {
+                Arc::default()
+            },
+        }
+    }
+
     async fn embed(&self, text: &str) -> Result<Arc<[f32]>, RetrievalError> {
         if let Some(vector) = self.cache.get(text) {
             return Ok(vector);
@@ -453,6 +471,7 @@ impl Inner {
     async fn follow(&self) -> Result<bool, RetrievalError> {
         let _one_at_a_time = self.refreshing.lock().await;
         let (shared, state) = (&self.shared, self.current());
+        shared.synonyms.refresh();
         if shared.vectors.store.kb_version().await? == state.edition.version {
             return Ok(false);
         }
@@ -488,7 +507,10 @@ fn milliseconds(since: Instant) -> f64 {
 }
 
 #[cfg(test)]
+mod graph_tests;
+#[cfg(test)]
 mod live_tests;
+mod next;
 mod rebuild;
 #[cfg(test)]
 mod scope_tests;

@@ -1,6 +1,8 @@
 //! One search in the index of one version: all stages, over what is alive and what the viewer may be told.
 
 use super::corpus::Row;
+use super::expand::{Synonyms, Wanted};
+use super::graph::{About, Related};
 use super::index::{Neighbour, dot};
 use super::layer::{Count, Layer, VectorSet};
 use super::rank::{Signals, rank};
@@ -11,6 +13,7 @@ use super::{FaqHit, RetrievalError, Scores, SearchMode};
 use crate::domain::Viewer;
 use crate::understanding::match_key;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// How much the cosine of question and wording counts beside the logarithm of a FAQ's share in the ranking. Of 87
 /// calibration questions with a FAQ, the first one is right for 44 by the ranking alone, for 52 by the wording alone, for
@@ -25,7 +28,7 @@ pub(super) struct Question {
     /// The text, normalised.
     pub(super) text: String,
     /// Its vector, unless the mode needs none.
-    pub(super) vector: Option<std::sync::Arc<[f32]>>,
+    pub(super) vector: Option<Arc<[f32]>>,
     /// Which stages search.
     pub(super) mode: SearchMode,
     /// Rows each stage gives.
@@ -34,6 +37,19 @@ pub(super) struct Question {
     pub(super) faqs: usize,
     /// Who asks.
     pub(super) viewer: Viewer,
+    /// What is searched beside its own terms.
+    pub(super) expansion: Expansion,
+}
+
+/// By what a question is expanded.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Expansion {
+    /// Words that sound like those it says.
+    pub(super) sounds: bool,
+    /// What the base itself calls things beside what the question calls them.
+    pub(super) names: bool,
+    /// Words that mean the same.
+    pub(super) synonyms: Arc<Synonyms>,
 }
 
 /// What a search in the indexes found: rows with their scores (coverage not yet), and FAQs.
@@ -61,7 +77,7 @@ impl Weighted {
 }
 
 /// A layer as a viewer sees it.
-struct Seen<'a> {
+pub(super) struct Seen<'a> {
     placed: &'a Placed,
     /// For each scope of the layer whether the viewer may be told.
     allowed: Vec<bool>,
@@ -88,11 +104,11 @@ impl<'a> Seen<'a> {
         }
     }
 
-    fn layer(&self) -> &'a Layer {
+    pub(super) fn layer(&self) -> &'a Layer {
         &self.placed.layer
     }
 
-    fn row(&self, row: u32) -> bool {
+    pub(super) fn row(&self, row: u32) -> bool {
         let scope = self.layer().rows.scope_of[row as usize];
         self.whole || (self.allowed[scope as usize] && !self.placed.dead.rows.texts.contains(row))
     }
@@ -120,10 +136,10 @@ enum Vectors {
 }
 
 /// The index as a viewer sees it.
-struct View<'a> {
+pub(super) struct View<'a> {
     state: &'a State,
-    layers: Vec<Seen<'a>>,
-    words: Words<'a>,
+    pub(super) layers: Vec<Seen<'a>>,
+    pub(super) words: Words<'a>,
     segment_words: Words<'a>,
 }
 
@@ -156,6 +172,23 @@ impl State {
     /// # Errors
     /// What tantivy says.
     pub(super) fn search(&self, question: &Question) -> Result<Searched, RetrievalError> {
+        self.view(&question.viewer).search(question)
+    }
+
+    /// What one may ask after what was asked and answered.
+    ///
+    /// # Errors
+    /// What tantivy says.
+    pub(super) fn related(&self, about: &About, viewer: &Viewer) -> Result<Vec<Related>, RetrievalError> {
+        self.view(viewer).related(about)
+    }
+
+    /// The things among which a question does not choose.
+    pub(super) fn siblings(&self, about: &About, viewer: &Viewer) -> Vec<Related> {
+        self.view(viewer).siblings(about)
+    }
+
+    fn view(&self, viewer: &Viewer) -> View<'_> {
         let (rows, segments) = self
             .layers
             .iter()
@@ -164,24 +197,23 @@ impl State {
                 (rows, (&placed.layer.segment_words, &placed.dead.segments))
             })
             .unzip();
-        let view = View {
+        View {
             state: self,
-            layers: self
-                .layers
-                .iter()
-                .map(|placed| Seen::new(placed, &question.viewer))
-                .collect(),
+            layers: self.layers.iter().map(|placed| Seen::new(placed, viewer)).collect(),
             words: Words::new(rows),
             segment_words: Words::new(segments),
-        };
-        view.search(question)
+        }
     }
 }
 
 impl View<'_> {
     fn search(&self, question: &Question) -> Result<Searched, RetrievalError> {
         let words = self.weighted(&question.text)?;
-        let rows = self.ranked(question)?;
+        let wanted = match question.mode {
+            SearchMode::Dense => Wanted::default(),
+            SearchMode::Hybrid | SearchMode::Lexical => self.wanted(question)?,
+        };
+        let rows = self.ranked(question, &wanted)?;
         let faqs = self.faqs(question, &rows, &words)?;
         Ok(Searched { rows, faqs, words })
     }
@@ -222,18 +254,18 @@ impl View<'_> {
     }
 
     /// The best texts by words, with their BM25 scores.
-    fn by_words(&self, question: &Question) -> Result<Vec<(u32, f32)>, RetrievalError> {
+    fn by_words(&self, question: &Question, wanted: &Wanted) -> Result<Vec<(u32, f32)>, RetrievalError> {
         let allowed = |part: usize, row: u32| self.layers[part].row(row);
-        let found = self.words.search(&question.text, question.candidates, &allowed)?;
+        let found = self.words.search(wanted, question.candidates, &allowed)?;
         let row = |found: &super::words::FoundText| self.layers[found.part].placed.first + found.text;
         Ok(found.iter().map(|found| (row(found), found.score)).collect())
     }
 
     /// For each row that is among the best by the words of its segments, the BM25 score of the best one.
-    fn by_segment_words(&self, question: &Question, places: usize) -> Result<HashMap<u32, f32>, RetrievalError> {
+    fn by_segment_words(&self, wanted: &Wanted, places: usize) -> Result<HashMap<u32, f32>, RetrievalError> {
         let allowed = |part: usize, segment: u32| self.layers[part].segment(segment);
         let mut best: HashMap<u32, f32> = HashMap::new();
-        for found in self.segment_words.search(&question.text, places, &allowed)? {
+        for found in self.segment_words.search(wanted, places, &allowed)? {
             let seen = &self.layers[found.part];
             let row = seen.placed.first + seen.layer().segment_rows[found.text as usize];
             let score = best.entry(row).or_default();
@@ -243,13 +275,13 @@ impl View<'_> {
     }
 
     /// The rows that any stage found, in order: by the linear model where all stages search, else by the one stage.
-    fn ranked(&self, question: &Question) -> Result<Vec<(u32, Scores)>, RetrievalError> {
+    fn ranked(&self, question: &Question, wanted: &Wanted) -> Result<Vec<(u32, Scores)>, RetrievalError> {
         let one_stage = |place: usize| Scores {
             fused: 1.0 / (place + 1) as f32,
             ..Scores::default()
         };
         let Some(vector) = question.vector.as_deref() else {
-            let found = self.by_words(question)?.into_iter().enumerate();
+            let found = self.by_words(question, wanted)?.into_iter().enumerate();
             let scored = found.map(|(place, (row, score))| {
                 let lexical = Some(score);
                 (
@@ -276,10 +308,10 @@ impl View<'_> {
             });
             return Ok(scored.collect());
         }
-        let bm25: HashMap<u32, f32> = self.by_words(question)?.into_iter().collect();
+        let bm25: HashMap<u32, f32> = self.by_words(question, wanted)?.into_iter().collect();
         // A passage may take several places with its segments.
         let places = question.candidates * 4;
-        let segment_words = self.by_segment_words(question, places)?;
+        let segment_words = self.by_segment_words(wanted, places)?;
         let near = self.nearest(Vectors::Segments, vector, places);
         let mut candidates: Vec<u32> = dense.iter().chain(&near).map(|found| found.row).collect();
         candidates.extend(bm25.keys().chain(segment_words.keys()));

@@ -5,6 +5,7 @@
 
 use super::RetrievalError;
 use super::corpus::{Edition, Row, Rows};
+use super::graph::Facts;
 use super::index::Matrix;
 use super::layer::Layer;
 use crate::domain::{DocumentId, Faq, KbVersion, PassageId, hexadecimal, sha256_hex};
@@ -21,7 +22,7 @@ use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 /// Counts the changes of what stands in a snapshot, and of how texts become terms and vectors.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 const MANIFEST: &str = "manifest.json";
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 const ABANDONED: Duration = Duration::from_hours(1);
@@ -147,7 +148,7 @@ impl Snapshots {
             return Err("the snapshot is of another program, model or knowledge base".to_owned());
         }
         for name in manifest.files.keys() {
-            let known = ["rows", "faqs.json", "scopes.json", "segments.counts"].contains(&name.as_str())
+            let known = ["rows", "faqs.json", "scopes.json", "facts.json", "segments.counts"].contains(&name.as_str())
                 || ["texts-", "wordings-", "segments-", "lexical.", "segment_words."]
                     .iter()
                     .any(|prefix| name.starts_with(prefix));
@@ -238,6 +239,8 @@ impl Snapshots {
         write_whole("rows", &rows_to_bytes(&snapshot.rows))?;
         let faqs: Vec<&Faq> = snapshot.rows.faqs.iter().map(AsRef::as_ref).collect();
         write_whole("faqs.json", &serde_json::to_vec(&faqs)?)?;
+        let facts: Vec<&Facts> = snapshot.rows.facts.iter().map(AsRef::as_ref).collect();
+        write_whole("facts.json", &serde_json::to_vec(&facts)?)?;
         write_whole("scopes.json", &serde_json::to_vec(&snapshot.rows.scopes)?)?;
         let counts = snapshot.segment_counts.iter().flat_map(|count| count.to_le_bytes());
         write_whole("segments.counts", &counts.collect::<Vec<u8>>())?;
@@ -367,7 +370,10 @@ impl Files<'_> {
         let faqs: Vec<Faq> = serde_json::from_slice(&self.bytes("faqs.json")?).map_err(|e| e.to_string())?;
         let faqs = faqs.into_iter().map(Arc::new).collect();
         let scopes = serde_json::from_slice(&self.bytes("scopes.json")?).map_err(|e| e.to_string())?;
-        rows_from_bytes(&self.bytes("rows")?, faqs, scopes)
+        let facts: Vec<Facts> = serde_json::from_slice(&self.bytes("facts.json")?).map_err(|e| e.to_string())?;
+        let mut rows = rows_from_bytes(&self.bytes("rows")?, faqs, scopes)?;
+        rows.facts = facts.into_iter().map(Arc::new).collect();
+        Ok(rows)
     }
 
     /// The vectors in all files of that name, each file by a thread of its own straight to its place.

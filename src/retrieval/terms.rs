@@ -4,8 +4,7 @@
 //! dictionary cuts differently in question and text; together they beat either alone.
 
 use crate::domain::is_han;
-use crate::understanding::normalise;
-use jieba_rs::Jieba;
+use crate::understanding::{dictionary, normalise, simplified, simplify};
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
@@ -20,7 +19,6 @@ const STOP_WORDS: &str = "的 了 吗 呢 吧 啊 呀 哦 嘛 么 着 过 是 �
     need about into any some";
 
 static STOPS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| STOP_WORDS.split_whitespace().collect());
-static JIEBA: LazyLock<Jieba> = LazyLock::new(Jieba::new);
 
 /// All terms of a text, each as often as it occurs: words, parts of compounds, and pairs of Han characters.
 #[must_use]
@@ -66,6 +64,154 @@ pub(super) fn words(text: &str) -> Vec<String> {
     words
 }
 
+/// The smallest parts of a text that names are made of: Han characters one by one, and words of other scripts cut where
+/// letters and digits meet ("KX-200" and "kx 200" are the same).
+#[must_use]
+pub(super) fn units(text: &str) -> Vec<String> {
+    let mut units = Vec::new();
+    for run in runs(text) {
+        match run {
+            Run::Han(run) => units.extend(run.chars().map(String::from)),
+            Run::Latin(word) => {
+                let mut terms = Vec::new();
+                latin_terms(&word, &mut terms);
+                let parts = if terms.len() > 1 { &terms[1..] } else { &terms[..] };
+                units.extend_from_slice(parts);
+            }
+        }
+    }
+    units
+}
+
+/// Units as one text: equal for the same units in the same order.
+#[must_use]
+pub(super) fn name_key(units: &[String]) -> String {
+    let mut key = String::new();
+    for unit in units {
+        let is_latin = |c: Option<char>| c.is_some_and(|c| !is_han(c));
+        if is_latin(key.chars().next_back()) && is_latin(unit.chars().next()) {
+            key.push(' ');
+        }
+        key.push_str(unit);
+    }
+    key
+}
+
+/// A text in which names are looked for.
+pub(super) struct Named {
+    units: Vec<String>,
+    /// Before which units, and after the last one, a word may begin.
+    borders: Vec<bool>,
+}
+
+impl Named {
+    /// Prepares `text`.
+    pub(super) fn new(text: &str) -> Self {
+        let units = units(text);
+        let mut borders = vec![true; units.len() + 1];
+        let mut at = 0;
+        for run in runs(text) {
+            // The parts of one word and number stand apart: any of them may be a name.
+            let Run::Han(run) = run else { continue };
+            at += units[at..].iter().take_while(|unit| !unit.starts_with(is_han)).count();
+            for token in dictionary().cut(&run, false) {
+                let length = token.word.chars().count();
+                let end = (at + length).min(units.len());
+                borders[(at + 1).min(end)..end].fill(false);
+                at = end;
+            }
+        }
+        Self { units, borders }
+    }
+
+    /// Where names stand in it: the longest at each place, none within another. A name of up to three units must begin and end
+    /// where words do ("年费" is not in "今年费了"); what is longer is hardly there by chance. `look_up` gets keys of at most
+    /// `longest` units.
+    pub(super) fn names<T>(
+        &self,
+        longest: usize,
+        mut look_up: impl FnMut(&str) -> Option<T>,
+    ) -> Vec<(std::ops::Range<usize>, T)> {
+        let (mut found, mut at) = (Vec::new(), 0);
+        while at < self.units.len() {
+            let most = longest.min(self.units.len() - at);
+            let name = (1..=most).rev().find_map(|length| {
+                let stands = length > 3 || (self.borders[at] && self.borders[at + length]);
+                let name = stands.then(|| look_up(&self.key(at..at + length)))??;
+                Some((at..at + length, name))
+            });
+            at = name.as_ref().map_or(at + 1, |(range, _)| range.end);
+            found.extend(name);
+        }
+        found
+    }
+
+    /// The key of what stands there.
+    pub(super) fn key(&self, range: std::ops::Range<usize>) -> String {
+        name_key(&self.units[range])
+    }
+}
+
+/// A stretch of Han characters of a text in which a word may have been mistyped.
+pub(super) struct Piece {
+    /// The characters.
+    pub(super) text: String,
+    /// Its pairs of neighbouring characters.
+    pub(super) pairs: Vec<String>,
+}
+
+/// The stretches of `least..=most` Han characters of a text that begin and end where words do and hold no stop word, the longest
+/// first at each place.
+#[must_use]
+pub(super) fn pieces(text: &str, least: usize, most: usize) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for run in runs(text) {
+        let Run::Han(run) = run else { continue };
+        let tokens: Vec<&str> = dictionary()
+            .cut(&run, false)
+            .into_iter()
+            .map(|token| token.word)
+            .collect();
+        for start in 0..tokens.len() {
+            let mut longer = Vec::new();
+            let mut text = String::new();
+            for token in &tokens[start..] {
+                text.push_str(token);
+                let chars: Vec<char> = text.chars().collect();
+                if STOPS.contains(token) || chars.len() > most {
+                    break;
+                }
+                if chars.len() >= least {
+                    let pairs = chars.windows(2).map(|pair| pair.iter().collect()).collect();
+                    longer.push(Piece {
+                        text: text.clone(),
+                        pairs,
+                    });
+                }
+            }
+            pieces.extend(longer.into_iter().rev());
+        }
+    }
+    pieces
+}
+
+/// What of a stretch of Han characters stands behind its last stop word.
+#[must_use]
+pub(super) fn after_stop_words(run: &str) -> &str {
+    let tokens = dictionary().cut(run, false);
+    let rest: usize = (tokens.iter().rev())
+        .take_while(|token| !STOPS.contains(token.word))
+        .map(|token| token.word.len())
+        .sum();
+    &run[run.len() - rest..]
+}
+
+/// Whether the dictionary has that word.
+#[must_use]
+pub(super) fn is_word(text: &str) -> bool {
+    dictionary().has_word(text)
+}
+
 /// A text in which words are looked for.
 pub(super) struct Haystack {
     text: String,
@@ -75,7 +221,7 @@ pub(super) struct Haystack {
 impl Haystack {
     /// Prepares `text`.
     pub(super) fn new(text: &str) -> Self {
-        let text = normalise(text).to_lowercase();
+        let text = simplify(&normalise(text)).to_lowercase();
         let mut latin = HashSet::new();
         for run in runs(&text) {
             if let Run::Latin(word) = run {
@@ -116,9 +262,13 @@ enum Run {
     Latin(String),
 }
 
-/// The runs of a text after normalising. A full stop between digits belongs to the number; a comma there is left out.
+/// The runs of a text after normalising, in simplified characters: question and text meet in either script. A full stop between digits belongs to the number; a comma there is left out.
 fn runs(text: &str) -> Vec<Run> {
-    let chars: Vec<char> = normalise(text).chars().flat_map(char::to_lowercase).collect();
+    let chars: Vec<char> = normalise(text)
+        .chars()
+        .map(simplified)
+        .flat_map(char::to_lowercase)
+        .collect();
     let mut runs = Vec::new();
     let mut at = 0;
     while at < chars.len() {
@@ -153,7 +303,7 @@ fn runs(text: &str) -> Vec<Run> {
 /// What the dictionary does not know comes out as single characters; neighbouring ones are joined.
 fn han_words(run: &str, words: &mut Vec<String>) {
     let mut joined = String::new();
-    for token in JIEBA.cut(run, false) {
+    for token in dictionary().cut(run, false) {
         let is_single = token.word.chars().nth(1).is_none();
         if is_single && !STOPS.contains(token.word) {
             joined.push_str(token.word);
@@ -179,7 +329,7 @@ fn han_terms(run: &str, terms: &mut Vec<String>) {
     }
     // A word of two characters is a pair already.
     terms.extend(
-        JIEBA
+        dictionary()
             .cut_for_search(run, false)
             .into_iter()
             .filter(|token| !pairs.contains(token.word))
@@ -248,6 +398,43 @@ mod tests {
         }
         assert!(!query_terms("怎么办").is_empty());
         assert!(query_terms("，。!?").is_empty());
+    }
+
+    #[test]
+    fn names_are_found_by_their_units() {
+        assert_eq!(name_key(&units("KX-200 门锁E31")), "kx 200门锁e 31");
+        assert_eq!(name_key(&units("kx200")), name_key(&units("KX 200")));
+        let names = ["金卡", "白金卡", "e 31"];
+        let found = Named::new("白金卡和金卡报 E31").names(4, |key| names.iter().position(|name| *name == key));
+        let numbers: Vec<usize> = found.iter().map(|(_, number)| *number).collect();
+        assert_eq!(numbers, [1, 0, 2]);
+        assert_eq!(found[0].0, 0..3);
+        let named = |text: &str| Named::new(text).names(4, |key| (key == "年费").then_some(())).len();
+        assert_eq!(
+            (named("今年费了很大劲"), named("ATM2 的年费"), named("年费年费")),
+            (0, 1, 2)
+        );
+    }
+
+    #[test]
+    fn pieces_begin_and_end_with_words() {
+        let texts: Vec<String> = pieces("我的信用咔丢了", 2, 4)
+            .into_iter()
+            .map(|piece| piece.text)
+            .collect();
+        assert_eq!(texts, ["信用咔丢", "信用咔", "信用", "咔丢"]);
+    }
+
+    #[test]
+    fn both_scripts_have_the_same_terms() {
+        assert_eq!(
+            index_terms("信用卡遺失，怎麼掛失？"),
+            index_terms("信用卡遗失，怎么挂失？")
+        );
+        let text = Haystack::new("國際漫遊資費");
+        assert!(words("国际漫游").iter().all(|word| text.contains(word) > 0.9));
+        let text = Haystack::new("国际漫游资费");
+        assert!(words("國際漫遊").iter().all(|word| text.contains(word) > 0.9));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) struct Found {
     pub(super) named: bool,
 }
 
-/// All files at and below `root`, sorted. Hidden files and directories are passed over, and so are links that lead
+/// All files at and below `root`, sorted. Hidden files and directories and `*.toml` are passed over, and so are links that lead
 /// out of the root (or to a directory: a link can lead into a circle).
 ///
 /// # Errors
@@ -60,6 +60,10 @@ pub(super) fn files(root: &Path) -> Result<Vec<Found>, RetrievalError> {
                 continue;
             }
             let path = entry.path();
+            // Task flows and settings are no knowledge; one that is named itself is told so.
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                continue;
+            }
             let kind = entry.file_type().map_err(io(&path))?;
             if kind.is_dir() {
                 waiting.push((path, depth + 1));
@@ -117,7 +121,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("kb");
         std::fs::create_dir_all(root.join("docs/.git")).unwrap();
-        for name in ["b.md", "docs/a.md", "docs/.hidden.md", "docs/.git/x.md", "a.csv"] {
+        for name in [
+            "b.md",
+            "flow.toml",
+            "docs/a.md",
+            "docs/.hidden.md",
+            "docs/.git/x.md",
+            "a.csv",
+        ] {
             std::fs::write(root.join(name), "x").unwrap();
         }
         assert_eq!(names(&root), ["kb/a.csv", "kb/b.md", "kb/docs/a.md"]);

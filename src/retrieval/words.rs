@@ -5,8 +5,8 @@
 //! property of the language of the knowledge base. What a viewer may not be told is not found.
 
 use super::RetrievalError;
+use super::expand::Wanted;
 use super::lexical::{Gone, LexicalIndex};
-use super::terms;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use tantivy::Term;
@@ -58,11 +58,11 @@ impl<'a> Words<'a> {
     /// What tantivy says.
     pub(super) fn search(
         &self,
-        text: &str,
+        wanted: &Wanted,
         limit: usize,
         allowed: &dyn Fn(usize, u32) -> bool,
     ) -> Result<Vec<FoundText>, RetrievalError> {
-        let Some(query) = self.query(text)?.filter(|_| limit > 0) else {
+        let Some(query) = self.query(wanted)?.filter(|_| limit > 0) else {
             return Ok(Vec::new());
         };
         let mut best: Vec<FoundText> = Vec::with_capacity(limit + 1);
@@ -86,27 +86,35 @@ impl<'a> Words<'a> {
         Ok(best)
     }
 
-    fn query(&self, text: &str) -> Result<Option<BooleanQuery>, RetrievalError> {
+    fn query(&self, wanted: &Wanted) -> Result<Option<BooleanQuery>, RetrievalError> {
         let Some((index, _)) = self.parts.first() else {
             return Ok(None);
         };
-        let mut terms: Vec<(u64, String)> = Vec::new();
-        for term in terms::query_terms(text) {
-            let frequency = self.frequency(&term)?;
+        let mut terms: Vec<(u64, &str, f32)> = Vec::new();
+        for term in &wanted.own {
+            let frequency = self.frequency(term)?;
             if frequency > 0 {
-                terms.push((frequency, term));
+                terms.push((frequency, term, 1.0));
             }
         }
-        terms.sort();
+        terms.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
         terms.truncate(MAX_QUERY_TERMS);
+        for (term, weight) in &wanted.added {
+            if self.frequency(term)? > 0 {
+                terms.push((0, term, *weight));
+            }
+        }
         let mut clauses: Vec<Box<dyn Query>> = Vec::with_capacity(terms.len() * 2);
-        for (_, term) in &terms {
-            let of = |field| {
+        for (_, term, weight) in &terms {
+            let of = |field, boost: f32| -> Box<dyn Query> {
                 let term = Term::from_field_text(field, term);
-                Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs))
+                Box::new(BoostQuery::new(
+                    Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)),
+                    boost,
+                ))
             };
-            clauses.push(Box::new(BoostQuery::new(of(index.fields().title), TITLE_BOOST)));
-            clauses.push(of(index.fields().body));
+            clauses.push(of(index.fields().title, TITLE_BOOST * weight));
+            clauses.push(of(index.fields().body, *weight));
         }
         Ok((!clauses.is_empty()).then(|| BooleanQuery::union(clauses)))
     }
@@ -135,7 +143,7 @@ impl<'a> Words<'a> {
     }
 
     /// In how many texts a term occurs, in title or body, whichever is more.
-    fn frequency(&self, term: &str) -> Result<u64, RetrievalError> {
+    pub(super) fn frequency(&self, term: &str) -> Result<u64, RetrievalError> {
         let Some((index, _)) = self.parts.first() else {
             return Ok(0);
         };
@@ -192,7 +200,7 @@ mod tests {
         let gone = Gone::default();
         let words = Words::new(vec![(index, &gone)]);
         words
-            .search(query, 3, &|_, _| true)
+            .search(&Wanted::of(query), 3, &|_, _| true)
             .unwrap()
             .first()
             .map(|found| found.text)
@@ -239,8 +247,8 @@ mod tests {
         let one = Words::new(vec![(&whole, &none)]);
         let parts = Words::new(vec![(&before, &gone), (&after, &none)]);
         for query in ["信用卡年费", "信用卡退货运费", "return 信用卡", "挂失"] {
-            let wanted = one.search(query, 4, &|_, _| true).unwrap();
-            let found = parts.search(query, 4, &|_, _| true).unwrap();
+            let wanted = one.search(&Wanted::of(query), 4, &|_, _| true).unwrap();
+            let found = parts.search(&Wanted::of(query), 4, &|_, _| true).unwrap();
             let number = |found: &FoundText| [[0, 9, 1], [2, 3, 9]][found.part][found.text as usize];
             assert_eq!(
                 found.iter().map(number).collect::<Vec<_>>(),
@@ -249,7 +257,7 @@ mod tests {
             for (a, b) in found.iter().zip(&wanted) {
                 assert!((a.score - b.score).abs() < 1e-5, "{query}: {a:?} {b:?}");
             }
-            let only = parts.search(query, 1, &|part, _| part == 1).unwrap();
+            let only = parts.search(&Wanted::of(query), 1, &|part, _| part == 1).unwrap();
             assert!(only.iter().all(|found| found.part == 1));
         }
         for word in ["信用卡", "年费", "天气", "退货政策"] {

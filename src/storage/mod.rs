@@ -1,11 +1,14 @@
 //! The truth on disk. The port [`Store`] stands here, made of small traits by noun; `sqlite/` is the embedded adapter.
 //! Indexes are derived from what is stored here and can be deleted at any time.
 
+mod flows;
 mod learning;
 mod people;
 mod publishing;
 pub mod sqlite;
+mod vault;
 
+pub use flows::{FlowSession, FlowStore, FlowTurn, MAX_FLOW_BYTES};
 pub use learning::{GapChange, LearningStore};
 pub use people::{
     AuditCheck, AuditEntry, AuditRecord, AuditStore, AuditVerdict, Session, SessionStore, User, UserChange, UserStore,
@@ -16,6 +19,7 @@ pub use publishing::{
     RevisionStore, RollbackStep, VersionChange,
 };
 pub use sqlite::SqliteStore;
+pub use vault::{NewValue, SealedValue, Vault, VaultError, VaultStore};
 
 use crate::domain::{
     ApiKeyId, Conversation, ConversationId, ConversationStatus, Document, DocumentId, Faq, FaqId, KbItem, KbVersion,
@@ -274,6 +278,9 @@ pub trait ConversationStore: Send + Sync {
     ) -> Result<bool, StorageError>;
     /// Adds a message and touches the conversation. The same message id twice is stored once.
     async fn add_message(&self, message: &Message) -> Result<(), StorageError>;
+    /// Puts another text in the place of a message's; `false` if there is no such message. For masking what turned out to be
+    /// personal data by what came after it, and for nothing else.
+    async fn remask_message(&self, message: MessageId, text: &str) -> Result<bool, StorageError>;
     /// The newest `limit` messages, oldest first.
     async fn messages(&self, id: ConversationId, limit: u32) -> Result<Vec<Message>, StorageError>;
     /// Rates a message of that conversation, with the visitor's words (may be empty); `false` if there is no such
@@ -335,9 +342,11 @@ pub trait Store:
     + ConversationStore
     + KeyStore
     + LearningStore
+    + FlowStore
     + UserStore
     + SessionStore
     + AuditStore
+    + VaultStore
 {
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StorageError>;

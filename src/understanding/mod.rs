@@ -1,9 +1,16 @@
-//! What a customer means: normalising now; intent, emotion, risk and personal data have their place here.
+//! What a customer means: normalising and personal data now; intent, emotion and risk have their place here.
 
+mod dictionary;
 mod followup;
 mod normalise;
+pub mod pii;
+mod pinyin;
+mod script;
 mod smalltalk;
 
+pub use dictionary::dictionary;
 pub use followup::standalone;
-pub use normalise::{match_key, normalise};
+pub use normalise::{Amount, DateMention, View, amounts, dates, is_emoji, match_key, normalise, number};
+pub use pinyin::{MAX_SOUNDED, sounds};
+pub use script::{simplified, simplify};
 pub use smalltalk::{Smalltalk, smalltalk, wants_person};

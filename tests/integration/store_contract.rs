@@ -7,7 +7,7 @@ use kefu::domain::{
     DocumentId, Faq, FaqId, Gap, GapId, KbItem, KbVersion, Message, MessageId, Origin, Passage, PassageId, Role, Route,
     SimilarFaq, Suggestion, SuggestionId, SuggestionState,
 };
-use kefu::storage::{ApiKey, GapChange, KnowledgeCounts, PageRequest, StorageError, Store};
+use kefu::storage::{ApiKey, FlowTurn, GapChange, KnowledgeCounts, MAX_FLOW_BYTES, PageRequest, StorageError, Store};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -32,6 +32,7 @@ pub async fn contract(store: Arc<dyn Store>) {
     waiting(store).await;
     keys(store).await;
     learning(store).await;
+    flows(store).await;
     super::store_people::contract(store).await;
 }
 
@@ -494,6 +495,43 @@ fn reply(conversation: ConversationId, route: Route, seconds: i64) -> Message {
         total_ms: Some(1234),
         stopped: true,
         ..message(conversation, Role::Assistant, seconds)
+    }
+}
+
+async fn flows(store: &dyn Store) {
+    let id = conversation(store, Channel::Web).await.id;
+    assert_eq!(store.flow_session(id).await.unwrap(), None);
+    store.put_flow_session(id, 0, "{\"a\":1}", None, at(20)).await.unwrap();
+    let session = store.flow_session(id).await.unwrap().unwrap();
+    assert_eq!((session.revision, session.state.as_str()), (1, "{\"a\":1}"));
+    let turn = FlowTurn {
+        message_id: MessageId::new(),
+        trace: "[\"明天\"]".to_owned(),
+    };
+    store.put_flow_session(id, 1, "{}", Some(&turn), at(21)).await.unwrap();
+    assert_eq!(store.flow_turn(turn.message_id).await.unwrap(), Some(turn));
+    assert_eq!(store.flow_turn(MessageId::new()).await.unwrap(), None);
+    // Who read an older one may not write, and nothing of it is stored.
+    let late = FlowTurn {
+        message_id: MessageId::new(),
+        trace: "[]".to_owned(),
+    };
+    for before in [0, 1, 3] {
+        let error = store
+            .put_flow_session(id, before, "{}", Some(&late), at(22))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, StorageError::Conflict { .. }), "{error}");
+    }
+    assert_eq!(store.flow_turn(late.message_id).await.unwrap(), None);
+    assert_eq!(store.flow_session(id).await.unwrap().unwrap().revision, 2);
+    let nobody = store
+        .put_flow_session(ConversationId::new(), 0, "{}", None, at(22))
+        .await;
+    assert!(matches!(nobody, Err(StorageError::Conflict { .. })));
+    for bad in ["no json".to_owned(), format!("\"{}\"", "x".repeat(MAX_FLOW_BYTES))] {
+        let refused = store.put_flow_session(id, 2, &bad, None, at(22)).await;
+        assert!(matches!(refused, Err(StorageError::Invalid { .. })));
     }
 }
 

@@ -3,6 +3,7 @@
 //! The figures are cross-validated: each question is judged by models fitted without it and its fold.
 
 use super::questions::{Documents, Question, read};
+use super::stages::{likelihood, says_yes};
 use super::statistics::auc;
 use crate::app::{App, Need};
 use crate::cli::{Common, output};
@@ -21,6 +22,9 @@ pub struct Calibrate {
     /// Write every question's features and labels there, for a closer look
     #[arg(long, value_name = "FILE")]
     features: Option<PathBuf>,
+    /// Let the language model judge the hits that are read; for the features alone
+    #[arg(long)]
+    judge: bool,
 }
 
 /// The strength of the pull towards small weights. Of 1, 10 and 30 the areas under the curve are .909, .915 and .916 for
@@ -37,16 +41,33 @@ struct Sample {
     faq_right: bool,
     /// A right source is among the first three hits.
     found: bool,
+    hits: Vec<serde_json::Value>,
 }
 
 impl Calibrate {
     pub async fn run(self, common: &Common) -> anyhow::Result<()> {
-        let app = App::open(common.settings(None)?, &common.data, &common.models, Need::Search).await?;
+        let need = if self.judge { Need::Answers } else { Need::Search };
+        let app = App::open(common.settings(None)?, &common.data, &common.models, need).await?;
         let documents = Documents::of(app.store.as_ref()).await?;
         let mut samples = Vec::new();
         for question in read(&self.questions)? {
             let (found, features) = app.assistant.find(&question.ask(app.viewer())).await?;
+            let mut hits = Vec::new();
+            for hit in found.hits.iter().filter(|hit| hit.scores.reading.is_some()) {
+                let (judged, likelihood) = match app.assistant.model() {
+                    Some(model) => (
+                        Some(says_yes(model.as_ref(), &question.question, hit).await?),
+                        Some(likelihood(model.as_ref(), &question.question, hit).await?),
+                    ),
+                    None => (None, None),
+                };
+                hits.push(json!({
+                    "right": question.is_source(hit, &documents), "fused": hit.scores.fused, "dense": hit.scores.dense,
+                    "segment": hit.scores.segment, "reading": hit.scores.reading, "judge": judged, "likelihood": likelihood,
+                }));
+            }
             samples.push(Sample {
+                hits,
                 faq_right: found.faqs.first().is_some_and(|best| question.names_faq(&best.faq.key)),
                 found: question.in_top3(&found.hits, &documents),
                 question,
@@ -121,7 +142,7 @@ fn line(sample: &Sample) -> serde_json::Value {
     json!({
         "id": sample.question.id, "question": sample.question.question, "kind": sample.question.kind,
         "answerable": sample.question.answerable, "faq_right": sample.faq_right, "found": sample.found,
-        "exact": sample.features.exact, "faq": sample.features.faq, "passages": sample.features.passages,
+        "hits": sample.hits, "exact": sample.features.exact, "faq": sample.features.faq, "passages": sample.features.passages,
     })
 }
 

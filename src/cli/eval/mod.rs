@@ -5,8 +5,11 @@ mod automation;
 mod base;
 mod calibrate;
 mod documents;
+mod evasions;
+mod flows;
 mod kb;
 mod pairs;
+mod pii;
 mod questions;
 mod retrieval;
 mod stages;
@@ -32,6 +35,10 @@ pub enum Eval {
     Automation(automation::Automation),
     /// Tell pairs of questions that mean the same from those that do not
     Pairs(pairs::Pairs),
+    /// Lead scripted dialogues through task flows
+    Flows(flows::Flows),
+    /// Find and mask personal data
+    Pii(pii::Pii),
 }
 
 impl Eval {
@@ -44,6 +51,8 @@ impl Eval {
             Self::Documents(eval) => eval.run(common).await,
             Self::Automation(eval) => eval.run(common).await,
             Self::Pairs(eval) => eval.run(common).await,
+            Self::Flows(eval) => eval.run(common).await,
+            Self::Pii(eval) => eval.run(common),
         }
     }
 }

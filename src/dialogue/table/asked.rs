@@ -95,7 +95,7 @@ fn read_with(
                     asked.things.push((list, place, shown.clone()));
                 }
                 Named::Attribute(attribute) if !asked.attributes.contains(&attribute) => {
-                    asked.attributes.push(attribute)
+                    asked.attributes.push(attribute);
                 }
                 _ => {}
             }

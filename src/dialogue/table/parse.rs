@@ -136,7 +136,8 @@ fn table(lines: &[(Place, &str)]) -> Option<Table> {
         for more in &heads[1..] {
             // A cell that spans lines is written in each of them.
             if !cell.text.ends_with(more[column].text.as_str()) {
-                cell.text = format!("{} {}", cell.text, more[column].text).trim().to_owned();
+                let joined = format!("{} {}", cell.text, more[column].text);
+                joined.trim().clone_into(&mut cell.text);
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::http::body::{JsonBody, RequestBody};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::sse::{self, Events};
 use crate::http::state::AppState;
-use crate::http::wire::{Citation, TimingsMs, UsageBody};
+use crate::http::wire::{Citation, RelatedBody, TimingsMs, UsageBody};
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -94,6 +94,8 @@ pub(crate) struct Answer {
     pub(crate) kb_version: u64,
     /// The language model that wrote it; null where no model wrote.
     pub(crate) model: Option<String>,
+    /// What one may ask next, best first.
+    pub(crate) related: Vec<RelatedBody>,
 }
 
 /// Answers one question.
@@ -219,6 +221,7 @@ pub(crate) async fn collect(mut events: Events) -> Result<Answer, ApiError> {
                 answer.timings_ms = done.timings.into();
                 answer.usage = done.usage.into();
                 answer.kb_version = done.kb_version.0;
+                answer.related = done.related.iter().map(RelatedBody::from).collect();
                 answer.model = done.model;
             }
             ReplyEvent::Error { code, message } => return Err(ApiError::of_event(code, &message)),

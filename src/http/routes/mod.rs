@@ -11,5 +11,6 @@ pub(super) mod knowledge;
 pub(super) mod openai;
 pub(super) mod pages;
 pub(super) mod passages;
+pub(super) mod personal_data;
 pub(super) mod search;
 pub(super) mod suggestions;

@@ -5,10 +5,11 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// Whether an address belongs to this machine or to a private network (RFC 1918, 3927, 4193, 4291, 6598).
-pub(super) fn is_private(address: IpAddr) -> bool {
+pub(crate) fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_private_v4(v4),
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
@@ -23,19 +24,21 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
     address.is_loopback() || address.is_private() || address.is_link_local() || shared
 }
 
-/// What is said of a server elsewhere.
-pub(super) fn refused(host: &str, address: Option<IpAddr>) -> String {
+/// What is said of a server elsewhere that the settings name in `section`.
+pub(crate) fn refused(section: &str, host: &str, address: Option<IpAddr>) -> String {
     let at = address.map_or(String::new(), |address| format!(" ({address})"));
     format!(
-        "[inference.server] url: {host}{at} is not an address of this machine or of a private network, and customers' words \
+        "[{section}] url: {host}{at} is not an address of this machine or of a private network, and customers' words \
          would leave the company; if that is meant, set allow_public = true"
     )
 }
 
 /// Looks names up and refuses those that lead outside, at each connection: what a name means may change.
 #[derive(Clone, Debug)]
-pub(super) struct Resolver {
-    pub(super) allow_public: bool,
+pub(crate) struct Resolver {
+    /// The section of the settings that names the server.
+    pub(crate) section: Arc<str>,
+    pub(crate) allow_public: bool,
 }
 
 impl tower::Service<Name> for Resolver {
@@ -48,12 +51,14 @@ impl tower::Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let allow_public = self.allow_public;
+        let (allow_public, section) = (self.allow_public, Arc::clone(&self.section));
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let outside = found.iter().find(|address| !is_private(address.ip()));
             match outside {
-                Some(address) if !allow_public => Err(io::Error::other(refused(name.as_str(), Some(address.ip())))),
+                Some(address) if !allow_public => {
+                    Err(io::Error::other(refused(&section, name.as_str(), Some(address.ip()))))
+                }
                 _ => Ok(found.into_iter()),
             }
         })

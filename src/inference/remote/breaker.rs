@@ -20,7 +20,7 @@ enum State {
 
 /// Counts failures and refuses while there are too many.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(crate) struct Breaker {
     state: Mutex<State>,
     threshold: u32,
     pause: Duration,
@@ -28,14 +28,14 @@ pub(super) struct Breaker {
 
 /// A request that was let through. What became of it must be told; dropped untold, it counts for nothing.
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     breaker: Arc<Breaker>,
     told: bool,
 }
 
 impl Breaker {
     /// Opens after `threshold` failures in a row, for `pause` and up to half as long again.
-    pub(super) fn new(threshold: u32, pause: Duration) -> Arc<Self> {
+    pub(crate) fn new(threshold: u32, pause: Duration) -> Arc<Self> {
         let state = Mutex::new(State::Closed { failures: 0 });
         Arc::new(Self {
             state,
@@ -49,7 +49,7 @@ impl Breaker {
     }
 
     /// How long requests are refused still; `None` where the next one is let through.
-    pub(super) fn refuses(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn refuses(&self, now: Instant) -> Option<Duration> {
         match *self.lock() {
             State::Closed { .. } => None,
             State::Open { until } if until <= now => None,
@@ -59,7 +59,7 @@ impl Breaker {
     }
 
     /// Lets a request through, or says when to come again.
-    pub(super) fn admit(self: &Arc<Self>, now: Instant) -> Result<Attempt, Duration> {
+    pub(crate) fn admit(self: &Arc<Self>, now: Instant) -> Result<Attempt, Duration> {
         let mut state = self.lock();
         match *state {
             State::Closed { .. } => {}
@@ -79,13 +79,13 @@ impl Breaker {
 
 impl Attempt {
     /// The server answered.
-    pub(super) fn succeeded(mut self) {
+    pub(crate) fn succeeded(mut self) {
         self.told = true;
         *self.breaker.lock() = State::Closed { failures: 0 };
     }
 
     /// The server failed. `chance` between 0 and 1 lengthens the pause.
-    pub(super) fn failed(mut self, now: Instant, chance: f64) {
+    pub(crate) fn failed(mut self, now: Instant, chance: f64) {
         self.told = true;
         let breaker = &self.breaker;
         let mut state = breaker.lock();

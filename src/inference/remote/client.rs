@@ -45,13 +45,16 @@ impl Client {
     pub(super) fn new(server: &ServerConfig, key: Option<&Secret>, connections: usize) -> Result<Self, InferenceError> {
         let base = base(server)?;
         let mut http = HttpConnector::new_with_resolver(Resolver {
+            section: "inference.server".into(),
             allow_public: server.allow_public,
         });
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(Duration::from_millis(server.connect_timeout_ms)));
         let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(server, base.starts_with("https:"))?)
+            .with_tls_config(
+                tls(&server.ca_file, base.starts_with("https:")).map_err(|e| setting("inference.server.ca_file", e))?,
+            )
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
@@ -119,7 +122,7 @@ fn authorization(key: &Secret) -> Result<HeaderValue, InferenceError> {
 }
 
 /// The last cause is the one that helps.
-pub(super) fn causes(error: &dyn StdError) -> String {
+pub(crate) fn causes(error: &dyn StdError) -> String {
     let mut last = error;
     while let Some(source) = last.source() {
         last = source;
@@ -152,18 +155,18 @@ fn base(server: &ServerConfig) -> Result<String, InferenceError> {
         && !is_private(address)
         && !server.allow_public
     {
-        return Err(setting("inference.server.url", refused(host, None)));
+        return Err(setting("inference.server.url", refused("inference.server", host, None)));
     }
     let whole = server.url.trim_end_matches('/');
     Ok(whole.strip_suffix("/v1").unwrap_or(whole).to_owned())
 }
 
-/// The system's certificate authorities, or the company's own alone.
-fn tls(server: &ServerConfig, needed: bool) -> Result<rustls::ClientConfig, InferenceError> {
+/// The system's certificate authorities, or the company's own alone (`ca_file`). What is wrong with them comes in words.
+pub(crate) fn tls(ca_file: &str, needed: bool) -> Result<rustls::ClientConfig, String> {
     let mut roots = RootCertStore::empty();
-    if !server.ca_file.is_empty() {
-        let unreadable = |detail: String| setting("inference.server.ca_file", format!("{}: {detail}", server.ca_file));
-        let certificates = CertificateDer::pem_file_iter(&server.ca_file).map_err(|e| unreadable(e.to_string()))?;
+    if !ca_file.is_empty() {
+        let unreadable = |detail: String| format!("{ca_file}: {detail}");
+        let certificates = CertificateDer::pem_file_iter(ca_file).map_err(|e| unreadable(e.to_string()))?;
         for certificate in certificates {
             let certificate = certificate.map_err(|e| unreadable(e.to_string()))?;
             roots.add(certificate).map_err(|e| unreadable(e.to_string()))?;
@@ -176,13 +179,13 @@ fn tls(server: &ServerConfig, needed: bool) -> Result<rustls::ClientConfig, Infe
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
             let detail = "the system has no certificates (package ca-certificates): name your authority's file here";
-            return Err(setting("inference.server.ca_file", detail.to_owned()));
+            return Err(detail.to_owned());
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| setting("inference.server.url", error.to_string()))?;
+        .map_err(|error| error.to_string())?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 

@@ -5,10 +5,10 @@
 //! (`client`), and its answer is read event by event (`sse`, `wire`). All of that is one task for each request; when the
 //! stream is dropped the task ends and the connection with it, which is how such servers learn of a cancellation.
 
-mod address;
+pub(crate) mod address;
 mod answer;
-mod breaker;
-mod client;
+pub(crate) mod breaker;
+pub(crate) mod client;
 mod sse;
 mod turns;
 mod wire;

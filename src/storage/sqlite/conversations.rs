@@ -69,6 +69,20 @@ impl ConversationStore for SqliteStore {
         .await
     }
 
+    async fn remask_message(&self, message: MessageId, text: &str) -> Result<bool, StorageError> {
+        self.explained(async {
+            let mut transaction = self.change().await?;
+            let done = sqlx::query("UPDATE messages SET text = ?2 WHERE id = ?1")
+                .bind(id_bytes(message.0))
+                .bind(text.to_owned())
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(done.rows_affected() > 0)
+        })
+        .await
+    }
+
     async fn messages(&self, id: ConversationId, limit: u32) -> Result<Vec<Message>, StorageError> {
         let sql = "SELECT m.id, m.conversation_id, m.role, m.text, m.route, m.confidence, m.citations, m.kb_version, \
                    m.model, m.total_ms, m.stopped, m.created_at, r.score AS rating \

@@ -7,6 +7,7 @@ mod documents;
 mod embeddings;
 mod faqs;
 mod faults;
+mod flows;
 mod golden;
 mod keys;
 mod knowledge;
@@ -16,6 +17,7 @@ mod people;
 mod publishing;
 mod revisions;
 mod rows;
+mod vault;
 
 use super::{KnowledgeStore, StorageError, Store};
 use crate::domain::Clock;

@@ -308,6 +308,8 @@ mod tests {
             (4, Some(0x8c36_0e65_d08a_39c0_293a_c6c2_5c5e_9d01)),
             (5, Some(0x462a_7bfd_4c79_5c04_4116_9458_f1b8_e665)),
             (7, Some(0x624c_e068_7f25_cc40_ccdf_cb7b_bfa7_0409)),
+            (8, Some(0x1812_8923_8b96_aa24_4afa_b22f_0213_cfa8)),
+            (9, Some(0xa56e_fbd1_7f87_6c77_31f7_db8b_73ba_cc64)),
         ];
         assert_eq!(checksums, applied);
     }

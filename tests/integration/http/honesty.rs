@@ -60,3 +60,47 @@ async fn an_answer_ends_before_its_first_invention() {
     let body = told(&["信用卡挂失手续费每卡40元。", "补发新卡免费，", "三天内寄到。"]).await;
     assert_eq!(body["answer"], "信用卡挂失手续费每卡40元。[1]");
 }
+
+/// What is told when the model reads as well, and copies `pieces` as the answer.
+async fn told_by_two_readers(pieces: &'static [&'static str]) -> Value {
+    let server = Server::start_with(|config| {
+        config.dialogue.second_reading = true;
+        config.dialogue.written_answers = false;
+    })
+    .await;
+    server.model.script(Script::Say(pieces));
+    let reply = server.post("/api/v1/ask", &json!({"question": QUESTION})).await;
+    assert_eq!(reply.status, 200);
+    reply.json()
+}
+
+#[tokio::test]
+async fn where_two_readers_see_the_answer_in_one_place_it_is_quoted() {
+    let body = told_by_two_readers(&["信用卡挂失", "手续费每卡40元"]).await;
+    assert_eq!(body["route"], "passages", "{body}");
+    assert!(body["answer"].as_str().unwrap().contains("手续费每卡40元"), "{body}");
+    assert!(quotes_are_exact(&body), "{body}");
+    // Who confirmed it is part of how it came about.
+    assert!(!body["model"].is_null(), "{body}");
+}
+
+#[tokio::test]
+async fn where_the_second_reader_sees_none_nothing_is_answered() {
+    for pieces in [&["没有"] as &[&str], &["请以柜台公布的为准"], &[""]] {
+        let body = told_by_two_readers(pieces).await;
+        assert_eq!(body["route"], "clarify", "{pieces:?}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_reader_that_fails_is_done_without() {
+    let server = Server::start_with(|config| {
+        config.dialogue.second_reading = true;
+        config.dialogue.written_answers = false;
+    })
+    .await;
+    server.model.script(Script::FailAfter("信用"));
+    let body = server.post("/api/v1/ask", &json!({"question": QUESTION})).await.json();
+    assert_eq!(body["route"], "passages", "{body}");
+    assert!(quotes_are_exact(&body), "{body}");
+}

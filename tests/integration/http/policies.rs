@@ -328,7 +328,7 @@ impl World {
                 // The embedded pages may not have been built.
                 None if route.path.starts_with("/assets") => assert_eq!(reply.status, 404, "{case}"),
                 // Who may do it is told what is wrong with it.
-                None if route.path.starts_with("/api/v1/knowledge/") => assert!(
+                None if route.path.starts_with("/api/v1/knowledge/") || route.path.ends_with("/reveal") => assert!(
                     reply.status < 500 && !matches!(reply.status, 401 | 403),
                     "{case}: {} {}",
                     reply.status,
@@ -417,6 +417,7 @@ async fn routes_have_the_policies_that_the_design_gives_them() {
             path if path.starts_with("/api/v1/auth/") => Policy::SignedIn,
             "/" | "/healthz" | "/readyz" | "/api/v1/conversations" | "/assets/{*file}" => Policy::Public,
             "/api/v1/passages/{id}" => Policy::Reader,
+            path if path.ends_with("/personal-data") || path.ends_with("/reveal") => Policy::Person(Roles::EDITORS),
             path if path.starts_with("/api/v1/conversations/{id}") => Policy::Visitor,
             path if path.starts_with("/v1/") || path == "/api/v1/ask" || path == "/api/v1/search" => Policy::ApiKey,
             _ => Policy::LocalOnly,

@@ -70,8 +70,9 @@ async fn events_come_in_order_and_from_the_closed_set() {
     assert_eq!(data("queue"), &json!({"position": 1}));
     assert_eq!(
         fields(data("done")),
-        ["message_id", "usage", "timings_ms", "model", "kb_version"]
+        ["message_id", "usage", "timings_ms", "model", "kb_version", "related"]
     );
+    assert!(data("done")["related"].is_array());
     let text: String = all
         .iter()
         .filter(|(name, _)| name == "token")

@@ -4,13 +4,13 @@ use super::client::{Events, Reply, read_reply};
 use super::doubles::{HashingEmbedder, OverlapReader, ScriptedModel};
 use jiff::Timestamp;
 use kefu::config::{self, Config, Overrides};
-use kefu::dialogue::{Assistant, Conversations};
+use kefu::dialogue::{Assistant, Conversations, FlowDriver, FlowParts, flow};
 use kefu::domain::{ApiKeyId, Document, DocumentFormat, DocumentId, Faq, FaqId, ManualClock, Passage, PassageId};
 use kefu::http::{AppState, Part, PartState, Services};
 use kefu::inference::{Embedder, LanguageModel};
 use kefu::jobs::{Imports, Learner, Publisher};
 use kefu::retrieval::{Ingester, Retriever, Vectors};
-use kefu::storage::{ApiKey, SqliteStore, Store};
+use kefu::storage::{ApiKey, SqliteStore, Store, Vault};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -74,6 +74,10 @@ impl Server {
         // Approved answers for their own wording alone; everything else is answered from passages.
         config.dialogue.faq_confidence = 1.0;
         config.dialogue.answer_confidence = 0.0;
+        config.dialogue.confirmed_confidence = 0.0;
+        // What is tested is mostly how an answer is written, and the scripted model says one thing only.
+        config.dialogue.written_answers = true;
+        config.dialogue.second_reading = false;
         change(&mut config);
         let directory = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
@@ -124,13 +128,28 @@ impl Server {
             self.config.dialogue.clone(),
         ));
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
-        let conversations = Arc::new(Conversations::new(
+        let clock: Arc<dyn kefu::domain::Clock> = clock;
+        let vault = Arc::new(Vault::open(&self.directory.path().join("vault.key")).unwrap());
+        let mut conversations = Conversations::new(
             Arc::clone(&assistant),
             Arc::clone(&self.store),
-            clock,
+            Arc::clone(&clock),
             self.tasks.clone(),
             self.config.http.max_replies_per_visitor,
-        ));
+        );
+        if !self.config.dialogue.flows.is_empty() {
+            let offset = self.config.dialogue.utc_offset_minutes;
+            let parts = FlowParts {
+                flows: flow::load(std::path::Path::new(&self.config.dialogue.flows)).unwrap(),
+                tools: flow::tools::tools_of(&self.config.tools, &clock, offset).unwrap(),
+                similarity: None,
+                zone: flow::tools::zone(offset),
+                vault: Arc::clone(&vault),
+            };
+            let driver = FlowDriver::new(parts, Arc::clone(&assistant), Arc::clone(&self.store), clock).unwrap();
+            conversations = conversations.with_flows(Arc::new(driver));
+        }
+        let conversations = Arc::new(conversations.with_vault(vault));
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
         let learner = Learner::new(
             Vectors::new(Arc::clone(&self.store), Arc::clone(&embedder)),
@@ -166,6 +185,11 @@ impl Server {
         }));
         self.state.set(Part::Model, PartState::Ok);
         self.state.set(Part::Index, PartState::Ok);
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &std::path::Path {
+        self.directory.path()
     }
 
     /// The Host header that this server answers to.

@@ -5,7 +5,7 @@ import { ApiError, type Credentials } from "./api";
 import type { Language } from "./i18n";
 import { loadCredentials, saveCredentials } from "./storage";
 import { Store } from "./store";
-import type { Citation, ReplyEvent, Route, StoredMessage, Timings } from "./types";
+import type { Citation, Related, ReplyEvent, Route, StoredMessage, Timings } from "./types";
 
 export const MAX_MESSAGE_CHARS = 2000;
 
@@ -34,6 +34,8 @@ export interface ReplyItem {
   readonly timings: Timings | null;
   readonly model: string;
   readonly kbVersion: string;
+  /** What one may ask next. */
+  readonly related: readonly Related[];
 }
 
 export interface NoteItem {
@@ -247,6 +249,7 @@ export class Chat {
           timings: event.timings,
           model: event.model,
           kbVersion: event.kbVersion,
+          related: event.related,
         });
         break;
       case "error":
@@ -338,6 +341,7 @@ export class Chat {
       timings: null,
       model: "",
       kbVersion: "",
+      related: [],
     };
   }
 

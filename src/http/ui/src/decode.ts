@@ -6,6 +6,7 @@ import {
   type Citation,
   type Handoff,
   type Passage,
+  type Related,
   type ReplyEvent,
   type Role,
   type Route,
@@ -80,6 +81,12 @@ function timings(value: unknown): Timings {
   };
 }
 
+function related(value: unknown): Related | null {
+  const from = fields(value);
+  const question = text(from?.["question"]);
+  return question === "" ? null : { question, kind: text(from?.["kind"]) };
+}
+
 /** The closed set of reply events; any other name, and data that does not fit its name, is ignored. */
 export function replyEvent(name: string, data: string): ReplyEvent | null {
   const from = parseJson(data);
@@ -108,6 +115,7 @@ export function replyEvent(name: string, data: string): ReplyEvent | null {
         timings: timings(from["timings_ms"]),
         model: text(from["model"]),
         kbVersion: text(from["kb_version"]),
+        related: list(from["related"]).map(related).filter(present),
       };
     case "error":
       return { type: "error", code: text(from["code"]), message: text(from["message"]) };

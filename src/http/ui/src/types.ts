@@ -21,6 +21,12 @@ export interface Timings {
   readonly total: number | null;
 }
 
+/** Something one may ask next. */
+export interface Related {
+  readonly question: string;
+  readonly kind: string;
+}
+
 export type ReplyEvent =
   | { readonly type: "route"; readonly route: Route }
   | { readonly type: "citation"; readonly citation: Citation }
@@ -33,6 +39,7 @@ export type ReplyEvent =
       readonly timings: Timings;
       readonly model: string;
       readonly kbVersion: string;
+      readonly related: readonly Related[];
     }
   | { readonly type: "error"; readonly code: string; readonly message: string };
 

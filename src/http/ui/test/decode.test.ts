@@ -25,7 +25,17 @@ describe("replyEvent", () => {
 
   it("reads a whole reply's end", () => {
     const data = '{"message_id":"m","usage":{},"timings_ms":{"total":12.5},"model":"q","kb_version":7}';
-    expect(replyEvent("done", data)).toMatchObject({ messageId: "m", timings: { total: 12.5, retrieve: null }, kbVersion: "7" });
+    expect(replyEvent("done", data)).toMatchObject({ messageId: "m", timings: { total: 12.5, retrieve: null }, kbVersion: "7", related: [] });
+  });
+
+  it("takes the questions to ask next and drops what is none", () => {
+    const related = [{ question: "怎么申请金卡", kind: "faq" }, { question: "", kind: "faq" }, "x", null, { question: "y" }];
+    expect(replyEvent("done", JSON.stringify({ message_id: "m", related }))).toMatchObject({
+      related: [
+        { question: "怎么申请金卡", kind: "faq" },
+        { question: "y", kind: "" },
+      ],
+    });
   });
 });
 

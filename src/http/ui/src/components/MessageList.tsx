@@ -63,7 +63,7 @@ export function MessageList({ chat, state }: Props): JSX.Element {
           </p>
           <div class="log" role="log" aria-live="polite" aria-relevant="additions text" data-testid="log">
             {items.map((item) => (
-              <DrawnItem key={item.key} item={item} chat={chat} busy={state.busy} />
+              <DrawnItem key={item.key} item={item} chat={chat} busy={state.busy} newest={item === newest} />
             ))}
           </div>
         </div>
@@ -78,7 +78,14 @@ export function MessageList({ chat, state }: Props): JSX.Element {
   );
 }
 
-function DrawnItem({ item, chat, busy }: { item: Item; chat: Chat; busy: boolean }): JSX.Element {
+interface DrawnItemProps {
+  readonly item: Item;
+  readonly chat: Chat;
+  readonly busy: boolean;
+  readonly newest: boolean;
+}
+
+function DrawnItem({ item, chat, busy, newest }: DrawnItemProps): JSX.Element {
   const words = useWords();
   switch (item.kind) {
     case "visitor":
@@ -88,7 +95,7 @@ function DrawnItem({ item, chat, busy }: { item: Item; chat: Chat; busy: boolean
         </article>
       );
     case "reply":
-      return <Reply chat={chat} reply={item} busy={busy} />;
+      return <Reply chat={chat} reply={item} busy={busy} newest={newest} />;
     case "note":
       return (
         <p class="note" data-testid="note">

@@ -15,9 +15,10 @@ interface Props {
   readonly chat: Chat;
   readonly reply: ReplyItem;
   readonly busy: boolean;
+  readonly newest: boolean;
 }
 
-export function Reply({ chat, reply, busy }: Props): JSX.Element {
+export function Reply({ chat, reply, busy, newest }: Props): JSX.Element {
   const words = useWords();
   const { phase, text, citations, failure } = reply;
   const running = phase === "waiting" || phase === "streaming";
@@ -80,8 +81,43 @@ export function Reply({ chat, reply, busy }: Props): JSX.Element {
             {phase === "done" && reply.messageId !== "" && <Rating chat={chat} reply={reply} />}
           </footer>
         )}
+        {newest && phase === "done" && reply.related.length > 0 && (
+          <Related chat={chat} reply={reply} disabled={busy} />
+        )}
       </div>
     </article>
+  );
+}
+
+/** What one may ask next, below the newest reply. */
+function Related({ chat, reply, disabled }: { chat: Chat; reply: ReplyItem; disabled: boolean }): JSX.Element {
+  const words = useWords();
+  const id = useId();
+  const choose = reply.related.every((related) => related.kind === "choice");
+  return (
+    <div class="related" data-testid="related">
+      <p class="related-label" id={id}>
+        {choose ? words.chooseLabel : words.relatedLabel}
+      </p>
+      <ul class="related-list" aria-labelledby={id}>
+        {reply.related.map(({ question }) => (
+          <li key={question}>
+            <button
+              type="button"
+              class="related-question"
+              lang={/\p{Script=Han}/u.test(question) ? "zh-CN" : "en"}
+              disabled={disabled}
+              onClick={() => {
+                void chat.send(question);
+                focusComposer();
+              }}
+            >
+              {question}
+            </button>
+          </li>
+        ))}
+      </ul>
+    </div>
   );
 }
 

@@ -1,6 +1,22 @@
 //! One spelling for what looks or means the same. Used for matching alone: what is stored and shown stays as written.
+//!
+//! [`normalise`] and [`match_key`] give a text to compare. [`View`] folds more (look-alikes of other scripts) and knows where each
+//! character came from; `numerals` and `quantities` read numbers, amounts and dates in it. Traditional characters and
+//! typing errors by sound are matters of the search, which folds them over [`normalise`].
 
+mod lookalikes;
+pub(crate) mod numerals;
+pub(crate) mod quantities;
+mod view;
+
+use super::simplified;
+use lookalikes::is_invisible;
 use unicode_normalization::UnicodeNormalization;
+
+pub use lookalikes::is_emoji;
+pub use numerals::number;
+pub use quantities::{Amount, DateMention, amounts, dates};
+pub use view::View;
 
 /// `text` in NFKC (full-width forms become ASCII, ligatures and circled digits their parts), without zero-width and
 /// control characters, white space folded to single spaces and trimmed.
@@ -23,15 +39,6 @@ pub fn normalise(text: &str) -> String {
     folded
 }
 
-/// Characters without width that split words for a matcher and not for a reader (Unicode general category Cf, as far
-/// as they occur in running text, and the tag block that hides text).
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-        | '\u{e0000}'..='\u{e007f}')
-}
-
 /// Only the letters and digits of `text`, normalised, in lower case (and `%`, which changes what a number means).
 pub(super) fn letters(text: &str) -> String {
     normalise(text)
@@ -41,8 +48,8 @@ pub(super) fn letters(text: &str) -> String {
         .collect()
 }
 
-/// The key under which two wordings count as the same: normalised, lower case, without punctuation and white space,
-/// and without the courtesies that surround a question.
+/// The key under which two wordings count as the same: normalised, lower case, in simplified characters, without punctuation
+/// and white space, and without the courtesies that surround a question.
 #[must_use]
 pub fn match_key(text: &str) -> String {
     const COURTESIES: [&str; 12] = [
@@ -61,6 +68,7 @@ pub fn match_key(text: &str) -> String {
     ];
     let mut key: String = normalise(text)
         .chars()
+        .map(simplified)
         .flat_map(char::to_lowercase)
         .filter(|c| c.is_alphanumeric() || *c == '%')
         .collect();
@@ -89,6 +97,7 @@ mod tests {
             match_key("信用卡丢了怎么挂失")
         );
         assert_eq!(match_key("How do I RETURN an item?"), "howdoireturnanitem");
+        assert_eq!(match_key("請問信用卡丟了怎麼掛失"), match_key("信用卡丢了怎么挂失"));
         assert_eq!(match_key("你好"), "你好");
         assert_ne!(match_key("利率 3.5%"), match_key("利率 3.5"));
     }
