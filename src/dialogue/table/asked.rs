@@ -289,7 +289,7 @@ fn context(words: &[&str], view: &View<'_>, titles: &[Vec<String>], named: &[Nam
         things.chain(attributes).filter(|(other, _)| !named.contains(other))
     };
     let is_free = |run: &[&str]| {
-        !others().any(|(_, name)| has(&self::words(&name.shown), run)) || {
+        !others().any(|(_, name)| has(&name.words, run)) || {
             let run: Vec<String> = run.iter().map(|word| (*word).to_owned()).collect();
             view.kind_words.contains(&run)
         }

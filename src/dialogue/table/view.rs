@@ -5,12 +5,15 @@ use super::amount::{Unit, Value, names_money, unit, value};
 use super::fold::words;
 use super::parse::{Cell, Table};
 use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 
 /// A name with the wordings it goes by.
 #[derive(Clone, Debug)]
 pub(super) struct Name {
     /// As the table writes it, without its unit.
     pub(super) shown: String,
+    /// Its folded words.
+    pub(super) words: Vec<String>,
     pub(super) wordings: Vec<Wording>,
 }
 
@@ -227,6 +230,14 @@ fn unit_of(name: &str) -> Unit {
     bracketed(name).1.and_then(unit).unwrap_or_default()
 }
 
+static UNMARKED_WORDS: LazyLock<Vec<Vec<String>>> = LazyLock::new(|| UNMARKED.iter().map(|text| words(text)).collect());
+static SYNONYM_WORDS: LazyLock<Vec<Vec<Vec<String>>>> = LazyLock::new(|| {
+    SYNONYMS
+        .iter()
+        .map(|group| group.iter().map(|text| words(text)).collect())
+        .collect()
+});
+
 fn attributes(cells: &mut dyn Iterator<Item = &Cell>) -> Vec<Attribute> {
     let mut found: Vec<Attribute> = cells.map(|cell| attribute(&cell.text)).collect();
     settle(found.iter_mut().map(|attribute| &mut attribute.name).collect());
@@ -243,11 +254,8 @@ fn attribute(text: &str) -> Attribute {
     }
     for rank in 0..wordings.len() {
         let whole = wordings[rank].words.clone();
-        let prefixes = UNMARKED
-            .iter()
-            .map(|prefix| words(prefix))
-            .filter(|prefix| whole.starts_with(prefix));
-        if let Some(prefix) = prefixes.max_by_key(Vec::len)
+        let prefixes = UNMARKED_WORDS.iter().filter(|prefix| whole.starts_with(prefix));
+        if let Some(prefix) = prefixes.max_by_key(|prefix| prefix.len())
             && enough(&whole[prefix.len()..])
         {
             wordings.push(Wording {
@@ -258,13 +266,21 @@ fn attribute(text: &str) -> Attribute {
         }
     }
     for rank in 0..wordings.len() {
-        let same = |group: &&&[&str]| group.iter().any(|name| words(name) == wordings[rank].words);
-        for name in SYNONYMS.iter().find(same).into_iter().copied().flatten() {
-            wordings.push(wording(name, &shown, 3));
+        let same = |group: &&Vec<Vec<String>>| group.contains(&wordings[rank].words);
+        for words in SYNONYM_WORDS.iter().find(same).into_iter().flatten() {
+            wordings.push(Wording {
+                words: words.clone(),
+                shown: shown.clone(),
+                rank: 3,
+            });
         }
     }
     Attribute {
-        name: Name { shown, wordings },
+        name: Name {
+            words: words(&shown),
+            shown,
+            wordings,
+        },
         unit: unit.unwrap_or_default(),
     }
 }
@@ -331,6 +347,7 @@ fn thing_name(text: &str, kind: &[String]) -> Name {
     }
     Name {
         shown: text.to_owned(),
+        words: words(text),
         wordings,
     }
 }
