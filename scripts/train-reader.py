@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import random
+import sys
 import struct
 import time
 
@@ -262,6 +263,8 @@ def main():
     own = lambda question, unit: encode(question["q"], unit, question["label"], question.get("evidence"))
     held = pairs([unit for unit in units if unit["file"] == args.held_out])
     train = pairs([unit for unit in units if unit["file"] != args.held_out])
+    if not held or not train:
+        sys.exit(f"{args.training}: no pairs to train on, or none in {args.held_out}.jsonl to measure on")
     held_samples = [own(*pair) for pair in held]
     held_kinds = [question.get("why") for question, _ in held]
     files = {}
@@ -313,11 +316,11 @@ def main():
             step += 1
             if step % 20 == 0:
                 print(f"step {step} loss {loss.item():.3f} {time.time() - began:.0f} s", flush=True)
-        area, kinds = evaluate(model, held_samples, held_kinds)
-        print(f"epoch {epoch + 1}: area under the ROC curve on {args.held_out} {area:.4f} {kinds}", flush=True)
         model.write(args.out, encoder, args.version)
         if args.weights:
             torch.save(model.state_dict(), args.weights)
+        area, kinds = evaluate(model, held_samples, held_kinds)
+        print(f"epoch {epoch + 1}: area under the ROC curve on {args.held_out} {area:.4f} {kinds}", flush=True)
 
 
 if __name__ == "__main__":

@@ -160,9 +160,10 @@ impl Tabled {
         self
     }
 
-    /// Whether the question names two things or more and the column, and nothing contradicts.
+    /// Whether the question names two things or more and the column, and nothing contradicts but an older source, which is named.
     pub(super) fn is_sure(&self) -> bool {
-        self.answer.kind == Kind::Compared && self.answer.names.len() > 2 && self.other.is_none()
+        let settled = self.other.as_ref().is_none_or(|(_, older)| *older);
+        self.answer.kind == Kind::Compared && self.answer.names.len() > 2 && settled
     }
 
     /// Whether a FAQ that is surely meant may be left for it: it compares what the FAQ only states, and the values that it was worked

@@ -40,7 +40,7 @@ async fn base(files: &[(&str, &str, i64, Scope)]) -> Base {
             .await
             .unwrap(),
     );
-    let embedder = Arc::new(load_embedder("tables"));
+    let embedder = Arc::new(load_embedder(""));
     let as_embedder: Arc<dyn Embedder> = embedder.clone();
     for (name, text, second, scope) in files {
         let path = directory.path().join(name);

@@ -1,6 +1,6 @@
 //! Personal data in what customers write: found in every spelling, and masked by rules that are data.
 //!
-//! [`Masker::mask`] reads a text (folded by [`View`](super::View), so that full-width digits, look-alikes and invisible characters are
+//! [`Masker::mask`] reads a text (folded by [`View`], so that full-width digits, look-alikes and invisible characters are
 //! seen through), takes what the detectors find and puts masks in its place. What is kept for the vault is a
 //! [`Clear`], which shows itself to nobody. Masking what is masked changes nothing.
 

@@ -192,6 +192,13 @@ impl Server {
         self.directory.path()
     }
 
+    /// A text of a conversation that the vault sealed.
+    pub async fn unsealed(&self, conversation: &str, place: &str, sealed: &str) -> String {
+        let vault = Vault::open(&self.directory.path().join("vault.key")).unwrap();
+        let id = conversation.parse().unwrap();
+        vault.open_text(self.store.as_ref(), id, place, sealed).await.unwrap().0
+    }
+
     /// The Host header that this server answers to.
     pub fn host(&self) -> String {
         self.address.to_string()
