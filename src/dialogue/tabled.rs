@@ -166,8 +166,8 @@ impl Tabled {
         self.answer.kind == Kind::Compared && self.answer.names.len() > 2 && settled
     }
 
-    /// Whether a FAQ that is surely meant may be left for it: it compares what the FAQ only states, and each value that it was
-    /// worked out from is the FAQ's as well.
+    /// Whether a FAQ that is surely meant may be left for it: it compares what the FAQ only states, and the values that it was worked
+    /// out from are the FAQ's as well; one of them is enough where the question names all things and the column.
     pub(super) fn replaces_faq(&self, found: &Found) -> bool {
         let Some(best) = found.faqs.first().filter(|best| !best.exact) else {
             return false;
@@ -179,7 +179,12 @@ impl Tabled {
             let said = own.is_empty() && words.contains(&normalise(value));
             said || (!own.is_empty() && own.iter().all(|quantity| facts.support(quantity)))
         };
-        self.answer.kind != Kind::Values && self.other.is_none() && self.answer.values.iter().all(states)
+        let mut values = self.answer.values.iter();
+        if self.is_sure() {
+            // A FAQ about one of the things answers half of the question.
+            return values.any(states);
+        }
+        self.answer.kind == Kind::Overview && self.other.is_none() && values.all(states)
     }
 
     /// Whether what would be quoted instead does not say otherwise. A value that stands in a cell is left to the reader, unless that

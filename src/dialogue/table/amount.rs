@@ -275,6 +275,9 @@ impl Amount {
         }
         if self.unit.name.is_empty() {
             self.unit.name.clone_from(&head.name);
+        } else if head.measure() == Measure::Time && head.per.is_empty() && self.unit.per.is_empty() {
+            // "管理费（年）" over "0.15%": the time is what the fee is per.
+            self.unit.per.clone_from(&head.name);
         } else if !head.name.is_empty() && self.unit.name != head.name {
             return None;
         }
@@ -470,6 +473,10 @@ mod tests {
         };
         assert_eq!((got.unit.name.as_str(), got.unit.per.as_str()), ("yuan", "year"));
         assert_eq!(value("160美元", &head), Value::Words);
+        let Value::Amount(yearly) = value("0.15%", &unit("年").unwrap()) else {
+            panic!()
+        };
+        assert_eq!((yearly.unit.name.as_str(), yearly.unit.per.as_str()), ("%", "year"));
         assert!(unit("CNY per year").is_some_and(|unit| unit.is_like(&head)));
         assert_eq!(got.like(got.low), "160元/年");
         assert_eq!(unit("单位：元").unwrap().name, "yuan");

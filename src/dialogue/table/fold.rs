@@ -3,7 +3,7 @@
 
 use super::decimal::Decimal;
 use crate::domain::is_han;
-use crate::understanding::normalise;
+use crate::understanding::{normalise, simplified};
 
 /// One word: a Han character, a Latin word, a number or a symbol.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,36 +200,6 @@ fn stem(word: &str) -> String {
     }
 }
 
-/// Traditional characters with their simplified forms, in turns: those that price lists, tariffs and questions about
-/// them are written with. What is not here is compared as it is written.
-const PAIRS: &str = "費费專专業业東东絲丝兩两嚴严個个豐丰臨临為为麗丽舉举義义樂乐習习鄉乡書书買买亂乱爭争於于雲云亞亚產产\
-    親亲億亿僅仅從从倉仓儀仪們们價价眾众優优會会傘伞偉伟傳传傷伤倫伦偽伪體体餘余傭佣債债傾倾償偿儲储兒儿黨党蘭兰關关興兴養养獸兽\
-    內内岡冈冊册寫写軍军農农馮冯決决況况凍冻淨净涼凉減减幾几鳳凤憑凭凱凯擊击劃划劉刘則则剛刚創创刪删別别劍剑劑剂動动務务勞劳\
-    勢势勵励區区醫医華华協协單单賣卖盧卢衛卫卻却廠厂廳厅歷历厲厉壓压廁厕縣县參参雙双發发變变疊叠號号嘆叹後后嗎吗員员聽听啟启\
-    呂吕週周響响喚唤問问團团園园圍围圖图圓圆國国場场壞坏塊块堅坚壇坛墳坟墊垫聲声處处備备復复複复夠够頭头夾夹奪夺奮奋獎奖婦妇媽妈\
-    嬰婴孫孙學学寧宁寶宝實实審审寬宽賓宾對对尋寻導导壽寿將将爾尔塵尘嘗尝屆届屬属層层歲岁島岛幣币師师帳帐帶带幫帮乾干廣广莊庄\
-    慶庆庫库應应廟庙廢废開开異异張张彈弹強强歸归當当錄录徹彻徵征憶忆態态總总懇恳惡恶戀恋愛爱慣惯戶户擇择擔担擴扩揀拣據据\
-    掛挂採采損损換换揮挥搖摇攜携攝摄敗败數数敵敌斷断無无舊旧時时曠旷晝昼顯显晉晋暫暂術术機机殺杀雜杂權权條条來来楊杨極极構构\
-    槍枪標标棧栈樹树樓楼橋桥檔档檢检欄栏櫃柜樣样橫横歡欢歐欧殘残畢毕氣气漢汉湯汤溝沟沒没滄沧溫温潔洁測测濟济濃浓濕湿滿满\
-    漲涨漿浆澤泽濱滨燈灯靈灵災灾爐炉點点煉炼煩烦燒烧熱热爺爷牽牵犧牺狀状獨独環环現现電电畫画暢畅療疗瘋疯監监盤盘盜盗\
-    礦矿碼码磚砖確确禮礼禍祸禪禅離离種种稱称積积穩稳窮穷竊窃競竞筆笔節节範范築筑簡简籌筹簽签籃篮類类糧粮緊紧紅红約约級级\
-    紀纪純纯網网紙纸紛纷細细終终組组經经結结給给絕绝統统繼继續续維维綜综綠绿線线練练縮缩縱纵織织績绩繳缴纜缆罰罚罷罢\
-    羅罗翹翘聯联職职聰聪腦脑腳脚脫脱臉脸臺台艙舱艦舰藝艺藥药蘇苏蘋苹虧亏蟲虫補补襯衬裝装裡里褲裤見见觀观規规視视覽览覺觉觸触\
-    訂订計计訊讯討讨訓训記记許许訪访設设評评詐诈詢询試试詩诗話话該该詳详語语誤误說说請请諮咨諾诺課课誰谁調调談谈論论證证識识\
-    譯译議议護护讀读讓让變变豬猪貝贝負负財财責责貨货質质販贩貴贵貸贷費费貼贴貿贸賀贺資资賊贼賬账賠赔賴赖賺赚購购贈赠贏赢\
-    趙赵趕赶躍跃車车軌轨軟软轉转輕轻載载較较輔辅輛辆輪轮輸输轄辖辦办遊游運运過过達达違违遙遥遞递遠远適适遲迟遷迁選选遺遗還还邊边\
-    郵邮鄭郑醬酱釀酿針针鈔钞鋼钢錢钱銀银銅铜鋁铝鐵铁鎖锁鏈链鏡镜鐘钟鑽钻鑰钥長长門门閃闪閉闭間间閱阅闊阔隊队陽阳陰阴階阶際际陸陆\
-    陳陈險险隨随隱隐難难霧雾靜静頁页頂顶項项順顺須须預预領领頻频題题額额顏颜願愿顧顾顯显風风飛飞飯饭飲饮餐餐館馆驗验驅驱駕驾\
-    騎骑騰腾驚惊髒脏髮发鬆松鬥斗魚鱼鮮鲜鳥鸟雞鸡鹽盐麥麦麵面黃黄齊齐齡龄龍龙龜龟妳你臺台裏里麽么麼么";
-
-fn simplified(c: char) -> char {
-    static MAP: std::sync::LazyLock<std::collections::HashMap<char, char>> = std::sync::LazyLock::new(|| {
-        let chars: Vec<char> = PAIRS.chars().collect();
-        chars.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
-    });
-    MAP.get(&c).copied().unwrap_or(c)
-}
-
 /// Whether `text` has characters that only traditional writing has.
 pub(super) fn is_traditional(text: &str) -> bool {
     text.chars().any(|c| simplified(c) != c)
@@ -237,7 +207,7 @@ pub(super) fn is_traditional(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{PAIRS, is_traditional, words};
+    use super::{is_traditional, words};
 
     #[test]
     fn one_spelling_for_what_is_the_same() {
@@ -253,17 +223,5 @@ mod tests {
         );
         assert_eq!(words("1.5%"), ["1.5", "%"]);
         assert!(is_traditional("費用") && !is_traditional("费用"));
-    }
-
-    #[test]
-    fn every_traditional_character_has_another_form() {
-        assert_eq!(PAIRS.chars().count() % 2, 0);
-        let chars: Vec<char> = PAIRS.chars().collect();
-        for pair in chars.chunks_exact(2) {
-            assert!(
-                crate::domain::is_han(pair[0]) && crate::domain::is_han(pair[1]),
-                "{pair:?}"
-            );
-        }
     }
 }

@@ -76,7 +76,10 @@ pub(super) fn sentence(found: &Found, view: &View<'_>, script: Script) -> String
                 Script::English => {
                     format!("{} {}: {}", capital(most), name.to_lowercase(), values(said, script)).replace(" : ", ": ")
                 }
-                _ => format!("{name}{most}的是{}", values(said, script)),
+                _ => {
+                    let ends = said.iter().map(|said| format!("{}（{}）", said.name, said.value));
+                    format!("{name}{most}的是{}", ends.collect::<Vec<_>>().join("、"))
+                }
             }
         }
         Result::Filtered { .. } => filtered(&found.result, &name, script),
