@@ -72,14 +72,11 @@ pub(super) fn sentence(found: &Found, view: &View<'_>, script: Script) -> String
         } => {
             let most = most(*degree, *measure, script);
             let name = name(*attribute);
-            match script {
-                Script::English => {
-                    format!("{} {}: {}", capital(most), name.to_lowercase(), values(said, script)).replace(" : ", ": ")
-                }
-                _ => {
-                    let ends = said.iter().map(|said| format!("{}（{}）", said.name, said.value));
-                    format!("{name}{most}的是{}", ends.collect::<Vec<_>>().join("、"))
-                }
+            if script == Script::English {
+                format!("{} {}: {}", capital(most), name.to_lowercase(), values(said, script)).replace(" : ", ": ")
+            } else {
+                let ends = said.iter().map(|said| format!("{}（{}）", said.name, said.value));
+                format!("{name}{most}的是{}", ends.collect::<Vec<_>>().join("、"))
             }
         }
         Result::Filtered { .. } => filtered(&found.result, &name, script),
