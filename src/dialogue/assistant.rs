@@ -5,18 +5,16 @@ use super::evidence::Evidence;
 use super::grounding::Grounding;
 use super::policy::{self, Decision, Thresholds, Understood};
 use super::qualifiers::contradicts;
-use super::quote::{Detail, Quote};
-use super::second_reading::{Limits, SecondReading};
+use super::quote::Detail;
 use super::sentences::segments;
 use super::speaker::Speaker;
 use super::tabled::Tabled;
+use super::two_readers::Second;
 use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, next, prompt, replies};
 use crate::config::DialogueConfig;
 use crate::domain::{Citation, KbVersion, Language, MessageId, PassageId, Role, Route};
 use crate::inference::{GenerateRequest, LanguageModel, Reader};
-use crate::retrieval::{
-    FaqHit, Found, Hit, Query, Related, Retriever, SearchMode, Source, order_read, read_faq, read_hits,
-};
+use crate::retrieval::{FaqHit, Found, Query, Related, Retriever, SearchMode, Source, order_read, read_faq, read_hits};
 use crate::understanding::pii::{Masker, tells_of_secret};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
 use futures::Stream;
@@ -56,7 +54,7 @@ impl Stream for Replies {
 pub struct Assistant {
     pub(super) retriever: Arc<Retriever>,
     reader: Arc<dyn Reader>,
-    model: Option<Arc<dyn LanguageModel>>,
+    pub(super) model: Option<Arc<dyn LanguageModel>>,
     confidence: Confidence,
     masker: Masker,
     pub(super) config: DialogueConfig,
@@ -102,46 +100,6 @@ impl Sink {
 /// The log-odds of a hit that is about the opposite of what was asked: those that the reader gives to what is far off.
 const CONTRADICTED: f32 = -6.0;
 
-/// Hits that the second reader may get.
-const SECOND_READS: usize = 5;
-
-/// What a second reader made of what was found.
-struct Second {
-    /// How much of what it copied stands in the quotation: 0 to 1.
-    agreement: f32,
-    /// Where it sees the answer: the hit and the part of its text.
-    place: Option<(usize, std::ops::Range<usize>)>,
-    written: Written,
-}
-
-/// Places of the hits that the second reader gets: the best one, the others of its document, the rest. What stands beside the best
-/// passage is what a wrong part of the right document is told by.
-fn neighbours_first(hits: &[Hit]) -> Vec<usize> {
-    let document = |hit: &Hit| match &hit.source {
-        Source::Passage(passage) => passage.document_id.0,
-        Source::Faq(faq) => faq.id.0,
-    };
-    let best = hits.first().map(document);
-    let (mut own, others): (Vec<usize>, Vec<usize>) =
-        (0..hits.len()).partition(|at| Some(document(&hits[*at])) == best);
-    own.extend(others);
-    own.truncate(SECOND_READS);
-    own
-}
-
-/// The hit that holds most of what the second reader copied (of equals the first), and where.
-fn likeliest(evidence: &[Evidence], reading: &SecondReading) -> Option<(usize, std::ops::Range<usize>)> {
-    let mut best: Option<(usize, std::ops::Range<usize>, f32)> = None;
-    for (at, evidence) in evidence.iter().enumerate() {
-        if let Some((place, share)) = reading.place(&evidence.text)
-            && best.as_ref().is_none_or(|(_, _, most)| share > *most)
-        {
-            best = Some((at, place, share));
-        }
-    }
-    best.map(|(at, place, _)| (at, place))
-}
-
 /// What was found and decided.
 struct Looked {
     found: Found,
@@ -153,13 +111,22 @@ struct Looked {
 
 /// What an answer cost, who wrote it, and what may be asked next.
 #[derive(Clone, Default)]
-struct Written {
+pub(super) struct Written {
     usage: TokenUsage,
     model: Option<String>,
     related: Vec<Related>,
 }
 
 impl Written {
+    /// What `model` has done.
+    pub(super) fn by(model: &dyn LanguageModel, usage: TokenUsage) -> Self {
+        Self {
+            usage,
+            model: Some(model_name(model)),
+            ..Self::default()
+        }
+    }
+
     /// Both together.
     fn and(self, other: Self) -> Self {
         let (a, b) = (self.usage, other.usage);
@@ -385,49 +352,6 @@ impl Assistant {
         })
     }
 
-    /// Lets the language model read what would be quoted, if there is one to ask. A model that is too busy or too slow is
-    /// done without: the decision then asks for more confidence.
-    async fn read_again(&self, question: &str, found: &Found, ask: &Ask) -> Option<Second> {
-        let model = self.model.as_ref().filter(|_| self.config.second_reading)?;
-        let hits = neighbours_first(&found.hits);
-        let evidence: Vec<Evidence> = hits.iter().map(|at| Evidence::of(&found.hits[*at])).collect();
-        let best = evidence.first()?;
-        let quoted = best.quoted(None, Detail::of(question)).shown(&best.text);
-        let limits = Limits {
-            budget_tokens: self.config.second_reading_tokens,
-            time: Duration::from_millis(self.config.second_reading_timeout_ms),
-        };
-        let passages = evidence.iter().map(|e| (e.title.as_str(), e.text.as_str()));
-        let language = Language::detect(question);
-        let read = SecondReading::read(
-            model.as_ref(),
-            question,
-            passages,
-            language,
-            limits,
-            ask.visitor.clone(),
-        )
-        .await;
-        match read {
-            Ok(reading) => Some(Second {
-                agreement: reading.agreement(&quoted),
-                place: likeliest(&evidence, &reading).map(|(at, place)| (hits[at], place)),
-                written: Written {
-                    usage: reading.usage,
-                    model: Some(model_name(model.as_ref())),
-                    related: Vec::new(),
-                },
-            }),
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "deciding without a second reading"
-                );
-                None
-            }
-        }
-    }
-
     async fn run(&self, ask: &Ask, sink: &mut Sink) -> Result<Result<(), DialogueError>, Gone> {
         let language = Language::detect(&ask.question);
         let understood = Understood {
@@ -602,47 +526,6 @@ impl Assistant {
         sink.say(format!("\n{}", replies::clarify_end(language))).await
     }
 
-    /// Two quotations to choose from: where the first reader sees the answer, and where the second does.
-    async fn two_places(
-        &self,
-        found: &Found,
-        at: usize,
-        place: &std::ops::Range<usize>,
-        language: Language,
-        sink: &mut Sink,
-    ) -> Result<(), Gone> {
-        sink.say(replies::clarify_places(language)).await?;
-        let best = found.hits.first().map(|hit| {
-            let evidence = Evidence::of(hit);
-            let quote = evidence.quoted(None, Detail::Fact);
-            (evidence, quote)
-        });
-        let other = found.hits.get(at).map(|hit| {
-            let evidence = Evidence::of(hit);
-            let quote = match evidence.passage {
-                Some(_) => Quote::at(&evidence.text, place.clone()),
-                None => evidence.quoted(None, Detail::Fact),
-            };
-            (evidence, quote)
-        });
-        let same = |a: &(Evidence, Quote), b: &(Evidence, Quote)| {
-            a.0.passage_id == b.0.passage_id && a.1.part.start <= b.1.part.start && b.1.part.end <= a.1.part.end
-        };
-        let other = other.filter(|other| best.as_ref().is_none_or(|best| !same(best, other)));
-        for (n, (evidence, quote)) in (1_u32..).zip(best.into_iter().chain(other)) {
-            sink.send(ReplyEvent::Citation(evidence.cite(
-                n,
-                quote.part.clone(),
-                found.kb_version,
-            )))
-            .await?;
-            let shown = quote.shown(&evidence.text);
-            sink.say(format!("\n\n**{}**\n{}[{n}]", evidence.title, shown.trim_end()))
-                .await?;
-        }
-        sink.say(format!("\n\n{}", replies::clarify_end(language))).await
-    }
-
     /// Quotes the best source; where the settings have it so, the model writes first, and what holds is sent.
     async fn answer_passages(
         &self,
@@ -728,11 +611,7 @@ impl Assistant {
         let grounding = Grounding::new(pairs.take(count), &ask.question);
         let mut speaker = Speaker::new(evidence, grounding, kb_version);
         let usage = speaker.speak(stream, sink).await?;
-        Ok(Ok(Written {
-            usage,
-            model: Some(model_name(model)),
-            related: Vec::new(),
-        }))
+        Ok(Ok(Written::by(model, usage)))
     }
 
     pub(super) async fn quote(

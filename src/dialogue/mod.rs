@@ -23,6 +23,7 @@ mod sentences;
 mod speaker;
 mod table;
 mod tabled;
+mod two_readers;
 mod versions;
 
 use crate::domain::{Citation, KbVersion, MessageId, Route, Turn, Viewer};
