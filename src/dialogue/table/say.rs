@@ -72,7 +72,7 @@ pub(super) fn sentence(found: &Found, view: &View<'_>, script: Script) -> String
         } => {
             let most = most(*degree, *measure, script);
             let name = name(*attribute);
-            if script == Script::English {
+            if script.english() {
                 format!("{} {}: {}", capital(most), name.to_lowercase(), values(said, script)).replace(" : ", ": ")
             } else {
                 let ends = said.iter().map(|said| format!("{}（{}）", said.name, said.value));
@@ -200,15 +200,19 @@ fn compared(
 /// By how much, with the sum where something was computed.
 fn gap_words(gap: &Gap, script: Script) -> String {
     let words = script.pick("相差", "相差", "the difference is ");
+    // Percentages are apart by points: 2% is not 1% more than 1%.
+    let shown = match gap.shown.strip_suffix('%') {
+        Some(points) => format!("{points}{}", script.pick("个百分点", "個百分點", " percentage points")),
+        None => gap.shown.clone(),
+    };
     match gap.sum {
-        None => format!("{words}{}", gap.shown),
+        None => format!("{words}{shown}"),
         Some([greater, lesser, difference]) => {
             let sum = format!("{greater} − {lesser} = {difference}");
             match script {
-                Script::English => format!("{words}{} ({sum}, computed from the table)", gap.shown),
+                Script::English => format!("{words}{shown} ({sum}, computed from the table)"),
                 _ => format!(
-                    "{words}{}（{sum}，{}）",
-                    gap.shown,
+                    "{words}{shown}（{sum}，{}）",
                     script.pick("按表中数字计算", "按表中數字計算", "")
                 ),
             }
