@@ -1,6 +1,6 @@
 //! Customers, what a person who takes over is told, and how long things are kept.
 
-use super::{ConversationId, CustomerId, HandoffId, IdentityId, Language, Role, Route};
+use super::{ConversationId, CustomerId, HandoffId, IdentityId, Language, MessageId, Role, Route};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +111,8 @@ pub struct Gathered {
 /// One message of another conversation of the same customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastMessage {
+    /// Its identifier.
+    pub id: MessageId,
     /// Where it was said.
     pub conversation_id: ConversationId,
     /// Who said it.

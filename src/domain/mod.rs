@@ -18,14 +18,12 @@ mod scope;
 pub use citation::Citation;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use conversation::{Channel, Conversation, ConversationStatus, Message, Role, Route, Turn};
-pub use customer::{
-    Customer, Cutoffs, Gathered, Handoff, HandoffSummary, Identity, PastMessage, Removed, Tried,
-};
+pub use customer::{Customer, Cutoffs, Gathered, Handoff, HandoffSummary, Identity, PastMessage, Removed, Tried};
 pub use digest::{hexadecimal, sha256_hex};
 pub use golden::{Expectation, GoldenQuestion};
 pub use ids::{
-    ApiKeyId, ConversationId, CustomerId, DocumentId, FaqId, GapId, GoldenId, HandoffId, IdentityId, MessageId, PassageId,
-    RevisionId, SuggestionId, UserId, VaultId,
+    ApiKeyId, ConversationId, CustomerId, DocumentId, FaqId, GapId, GoldenId, HandoffId, IdentityId, MessageId,
+    PassageId, RevisionId, SuggestionId, UserId, VaultId,
 };
 pub use knowledge::{Document, DocumentFormat, Faq, KbItem, KbVersion, Passage};
 pub use language::{Language, is_han};

@@ -734,7 +734,10 @@ mod tests {
         let (store, _) = store(directory.path()).await;
         let vault = Vault::open(&directory.path().join("vault.key")).unwrap();
         let (store, at, customer) = (store.as_ref(), Timestamp::UNIX_EPOCH, CustomerId::new());
-        let sealed = vault.seal_for_customer(store, customer, "name", "王小明", at).await.unwrap();
+        let sealed = vault
+            .seal_for_customer(store, customer, "name", "王小明", at)
+            .await
+            .unwrap();
         assert!(!sealed.contains("王"));
         let lookup = vault.lookup(store, "wechat", "o123", at).await.unwrap();
         // One key for the customer, one to look up by.

@@ -3,11 +3,9 @@
 use super::rows::{Fields, id_bytes, page_of, page_rows, read_cursor};
 use super::{SqliteStore, audit, conversations};
 use crate::domain::{
-    Conversation, ConversationId, Customer, CustomerId, Identity, IdentityId, PastMessage, Role,
+    Conversation, ConversationId, Customer, CustomerId, Identity, IdentityId, MessageId, PastMessage, Role,
 };
-use crate::storage::{
-    AuditRecord, CustomerStore, MAX_PROFILE_BYTES, Page, PageRequest, StorageError, customer_secret,
-};
+use crate::storage::{AuditRecord, CustomerStore, MAX_PROFILE_BYTES, Page, PageRequest, StorageError, customer_secret};
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
@@ -103,7 +101,11 @@ impl CustomerStore for SqliteStore {
                 }
             };
             let mut connection = self.reader().await?;
-            let found = sqlx::query(sql).bind(after).bind(rows).fetch_all(&mut *connection).await?;
+            let found = sqlx::query(sql)
+                .bind(after)
+                .bind(rows)
+                .fetch_all(&mut *connection)
+                .await?;
             let items: Vec<(Customer, String)> = found
                 .iter()
                 .map(|row| read_customer(row).map(|customer| (customer.id.to_string(), customer)))
@@ -124,7 +126,10 @@ impl CustomerStore for SqliteStore {
         );
         self.explained(async {
             let mut connection = self.reader().await?;
-            let rows = sqlx::query(sql).bind(id_bytes(id.0)).fetch_all(&mut *connection).await?;
+            let rows = sqlx::query(sql)
+                .bind(id_bytes(id.0))
+                .fetch_all(&mut *connection)
+                .await?;
             rows.iter().map(read_customer).collect()
         })
         .await
@@ -285,7 +290,7 @@ impl CustomerStore for SqliteStore {
         limit: u32,
     ) -> Result<Vec<PastMessage>, StorageError> {
         let sql = whole!(
-            "SELECT m.conversation_id, m.role, m.text, m.created_at FROM messages AS m \
+            "SELECT m.id, m.conversation_id, m.role, m.text, m.created_at FROM messages AS m \
              JOIN conversations AS c ON c.id = m.conversation_id \
              WHERE c.customer_id IN (SELECT id FROM down) AND c.id <> ?2 ORDER BY m.seq DESC LIMIT ?3"
         );
@@ -302,6 +307,7 @@ impl CustomerStore for SqliteStore {
                 .map(|row| {
                     let fields = Fields::new(row, "messages");
                     Ok(PastMessage {
+                        id: MessageId(fields.uuid("id")?),
                         conversation_id: ConversationId(fields.uuid("conversation_id")?),
                         role: fields.named("role", Role::from_name)?,
                         text: fields.text("text")?,
