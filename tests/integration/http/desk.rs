@@ -1,6 +1,6 @@
 //! What people see who take conversations over, customers over channels, and forgetting them.
 
-use super::support::{FAQ_QUESTION, QUESTION, Server};
+use super::support::{FAQ_QUESTION, KEY, QUESTION, Server};
 use jiff::SignedDuration;
 use kefu::domain::{ConversationId, ConversationStatus, Hidden, Message, MessageId, Role, Route, StaffRole};
 use kefu::jobs::Expired;
@@ -281,6 +281,25 @@ async fn a_customer_is_known_again_on_any_channel_and_a_merge_is_undone_exactly(
         assert!(log.iter().any(|line| line.action == action), "{action}");
     }
     assert!(!log.iter().any(|line| line.detail.contains("13912345678")), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_program_with_a_key_says_who_the_customer_is() {
+    let server = Server::start().await;
+    let agent = Staff::of(&server, StaffRole::Agent).await;
+    let body = json!({"channel": "api", "customer": {"channel": "wechat", "address": "oAbC"}}).to_string();
+    let path = "/api/v1/conversations";
+    let refused = server.request("POST", path, &[], Some(&body)).await;
+    assert_eq!((refused.status, refused.code()), (401, "missing_api_key".to_owned()));
+    let bearer = format!("Bearer {KEY}");
+    let headers = [("Authorization", bearer.as_str())];
+    let created = server.request("POST", path, &headers, Some(&body)).await;
+    assert_eq!(created.status, 201, "{}", created.text());
+    let id = created.json()["id"].as_str().unwrap().to_owned();
+    let case = agent.get(&format!("conversations/{id}")).await;
+    assert_eq!(case["customer"]["addresses"][0]["address"], "***");
+    let wrong = json!({"customer": {"channel": "wechat", "address": ""}}).to_string();
+    assert_eq!(server.request("POST", path, &headers, Some(&wrong)).await.status, 400);
 }
 
 #[tokio::test]
