@@ -6,7 +6,6 @@ use super::grounding::Grounding;
 use super::policy::{self, Decision, Thresholds, Understood};
 use super::qualifiers::contradicts;
 use super::quote::Detail;
-use super::sentences::segments;
 use super::speaker::Speaker;
 use super::tabled::Tabled;
 use super::two_readers::Second;
@@ -17,7 +16,7 @@ use crate::domain::{
 };
 use crate::inference::{GenerateRequest, LanguageModel, Reader};
 use crate::retrieval::{
-    FaqHit, Found, Hit, Query, Related, Retriever, SearchMode, Source, order_read, read_faq, read_hits,
+    FaqHit, Found, Hit, Query, Related, Retriever, SearchMode, Source, judge_hits, order_read, read_faq, read_hits,
 };
 use crate::understanding::pii::{Masker, tells_of_secret};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
@@ -30,9 +29,6 @@ use tokio::sync::mpsc;
 
 /// Events that may wait for a slow reader. Sentences, not tokens: few and small.
 const EVENTS_AHEAD: usize = 64;
-
-/// Sources shown where none is sure.
-const CHOICES: usize = 3;
 
 /// Hits searched for, however few are wanted: what is far from the best tells how good the best is.
 const LEAST_HITS: usize = 10;
@@ -104,8 +100,8 @@ impl Sink {
     }
 }
 
-/// The log-odds of a hit that is about the opposite of what was asked: those that the reader gives to what is far off.
-const CONTRADICTED: f32 = -6.0;
+/// The log-odds of a hit that is about the opposite of what was asked: nothing that a model may say of it outweighs them.
+const CONTRADICTED: f32 = -20.0;
 
 /// What was found and decided.
 struct Looked {
@@ -287,7 +283,7 @@ impl Assistant {
         let question = standalone(&ask.question, &ask.history);
         let mut found = self.search(&question, ask).await?;
         self.read(&question, &mut found).await?;
-        let features = Features::of(&found);
+        let features = Features::of(&found, &question);
         Ok((found, features))
     }
 
@@ -326,12 +322,27 @@ impl Assistant {
         Ok(())
     }
 
+    /// Lets the language model judge what was read, where there is one and the settings have it so. One that is too busy or too
+    /// slow is done without.
+    pub async fn judge(&self, question: &str, found: &mut Found) {
+        let Some(model) = self.model.as_ref().filter(|_| self.config.judging) else {
+            return;
+        };
+        let deadline = Instant::now() + Duration::from_millis(self.config.judging_timeout_ms);
+        if let Err(error) = judge_hits(model.as_ref(), question, found, Some(deadline)).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "deciding without the model's judgement"
+            );
+        }
+    }
+
     /// Searches, and reads as much as the decision needs: where the best FAQ is surely meant, only that.
     async fn look(&self, ask: &Ask) -> Result<Looked, DialogueError> {
         let question = standalone(&ask.question, &ask.history);
         let mut found = self.search(&question, ask).await?;
         let thresholds = Thresholds::from(&self.config);
-        if let Some(decision) = policy::decide_faq(&Features::of(&found), &self.confidence, thresholds) {
+        if let Some(decision) = policy::decide_faq(&Features::of(&found, &question), &self.confidence, thresholds) {
             // What a table answers by comparing rows goes before a FAQ that says the same values and leaves the comparing to the
             // customer.
             let tabled = self.tabled(&question, &found).await?;
@@ -348,7 +359,11 @@ impl Assistant {
             });
         }
         self.read(&question, &mut found).await?;
-        let features = Features::of(&found);
+        let mut features = Features::of(&found, &question);
+        if policy::asks_judge(&features, &self.confidence, thresholds) {
+            self.judge(&question, &mut found).await;
+            features = Features::of(&found, &question);
+        }
         let tabled = self.tabled(&question, &found).await?;
         let tabled = tabled.filter(|tabled| tabled.agrees_with(&found));
         let sure = tabled.as_ref().is_some_and(Tabled::is_sure);
@@ -404,8 +419,7 @@ impl Assistant {
             Err(error) => return Ok(Err(error)),
         };
         sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
-        sink.basis = self.basis(&found, second.as_ref(), tabled.is_some());
-        sink.basis.understood = question.clone();
+        sink.basis = self.basis(&question, &found, second.as_ref(), tabled.is_some());
         let first_hit = || found.hits.first().map(|hit| hit.source.clone());
         let shown = match decision {
             Decision::Faq { .. } => Some((found.faqs.first().map(|best| Source::Faq(best.faq.clone())), true)),
@@ -461,14 +475,18 @@ impl Assistant {
     }
 
     /// What was found, and how sure each part is.
-    fn basis(&self, found: &Found, second: Option<&Second>, table: bool) -> Basis {
-        let features = Features::of(found);
+    fn basis(&self, question: &str, found: &Found, second: Option<&Second>, table: bool) -> Basis {
+        let features = Features::of(found, question);
         Basis {
+            understood: question.to_owned(),
             exact: features.exact,
             faq_features: features.faq.to_vec(),
             passage_features: features.passages.to_vec(),
             faq_confidence: Some(self.confidence.faq(&features)),
-            answer_confidence: Some(self.confidence.passages(&features)),
+            first_features: features.first.to_vec(),
+            judged: features.judged.map(Vec::from).unwrap_or_default(),
+            answerable: Some(self.confidence.passages(&features)),
+            answer_confidence: Some(self.confidence.first(&features)),
             agreement: second.map(|second| second.agreement),
             table,
             hits: found.hits.iter().take(LEAST_HITS).map(hit_basis).collect(),
@@ -528,41 +546,6 @@ impl Assistant {
         }))
         .await?;
         sink.say(faq.answer.clone()).await
-    }
-
-    /// Shows what may be related. Where two readers see the answer in two places, these; else titles, one a source, with
-    /// its first words to open.
-    async fn clarify(
-        &self,
-        found: &Found,
-        second: Option<&Second>,
-        language: Language,
-        sink: &mut Sink,
-    ) -> Result<(), Gone> {
-        if let Some((at, place)) = second.and_then(|second| second.place.as_ref()) {
-            return self.two_places(found, *at, place, language, sink).await;
-        }
-        let mut choices: Vec<Evidence> = Vec::new();
-        for hit in &found.hits {
-            let evidence = Evidence::of(hit);
-            if choices.iter().all(|known| known.document_id != evidence.document_id) {
-                choices.push(evidence);
-            }
-            if choices.len() == CHOICES {
-                break;
-            }
-        }
-        sink.say(replies::clarify(language)).await?;
-        for (n, choice) in (1_u32..).zip(&choices) {
-            let first = segments(&choice.text)
-                .into_iter()
-                .nth(usize::from(choice.passage.is_some()));
-            let quote = first.unwrap_or(0..choice.text.len());
-            sink.send(ReplyEvent::Citation(choice.cite(n, quote, found.kb_version)))
-                .await?;
-            sink.say(format!("\n- {}[{n}]", choice.title)).await?;
-        }
-        sink.say(format!("\n{}", replies::clarify_end(language))).await
     }
 
     /// Quotes the best source; where the settings have it so, the model writes first, and what holds is sent.

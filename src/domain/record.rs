@@ -20,7 +20,13 @@ pub struct Basis {
     pub passage_features: Vec<f32>,
     /// The probability that the best FAQ is what was asked.
     pub faq_confidence: Option<f32>,
-    /// The probability that what was found answers.
+    /// The features of the first hit.
+    pub first_features: Vec<f32>,
+    /// What a language model says of the first hit; empty where none has judged.
+    pub judged: Vec<f32>,
+    /// The probability that anything that was found answers.
+    pub answerable: Option<f32>,
+    /// The probability that the first hit is the answer.
     pub answer_confidence: Option<f32>,
     /// How far the second reader agrees, 0 to 1; `None` where none has looked.
     pub agreement: Option<f32>,
