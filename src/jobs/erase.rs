@@ -1,7 +1,7 @@
 //! Removes what is no longer kept: what is older than the settings allow, and customers who want to be forgotten.
 //!
 //! What is removed is overwritten in the database's file, the vectors of its questions go with it, and the file beside the database
-//! is emptied. Each batch is a transaction, so a job that is stopped has done whole batches and goes on at the next call.
+//! is emptied; for a customer the database is written anew. Each batch is a transaction, so a job that is stopped has done whole batches and goes on at the next call.
 
 use crate::config::RetentionConfig;
 use crate::domain::{Clock, CustomerId, Cutoffs, Removed};
@@ -45,7 +45,7 @@ pub struct Expired {
     pub dry_run: bool,
     /// It was stopped before it was done.
     pub interrupted: bool,
-    /// What was removed is out of all files.
+    /// The file beside the database was emptied after it.
     pub settled: bool,
 }
 
@@ -119,7 +119,7 @@ impl Eraser {
             done.batches += 1;
         }
         if done.batches > 0 {
-            done.settled = self.store.settle().await?;
+            done.settled = self.store.settle(false).await?;
         }
         Ok(done)
     }
@@ -184,7 +184,7 @@ impl Eraser {
                 }
             }
         }
-        let settled = self.store.settle().await?;
+        let settled = self.store.settle(true).await?;
         Ok(Some(Erased { removed, settled }))
     }
 

@@ -122,6 +122,8 @@ pub trait EraseStore: Send + Sync {
     async fn erase_customer(&self, id: CustomerId, record: &AuditRecord) -> Result<bool, StorageError>;
     /// Forgets vectors.
     async fn remove_embeddings(&self, keys: &[[u8; 32]]) -> Result<(), StorageError>;
-    /// Brings what was removed out of the files beside the database too. `false` where somebody reads just now and it must wait.
-    async fn settle(&self) -> Result<bool, StorageError>;
+    /// Brings what was removed out of the files beside the database too; `thorough` writes the whole database anew, so that no copy that
+    /// the database once made of a row is left either (about a second for 200 MB, in which others wait to write). `false` where
+    /// somebody reads or writes just now and it must wait.
+    async fn settle(&self, thorough: bool) -> Result<bool, StorageError>;
 }

@@ -131,9 +131,17 @@ impl EraseStore for SqliteStore {
         .await
     }
 
-    async fn settle(&self) -> Result<bool, StorageError> {
+    async fn settle(&self, thorough: bool) -> Result<bool, StorageError> {
         self.explained(async {
             let mut connection = self.writer.acquire().await?;
+            if thorough {
+                // Zeros over a removed row do not reach a copy that stayed behind when its page was split.
+                let done = sqlx::raw_sql("VACUUM").execute(&mut *connection).await;
+                if let Err(error) = done {
+                    tracing::warn!(%error, "the database could not be written anew");
+                    return Ok(false);
+                }
+            }
             for _ in 0..SETTLE_TRIES {
                 let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
                     .fetch_one(&mut *connection)

@@ -90,10 +90,9 @@ async fn the_same_answer_comes_again_until_something_moves() {
     // What rests on other sources is the same, and the version is named.
     let replayed = replay.replay(replies[3]).await.unwrap();
     assert!(replayed.same, "{replayed:#?}");
-    assert!(
-        matches!(&causes(&replayed)[..], [Difference::KnowledgeVersion { .. }]),
-        "{replayed:#?}"
-    );
+    // Other scores may have moved with it.
+    let version = |difference: &&Difference| matches!(difference, Difference::KnowledgeVersion { .. });
+    assert!(causes(&replayed).iter().any(version), "{replayed:#?}");
     // Removed altogether.
     assert!(server.store.remove_faq(server.faq).await.unwrap());
     server.state.assistant().unwrap().retriever().refresh().await.unwrap();
