@@ -12,9 +12,10 @@ use super::two_readers::Second;
 use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, next, prompt, replies};
 use crate::config::DialogueConfig;
 use crate::domain::{Citation, KbVersion, Language, MessageId, PassageId, Role, Route};
-use crate::inference::{GenerateRequest, LanguageModel, Reader};
+use crate::inference::{GenerateRequest, InferenceError, LanguageModel, Reader};
 use crate::retrieval::{
-    FaqHit, Found, Query, Related, Retriever, SearchMode, Source, judge_hits, order_read, read_faq, read_hits,
+    FaqHit, Found, Query, Related, RetrievalError, Retriever, SearchMode, Source, judge_hits, order_read, read_faq,
+    read_hits,
 };
 use crate::understanding::pii::{Masker, tells_of_secret};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
@@ -315,11 +316,15 @@ impl Assistant {
             return;
         };
         let deadline = Instant::now() + Duration::from_millis(self.config.judging_timeout_ms);
-        if let Err(error) = judge_hits(model.as_ref(), question, found, Some(deadline)).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "deciding without the model's judgement"
-            );
+        match judge_hits(model.as_ref(), question, found, Some(deadline)).await {
+            // A model on another server may be unable to.
+            Ok(()) | Err(RetrievalError::Inference(InferenceError::Unsupported(_))) => {}
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "deciding without the model's judgement"
+                );
+            }
         }
     }
 
