@@ -99,6 +99,9 @@ impl Sink {
 /// The log-odds of a hit that is about the opposite of what was asked: nothing that a model may say of it outweighs them.
 const CONTRADICTED: f32 = -20.0;
 
+/// How sure the first hit must be to be shown as what is rather the answer than not.
+const LIKELY: f32 = 0.5;
+
 /// What was found and decided.
 struct Looked {
     found: Found,
@@ -106,6 +109,8 @@ struct Looked {
     second: Option<Second>,
     /// What a table answers.
     tabled: Option<Tabled>,
+    /// The first hit is rather the answer than not.
+    likely: bool,
 }
 
 /// What an answer cost, who wrote it, and what may be asked next.
@@ -347,6 +352,7 @@ impl Assistant {
                 decision,
                 second: None,
                 tabled,
+                likely: true,
             });
         }
         self.read(&question, &mut found).await?;
@@ -371,6 +377,7 @@ impl Assistant {
             decision: policy::with_table(decision, sure, thresholds),
             second,
             tabled,
+            likely: self.confidence.first(&features) >= LIKELY,
         })
     }
 
@@ -401,6 +408,7 @@ impl Assistant {
             decision,
             second,
             tabled,
+            likely,
         } = match self.look(ask).await {
             Ok(looked) => looked,
             Err(error) => return Ok(Err(error)),
@@ -440,7 +448,7 @@ impl Assistant {
                     confidence,
                 })
                 .await?;
-                self.clarify(&found, second.as_ref(), language, sink).await?;
+                self.clarify(&found, second.as_ref(), likely, language, sink).await?;
             }
             Decision::Refuse { confidence } => {
                 sink.send(ReplyEvent::Route {
