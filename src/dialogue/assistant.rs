@@ -14,9 +14,10 @@ use crate::config::DialogueConfig;
 use crate::domain::{
     Basis, BasisHit, Citation, Environment, KbVersion, Language, MessageId, PassageId, Role, Route, sha256_hex,
 };
-use crate::inference::{GenerateRequest, LanguageModel, Reader};
+use crate::inference::{GenerateRequest, InferenceError, LanguageModel, Reader};
 use crate::retrieval::{
-    FaqHit, Found, Hit, Query, Related, Retriever, SearchMode, Source, judge_hits, order_read, read_faq, read_hits,
+    FaqHit, Found, Hit, Query, Related, RetrievalError, Retriever, SearchMode, Source, judge_hits, order_read, read_faq,
+    read_hits,
 };
 use crate::understanding::pii::{Masker, tells_of_secret};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
@@ -103,6 +104,9 @@ impl Sink {
 /// The log-odds of a hit that is about the opposite of what was asked: nothing that a model may say of it outweighs them.
 const CONTRADICTED: f32 = -20.0;
 
+/// How sure the first hit must be to be shown as what is rather the answer than not.
+const LIKELY: f32 = 0.5;
+
 /// What was found and decided.
 struct Looked {
     found: Found,
@@ -110,6 +114,8 @@ struct Looked {
     second: Option<Second>,
     /// What a table answers.
     tabled: Option<Tabled>,
+    /// The first hit is rather the answer than not.
+    likely: bool,
 }
 
 /// What an answer cost, who wrote it, and what may be asked next.
@@ -329,11 +335,15 @@ impl Assistant {
             return;
         };
         let deadline = Instant::now() + Duration::from_millis(self.config.judging_timeout_ms);
-        if let Err(error) = judge_hits(model.as_ref(), question, found, Some(deadline)).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "deciding without the model's judgement"
-            );
+        match judge_hits(model.as_ref(), question, found, Some(deadline)).await {
+            // A model on another server may be unable to.
+            Ok(()) | Err(RetrievalError::Inference(InferenceError::Unsupported(_))) => {}
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "deciding without the model's judgement"
+                );
+            }
         }
     }
 
@@ -356,6 +366,7 @@ impl Assistant {
                 decision,
                 second: None,
                 tabled,
+                likely: true,
             });
         }
         self.read(&question, &mut found).await?;
@@ -380,6 +391,7 @@ impl Assistant {
             decision: policy::with_table(decision, sure, thresholds),
             second,
             tabled,
+            likely: self.confidence.first(&features) >= LIKELY,
         })
     }
 
@@ -414,6 +426,7 @@ impl Assistant {
             decision,
             second,
             tabled,
+            likely,
         } = match self.look(ask).await {
             Ok(looked) => looked,
             Err(error) => return Ok(Err(error)),
@@ -454,7 +467,7 @@ impl Assistant {
                     confidence,
                 })
                 .await?;
-                self.clarify(&found, second.as_ref(), language, sink).await?;
+                self.clarify(&found, second.as_ref(), likely, language, sink).await?;
             }
             Decision::Refuse { confidence } => {
                 sink.send(ReplyEvent::Route {
