@@ -16,8 +16,8 @@ use crate::domain::{
 };
 use crate::inference::{GenerateRequest, InferenceError, LanguageModel, Reader};
 use crate::retrieval::{
-    FaqHit, Found, Hit, Query, Related, RetrievalError, Retriever, SearchMode, Source, judge_hits, order_read, read_faq,
-    read_hits,
+    FaqHit, Found, Hit, Query, Related, RetrievalError, Retriever, SearchMode, Source, judge_hits, order_read,
+    read_faq, read_hits,
 };
 use crate::understanding::pii::{Masker, tells_of_secret};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
