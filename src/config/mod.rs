@@ -204,6 +204,10 @@ pub struct RetrievalConfig {
 
 /// `[dialogue]`
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "settings that are on or off, each on its own"
+)]
 #[serde(deny_unknown_fields)]
 pub struct DialogueConfig {
     /// Hits the reader reads before anything is decided.

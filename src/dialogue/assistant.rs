@@ -412,7 +412,7 @@ impl Assistant {
         let question = standalone(&ask.question, &ask.history);
         if let Some((faq, kb_version)) = self.retriever.exact_faq(&question, &ask.viewer) {
             sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
-            sink.basis.understood = question.clone();
+            sink.basis.understood.clone_from(&question);
             sink.basis.exact = true;
             sink.basis.faqs = vec![faq_basis(&faq)];
             self.answer_faq(Some(&faq), 1.0, kb_version, sink).await?;
@@ -682,7 +682,7 @@ impl Assistant {
             model: written.model,
             kb_version,
             related: written.related,
-            basis,
+            basis: Box::new(basis),
         }))
         .await
     }

@@ -311,7 +311,7 @@ impl Conversations {
     async fn carry(&self, id: ConversationId, ask: Ask, asked: Asked, reader: &mpsc::Sender<ReplyEvent>) {
         let began = Instant::now();
         let language = Language::detect(&ask.question);
-        let mut record = self.record(&ask, asked);
+        let mut record = Self::record(&ask, asked);
         let mut message = self.message(id, Role::Assistant, "");
         let mut events = match self.begin(id, ask, message.id).await {
             Ok(events) => events,
@@ -347,7 +347,7 @@ impl Conversations {
                     done.message_id = message.id;
                     message.kb_version = Some(done.kb_version);
                     message.model.clone_from(&done.model);
-                    record.basis = std::mem::take(&mut done.basis);
+                    record.basis = *std::mem::take(&mut done.basis);
                     complete = Some(event);
                     break;
                 }
@@ -388,7 +388,7 @@ impl Conversations {
     }
 
     /// How a reply to `ask` comes to be, as far as it is known before it begins.
-    fn record(&self, ask: &Ask, asked: Asked) -> ReplyRecord {
+    fn record(ask: &Ask, asked: Asked) -> ReplyRecord {
         ReplyRecord {
             question: asked.question,
             history: asked.history,

@@ -563,7 +563,7 @@ impl Speaker {
             model: self.model.take(),
             kb_version: assistant.retriever().kb_version(),
             related: Vec::new(),
-            basis: Basis {
+            basis: Box::new(Basis {
                 timings_ms: [
                     self.timings.understand,
                     self.timings.retrieve,
@@ -571,7 +571,7 @@ impl Speaker {
                     self.timings.total,
                 ],
                 ..Basis::default()
-            },
+            }),
         };
         self.send(ReplyEvent::Done(done)).await;
     }

@@ -208,5 +208,5 @@ pub struct Done {
     /// What one may ask next; after an answer at most three, where there is something to choose from one for each.
     pub related: Vec<Related>,
     /// What was understood and found.
-    pub basis: Basis,
+    pub basis: Box<Basis>,
 }

@@ -290,7 +290,7 @@ impl Replayer {
                 ReplyEvent::Citation(citation) => given.citations.push(citation),
                 ReplyEvent::Token { text } => given.text.push_str(&text),
                 ReplyEvent::Done(done) => {
-                    given.basis = done.basis;
+                    given.basis = *done.basis;
                     return Ok(given);
                 }
                 ReplyEvent::Error { code, .. } => return Err(ReplayError::Failed(code)),

@@ -264,7 +264,9 @@ pub fn centre(data: &mut [f32], dim: usize) {
         }
         let norm = dot(row, row).sqrt();
         if norm > f32::EPSILON {
-            row.iter_mut().for_each(|value| *value /= norm);
+            for value in row {
+                *value /= norm;
+            }
         }
     }
 }

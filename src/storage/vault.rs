@@ -426,12 +426,11 @@ impl Vault {
 
     /// The key of that name; it is made where there is none.
     async fn secret(&self, store: &dyn Store, name: &str, at: Timestamp) -> Result<[u8; KEY], VaultError> {
-        let wrapped = match store.vault_secret(name).await? {
-            Some(wrapped) => wrapped,
-            None => {
-                let wrapped = self.wrap_bound(&named(name), &random::<KEY>()?)?;
-                store.add_vault_secret(name, &wrapped, at).await?
-            }
+        let wrapped = if let Some(wrapped) = store.vault_secret(name).await? {
+            wrapped
+        } else {
+            let wrapped = self.wrap_bound(&named(name), &random::<KEY>()?)?;
+            store.add_vault_secret(name, &wrapped, at).await?
         };
         self.unwrap_bound(&named(name), &wrapped)
     }

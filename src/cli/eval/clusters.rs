@@ -179,7 +179,9 @@ fn scaled(data: &[f32], dim: usize, rows: usize) -> Vec<f32> {
             .map(|value| value + random.random_range(-0.02..0.02))
             .collect();
         let norm = made.iter().map(|value| value * value).sum::<f32>().sqrt();
-        made.iter_mut().for_each(|value| *value /= norm);
+        for value in &mut made {
+            *value /= norm;
+        }
         all.extend(made);
     }
     all
