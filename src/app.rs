@@ -3,11 +3,11 @@
 use crate::config::{self, Config};
 use crate::dialogue::flow::tools::tools_of;
 use crate::dialogue::flow::{self, Similarity};
-use crate::dialogue::{Assistant, Conversations, FlowDriver, FlowParts};
+use crate::dialogue::{Assistant, Conversations, FlowDriver, FlowParts, Senses};
 use crate::domain::{Clock, SystemClock, Viewer};
 use crate::http::{self, AppState, Part, PartState, Services};
 use crate::inference::{
-    CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, Reader, RemoteModel, TextKind,
+    CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, LayerFeatures, Reader, RemoteModel, TextKind,
     load_language_model, manifest,
 };
 use crate::jobs::{Imports, Learner, Publisher};
@@ -16,6 +16,7 @@ use crate::retrieval::{Ingester, Retriever, Vectors};
 use crate::storage::{SqliteStore, Store, Vault};
 use crate::understanding::pii::{Masker, Policy};
 use anyhow::{Context, bail};
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -194,6 +195,45 @@ pub async fn load_model(config: &Config, models: &Path) -> anyhow::Result<Arc<dy
     Ok(Arc::new(engine))
 }
 
+/// The heads that come with the program; `models/heads/README.md` says how they were made.
+const HEADS: [(&str, &[u8]); 3] = [
+    ("emotion", include_bytes!("../models/heads/emotion.kfh")),
+    ("satisfaction", include_bytes!("../models/heads/satisfaction.kfh")),
+    ("risk", include_bytes!("../models/heads/risk.kfh")),
+];
+
+/// The file of the head for `task` that the settings name, or the one that comes with the program; `None` where there are to be none.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn head_bytes(config: &Config, task: &str) -> anyhow::Result<Option<Cow<'static, [u8]>>> {
+    match config.understanding.heads.as_str() {
+        "none" => Ok(None),
+        "" => Ok(HEADS.iter().find(|(known, _)| *known == task).map(|(_, bytes)| (*bytes).into())),
+        directory => {
+            let path = Path::new(directory).join(format!("{task}.kfh"));
+            let bytes = std::fs::read(&path);
+            let bytes = bytes.with_context(|| format!("[understanding] heads: {}", path.display()))?;
+            Ok(Some(bytes.into()))
+        }
+    }
+}
+
+/// What senses moods and risks over the embedding model's encoder, unless the settings want nothing sensed.
+fn load_senses(config: &Config, embedder: &E5Embedder) -> anyhow::Result<Option<Senses>> {
+    let bytes = |task| head_bytes(config, task);
+    let (Some(emotion), Some(satisfaction), Some(risk)) = (bytes("emotion")?, bytes("satisfaction")?, bytes("risk")?)
+    else {
+        return Ok(None);
+    };
+    let features = Arc::new(LayerFeatures::over(embedder, &config.inference)?);
+    let senses = Senses::new(features, [&emotion, &satisfaction, &risk], config.understanding.clone());
+    let senses = senses.map_err(|(task, error)| anyhow::Error::new(error).context(format!(
+        "the head for {task} (set [understanding] heads = \"none\" to go without heads, or to a directory of your own)"
+    )))?;
+    Ok(Some(senses))
+}
+
 /// The file of a model and the hash it is pinned to.
 fn model_file(name: &str, models: &Path) -> anyhow::Result<(PathBuf, String)> {
     let manifest = manifest::Manifest::load(models)?;
@@ -232,6 +272,7 @@ impl App {
         let searching = async {
             let embedder = load_embedder(&config, models).await?;
             let reader = load_reader(&config, Arc::clone(&embedder)).await?;
+            let senses = load_senses(&config, &embedder)?;
             let embedder: Arc<dyn Embedder> = embedder;
             let retriever = Retriever::open(
                 Arc::clone(&store),
@@ -242,6 +283,7 @@ impl App {
             anyhow::Ok((
                 embedder,
                 reader,
+                senses,
                 Arc::new(retriever.await.context("opening the index")?),
             ))
         };
@@ -252,7 +294,7 @@ impl App {
             }
         };
         let (searching, writing) = tokio::join!(searching, writing);
-        let (embedder, reader, retriever) = searching?;
+        let (embedder, reader, senses, retriever) = searching?;
         let (model, missing) = match writing {
             Some(Ok(model)) => (Some(model), None),
             // Who names a graphics card does not want to learn later that nothing computes there.
@@ -271,7 +313,11 @@ impl App {
             model,
             config.dialogue.clone(),
         );
-        let assistant = Arc::new(assistant.with_masker(masker(&config)?));
+        let assistant = assistant.with_masker(masker(&config)?);
+        let assistant = Arc::new(match senses {
+            Some(senses) => assistant.with_senses(Arc::new(senses)),
+            None => assistant,
+        });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let app = Self {
             config,

@@ -19,6 +19,7 @@ mod qualifiers;
 mod quote;
 mod replies;
 mod second_reading;
+mod senses;
 mod sentences;
 mod speaker;
 mod table;
@@ -40,6 +41,7 @@ pub use driver_flow::{FlowDriver, FlowParts, MissingTools};
 pub use grounding::unsupported;
 pub use policy::{Decision, Thresholds};
 pub use replies::{failure_reply, handoff_reply};
+pub use senses::{Sensed, Senses};
 
 /// What went wrong on the way to a reply.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +174,7 @@ pub enum ReplyEvent {
     },
     /// A person takes over.
     Handoff {
-        /// Why: `requested`, `unresolved` or `failure`.
+        /// Why: `requested`, `unresolved`, `emotion`, `risk` or `failure`.
         reason: &'static str,
         /// How many wait before; 0 where it is not known.
         position: u64,
