@@ -16,7 +16,6 @@ use crate::retrieval::{Ingester, Retriever, Vectors};
 use crate::storage::{SqliteStore, Store, Vault};
 use crate::understanding::pii::{Masker, Policy};
 use anyhow::{Context, bail};
-use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -195,35 +194,31 @@ pub async fn load_model(config: &Config, models: &Path) -> anyhow::Result<Arc<dy
     Ok(Arc::new(engine))
 }
 
-/// The heads that come with the program; `models/heads/README.md` says how they were made.
-const HEADS: [(&str, &[u8]); 3] = [
-    ("emotion", include_bytes!("../models/heads/emotion.kfh")),
-    ("satisfaction", include_bytes!("../models/heads/satisfaction.kfh")),
-    ("risk", include_bytes!("../models/heads/risk.kfh")),
-];
-
-/// The file of the head for `task` that the settings name, or the one that comes with the program; `None` where there are to be none.
+/// The file of the head for `task`: in the directory that the settings name, or `heads` beside the models; `None` where there are to be
+/// none. In a directory that the settings name the file must be there.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub fn head_bytes(config: &Config, task: &str) -> anyhow::Result<Option<Cow<'static, [u8]>>> {
-    match config.understanding.heads.as_str() {
-        "none" => Ok(None),
-        "" => Ok(HEADS.iter().find(|(known, _)| *known == task).map(|(_, bytes)| (*bytes).into())),
-        directory => {
-            let path = Path::new(directory).join(format!("{task}.kfh"));
-            let bytes = std::fs::read(&path);
-            let bytes = bytes.with_context(|| format!("[understanding] heads: {}", path.display()))?;
-            Ok(Some(bytes.into()))
-        }
+pub fn head_bytes(config: &Config, models: &Path, task: &str) -> anyhow::Result<Option<Vec<u8>>> {
+    let (directory, named) = match config.understanding.heads.as_str() {
+        "none" => return Ok(None),
+        "" => (models.join("heads"), false),
+        directory => (PathBuf::from(directory), true),
+    };
+    let path = directory.join(format!("{task}.kfh"));
+    if !named && !path.is_file() {
+        return Ok(None);
     }
+    let bytes = std::fs::read(&path).with_context(|| format!("[understanding] heads: {}", path.display()))?;
+    Ok(Some(bytes))
 }
 
 /// What senses moods and risks over the embedding model's encoder, unless the settings want nothing sensed.
-fn load_senses(config: &Config, embedder: &E5Embedder) -> anyhow::Result<Option<Senses>> {
-    let bytes = |task| head_bytes(config, task);
+fn load_senses(config: &Config, models: &Path, embedder: &E5Embedder) -> anyhow::Result<Option<Senses>> {
+    let bytes = |task| head_bytes(config, models, task);
     let (Some(emotion), Some(satisfaction), Some(risk)) = (bytes("emotion")?, bytes("satisfaction")?, bytes("risk")?)
     else {
+        tracing::info!("no heads for emotion, satisfaction and risk: nobody is handed over for a mood or a danger");
         return Ok(None);
     };
     let features = Arc::new(LayerFeatures::over(embedder, &config.inference)?);
@@ -272,7 +267,7 @@ impl App {
         let searching = async {
             let embedder = load_embedder(&config, models).await?;
             let reader = load_reader(&config, Arc::clone(&embedder)).await?;
-            let senses = load_senses(&config, &embedder)?;
+            let senses = load_senses(&config, models, &embedder)?;
             let embedder: Arc<dyn Embedder> = embedder;
             let retriever = Retriever::open(
                 Arc::clone(&store),

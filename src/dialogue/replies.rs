@@ -16,23 +16,16 @@ pub fn refusal(language: Language) -> &'static str {
     }
 }
 
-/// Before what may be related, where nothing is sure enough to be an answer.
+/// Before the places where the answer may be, so many of them.
 #[must_use]
-pub fn clarify(language: Language) -> &'static str {
-    match language {
-        Language::Zh => "我不能确定您问的是哪一项，为免答错，先请您看看下面的资料是否有关（点开可看原文）：",
-        Language::En => {
-            "I am not sure which of these you mean, and would rather not guess. Is one of them what you need?"
+pub fn clarify(places: usize, language: Language) -> &'static str {
+    match (language, places) {
+        (Language::Zh, 0 | 1) => "我不能确定下面的内容是否回答了您的问题，为免答错，请您看看原文：",
+        (Language::Zh, _) => "我不能确定哪一处回答了您的问题，为免答错，请您看看下面的原文：",
+        (Language::En, 0 | 1) => {
+            "I am not sure whether this answers your question, and would rather not guess. Please see for yourself:"
         }
-    }
-}
-
-/// Before two places of which one may be the answer.
-#[must_use]
-pub fn clarify_places(language: Language) -> &'static str {
-    match language {
-        Language::Zh => "我不能确定哪一处回答了您的问题，为免答错，请您看看下面的原文：",
-        Language::En => {
+        (Language::En, _) => {
             "I am not sure which of these answers your question, and would rather not guess. Please see for yourself:"
         }
     }

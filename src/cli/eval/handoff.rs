@@ -105,7 +105,8 @@ impl Handoff {
         let settings = &encoder.config.understanding;
         let threshold = self.threshold.unwrap_or(settings.handoff_dissatisfaction);
         let load = |task: &str| -> anyhow::Result<Head> {
-            let bytes = head_bytes(&encoder.config, task)?.context("[understanding] heads = \"none\": nothing to measure")?;
+            let bytes = head_bytes(&encoder.config, &common.models, task)?;
+            let bytes = bytes.with_context(|| format!("there is no head for {task}: make one with kefu train {task}"))?;
             let head = Head::from_bytes(&bytes)?;
             head.check(task, &encoder.base().sha256)?;
             Ok(head)

@@ -6,7 +6,7 @@ use crate::cli::{Common, output};
 use crate::dialogue::unsupported;
 use crate::domain::{DocumentId, FaqId, PassageId};
 use crate::storage::Store;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
 use serde::Deserialize;
@@ -41,6 +41,17 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// What comes of a question that may not be asked.
+    fn none() -> Self {
+        Self {
+            answer: String::new(),
+            route: "refuse".to_owned(),
+            confidence: 1.0,
+            citations: Vec::new(),
+            timings_ms: Value::Null,
+        }
+    }
+
     /// Whether it says nothing of its own: a refusal, a question back, a person.
     pub(super) fn refused(&self) -> bool {
         matches!(self.route.as_str(), "refuse" | "handoff" | "clarify")
@@ -126,7 +137,8 @@ impl Kb {
     }
 }
 
-/// Asks over HTTP, as customers do: the answer, and milliseconds.
+/// Asks over HTTP, as customers do: the answer, and milliseconds. A question that may not be asked (an empty one) counts as
+/// refused: it is one of the set.
 pub(super) async fn ask(
     address: std::net::SocketAddr,
     question: &str,
@@ -137,6 +149,7 @@ pub(super) async fn ask(
     tokio::task::spawn_blocking(move || {
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_mins(10)))
+            .http_status_as_error(false)
             .build()
             .new_agent();
         // The connection is made before the clock starts: a widget holds one open.
@@ -146,8 +159,18 @@ pub(super) async fn ask(
             .body_mut()
             .read_to_string()?;
         let began = Instant::now();
-        let answer: Answer = agent.post(&url).send_json(&body)?.body_mut().read_json()?;
-        Ok((answer, began.elapsed().as_secs_f64() * 1e3))
+        let mut response = agent.post(&url).send_json(&body)?;
+        let status = response.status().as_u16();
+        if status == 400 {
+            return Ok((Answer::none(), began.elapsed().as_secs_f64() * 1e3));
+        }
+        let body = response.body_mut();
+        ensure!(
+            status == 200,
+            "the server answered {status}: {}",
+            body.read_to_string()?
+        );
+        Ok((body.read_json()?, began.elapsed().as_secs_f64() * 1e3))
     })
     .await?
 }
