@@ -223,9 +223,11 @@ fn load_senses(config: &Config, models: &Path, embedder: &E5Embedder) -> anyhow:
     };
     let features = Arc::new(LayerFeatures::over(embedder, &config.inference)?);
     let senses = Senses::new(features, [&emotion, &satisfaction, &risk], config.understanding.clone());
-    let senses = senses.map_err(|(task, error)| anyhow::Error::new(error).context(format!(
+    let senses = senses.map_err(|(task, error)| {
+        anyhow::Error::new(error).context(format!(
         "the head for {task} (set [understanding] heads = \"none\" to go without heads, or to a directory of your own)"
-    )))?;
+    ))
+    })?;
     Ok(Some(senses))
 }
 

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
@@ -25,12 +26,19 @@ const FEW: usize = 20;
 pub struct Line {
     /// The text.
     pub text: String,
-    /// Its label.
-    #[serde(alias = "intent", alias = "emotion", alias = "category", alias = "sentiment")]
-    label: serde_json::Value,
+    intent: Option<Value>,
+    emotion: Option<Value>,
+    category: Option<Value>,
+    label: Option<Value>,
 }
 
 impl Line {
+    /// Its label.
+    fn value(&self) -> Option<&Value> {
+        let names = [&self.intent, &self.emotion, &self.category, &self.label];
+        names.into_iter().flatten().find(|value| !value.is_null())
+    }
+
     /// The text with its label.
     pub fn labelled(&self) -> (String, String) {
         (self.text.clone(), self.label())
@@ -38,7 +46,8 @@ impl Line {
 
     /// The label in words.
     fn label(&self) -> String {
-        self.label.as_str().map_or_else(|| self.label.to_string(), str::to_owned)
+        let label = self.value().cloned().unwrap_or_default();
+        label.as_str().map_or_else(|| label.to_string(), str::to_owned)
     }
 }
 
@@ -63,6 +72,10 @@ impl Set {
 
     pub fn len(&self) -> usize {
         self.texts.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
     }
 
     /// Those of its texts that stand at `places`.
@@ -103,8 +116,12 @@ pub fn few<T>(lines: Vec<T>, shots: usize, seed: u64, label: impl Fn(&T) -> Stri
 pub fn read(path: &Path) -> anyhow::Result<Vec<Line>> {
     let mut lines: Vec<Line> = super::eval::lines(path)?;
     let mut seen = std::collections::HashSet::new();
-    lines.retain(|line| seen.insert((line.text.clone(), line.label())));
-    ensure!(!lines.is_empty(), "{}: no lines of {{\"text\", label}}", path.display());
+    lines.retain(|line| line.value().is_some() && seen.insert((line.text.clone(), line.label())));
+    ensure!(
+        !lines.is_empty(),
+        "{}: no line has a text and an \"intent\", \"emotion\", \"category\" or \"label\"",
+        path.display()
+    );
     Ok(lines)
 }
 
@@ -228,7 +245,8 @@ impl Encoder {
         if self.quiet {
             return ProgressBar::hidden();
         }
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {percent}%").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {percent}%")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
         ProgressBar::new(length).with_style(style).with_message(what)
     }
 }

@@ -71,9 +71,18 @@ impl How {
             grams: self.grams.unwrap_or(usual.grams),
             ..usual
         };
-        ensure!((1..=4096).contains(&training.hidden), "--hidden must lie between 1 and 4096");
-        ensure!((1..=1000).contains(&training.epochs), "--epochs must lie between 1 and 1000");
-        ensure!((0.0..=100.0).contains(&training.grams), "--grams must lie between 0 and 100");
+        ensure!(
+            (1..=4096).contains(&training.hidden),
+            "--hidden must lie between 1 and 4096"
+        );
+        ensure!(
+            (1..=1000).contains(&training.epochs),
+            "--epochs must lie between 1 and 1000"
+        );
+        ensure!(
+            (0.0..=100.0).contains(&training.grams),
+            "--grams must lie between 0 and 100"
+        );
         Ok(training)
     }
 
@@ -149,13 +158,27 @@ impl Examples {
                 halves[usize::from(first.as_bytes()[0] % 2)].push(dialogue);
             }
         }
-        ensure!(halves.iter().all(|half| !half.is_empty()), "too few dialogues to fit a mood on");
+        ensure!(
+            halves.iter().all(|half| !half.is_empty()),
+            "too few dialogues to fit a mood on"
+        );
         let mut seen = Vec::new();
         for (half, other) in [(&halves[0], &halves[1]), (&halves[1], &halves[0])] {
-            let (head, _) = encoder.train("satisfaction", &encoder.set(&examples(other)).await?, training).await?;
+            let (head, _) = encoder
+                .train("satisfaction", &encoder.set(&examples(other)).await?, training)
+                .await?;
             let contexts = encoder.set(&examples(half)).await?;
             let own: Vec<(String, String)> = (half.iter())
-                .map(|dialogue| (dialogue.history.last().map(|last| last.user.clone()).unwrap_or_default(), String::new()))
+                .map(|dialogue| {
+                    (
+                        dialogue
+                            .history
+                            .last()
+                            .map(|last| last.user.clone())
+                            .unwrap_or_default(),
+                        String::new(),
+                    )
+                })
                 .collect();
             let own = encoder.set(&own).await?;
             for (at, dialogue) in half.iter().enumerate() {

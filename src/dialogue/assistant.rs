@@ -483,7 +483,10 @@ impl Assistant {
             Ok(sensed) => sensed,
             // A question is answered all the same.
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a message was answered without sensing it");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a message was answered without sensing it"
+                );
                 return Sensed::default();
             }
         };
@@ -492,7 +495,11 @@ impl Assistant {
             tracing::info!(
                 visitor = ask.visitor.as_deref().unwrap_or_default(),
                 dissatisfaction = sensed.dissatisfaction,
-                emotion = sensed.emotion.as_ref().map(|(emotion, _)| emotion.as_str()).unwrap_or_default(),
+                emotion = sensed
+                    .emotion
+                    .as_ref()
+                    .map(|(emotion, _)| emotion.as_str())
+                    .unwrap_or_default(),
                 risks = risks.join(","),
                 handoff = sensed.handoff.unwrap_or_default(),
                 "sensed"

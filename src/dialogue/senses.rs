@@ -68,7 +68,11 @@ impl Senses {
         let first = history.len().saturating_sub(TURNS);
         let mut texts = vec![prepared(&ask.question)];
         // The emotion of earlier turns is looked at again: nothing of it is stored.
-        texts.extend(history[first..history.len() - 1].iter().map(|exchange| prepared(&exchange.user)));
+        texts.extend(
+            history[first..history.len() - 1]
+                .iter()
+                .map(|exchange| prepared(&exchange.user)),
+        );
         let own = texts.len();
         texts.extend((first + 1..=history.len()).map(|end| prepared(&context(&history[..end]))));
         let numbers = self.features.features(texts.clone()).await?;
@@ -102,7 +106,12 @@ impl Senses {
             (dissatisfaction >= self.config.handoff_dissatisfaction).then_some("emotion")
         };
         Sensed {
-            emotion: self.emotion.about().labels.get(emotion.best).map(|label| (label.clone(), emotion.confidence())),
+            emotion: self
+                .emotion
+                .about()
+                .labels
+                .get(emotion.best)
+                .map(|label| (label.clone(), emotion.confidence())),
             dissatisfaction,
             risks,
             handoff,

@@ -174,10 +174,18 @@ impl Weights {
         for _ in 0..STEPS {
             let (mut slope, mut bias_slope) = (weights.map(|w| w * HELD), 0.0);
             for (signals, label) in examples {
-                let sum = bias + weights.iter().zip(signals.0).map(|(w, s)| w * f64::from(s)).sum::<f64>();
+                let sum = bias
+                    + weights
+                        .iter()
+                        .zip(signals.0)
+                        .map(|(w, s)| w * f64::from(s))
+                        .sum::<f64>();
                 let error = 1.0 / (1.0 + (-sum).exp()) - f64::from(u8::from(*label));
                 bias_slope += error / n;
-                slope.iter_mut().zip(signals.0).for_each(|(g, s)| *g += error * f64::from(s) / n);
+                slope
+                    .iter_mut()
+                    .zip(signals.0)
+                    .for_each(|(g, s)| *g += error * f64::from(s) / n);
             }
             weights.iter_mut().zip(slope).for_each(|(w, g)| *w -= RATE * g);
             bias -= RATE * bias_slope;
@@ -201,7 +209,8 @@ impl Weights {
     pub fn dissatisfaction(&self, turns: &[Signals]) -> f32 {
         let turns = &turns[turns.len().saturating_sub(TURNS)..];
         let each = turns.iter().map(|signals| self.turn(signals));
-        each.reduce(|mood, now| mood + NEW_SHARE * (now - mood)).unwrap_or_default()
+        each.reduce(|mood, now| mood + NEW_SHARE * (now - mood))
+            .unwrap_or_default()
     }
 }
 
@@ -242,7 +251,10 @@ mod tests {
             })
             .collect();
         let weights = Weights::fit(&examples);
-        assert!(weights.signals[0] > 0.5 && weights.signals[1].abs() < 0.6, "{weights:?}");
+        assert!(
+            weights.signals[0] > 0.5 && weights.signals[1].abs() < 0.6,
+            "{weights:?}"
+        );
         assert!(weights.turn(&signals(3.0, 0.5)) > 0.8 && weights.turn(&signals(-3.0, 0.5)) < 0.2);
     }
 

@@ -40,7 +40,10 @@ pub fn figures(all: &[Said<'_>]) -> Value {
         }
     }
     let occurring = counts.values().filter(|count| count[0] > 0);
-    let f1: f64 = occurring.clone().map(|[is, said, both]| 2.0 * *both as f64 / (is + said) as f64).sum();
+    let f1: f64 = occurring
+        .clone()
+        .map(|[is, said, both]| 2.0 * *both as f64 / (is + said) as f64)
+        .sum();
     let macro_f1 = f1 / occurring.count().max(1) as f64;
     let mut confused: Vec<_> = confused.into_iter().collect();
     confused.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
@@ -87,7 +90,12 @@ mod tests {
             said,
             sure,
         };
-        let all = [said("a", "a", 0.9), said("a", "b", 0.8), said("b", "b", 0.7), said("b", "b", 0.6)];
+        let all = [
+            said("a", "a", 0.9),
+            said("a", "b", 0.8),
+            said("b", "b", 0.7),
+            said("b", "b", 0.6),
+        ];
         let figures = figures(&all);
         assert_eq!(figures["accuracy"], 0.75);
         let expected = f64::midpoint(2.0 / 3.0, 0.8);

@@ -4,9 +4,9 @@ use super::classes::with;
 use super::intent::show;
 use super::statistics::auc;
 use crate::app::head_bytes;
+use crate::cli::Common;
 use crate::cli::heads::Encoder;
 use crate::cli::output::{self, interval};
-use crate::cli::Common;
 use crate::domain::sha256_hex;
 use crate::understanding::heads::{Head, prepared};
 use crate::understanding::mood::{Exchange, Signals, TURNS, Weights, context};
@@ -106,7 +106,8 @@ impl Handoff {
         let threshold = self.threshold.unwrap_or(settings.handoff_dissatisfaction);
         let load = |task: &str| -> anyhow::Result<Head> {
             let bytes = head_bytes(&encoder.config, &common.models, task)?;
-            let bytes = bytes.with_context(|| format!("there is no head for {task}: make one with kefu train {task}"))?;
+            let bytes =
+                bytes.with_context(|| format!("there is no head for {task}: make one with kefu train {task}"))?;
             let head = Head::from_bytes(&bytes)?;
             head.check(task, &encoder.base().sha256)?;
             Ok(head)
@@ -152,7 +153,9 @@ async fn moods(turns: &[Turn], heads: &Heads, encoder: &Encoder) -> anyhow::Resu
         })
         .collect();
     let contexts = (1..=history.len()).map(|end| prepared(&context(&history[..end])));
-    let texts: Vec<String> = contexts.chain(history.iter().map(|exchange| prepared(&exchange.user))).collect();
+    let texts: Vec<String> = contexts
+        .chain(history.iter().map(|exchange| prepared(&exchange.user)))
+        .collect();
     let numbers = encoder.quietly(&texts).await?;
     let width = numbers.len() / texts.len().max(1);
     let row = |at: usize| &numbers[at * width..(at + 1) * width];
@@ -183,11 +186,18 @@ fn dissatisfied(seen: &[Seen]) -> Value {
     let labels: Vec<bool> = labelled.iter().map(|(_, label, _)| *label).collect();
     let f1 = |threshold: f64| {
         let said = scores.iter().filter(|score| **score >= threshold).count();
-        let both = scores.iter().zip(&labels).filter(|(score, label)| **score >= threshold && **label).count();
+        let both = scores
+            .iter()
+            .zip(&labels)
+            .filter(|(score, label)| **score >= threshold && **label)
+            .count();
         let is = labels.iter().filter(|label| **label).count();
         2.0 * both as f64 / (said + is).max(1) as f64
     };
-    let mut missed: Vec<&(f64, bool, &str)> = labelled.iter().filter(|(score, label, _)| (*score >= 0.5) != *label).collect();
+    let mut missed: Vec<&(f64, bool, &str)> = labelled
+        .iter()
+        .filter(|(score, label, _)| (*score >= 0.5) != *label)
+        .collect();
     missed.sort_by(|a, b| (b.0 - 0.5).abs().total_cmp(&(a.0 - 0.5).abs()));
     let errors: Vec<Value> = (missed.iter().take(LISTED))
         .map(|(score, label, text)| json!({"text": text, "dissatisfied": label, "score": score}))
@@ -209,9 +219,15 @@ fn handoffs(seen: &[Seen], gold: &[Gold], threshold: f32) -> Value {
                 honoured += usize::from(wants_person(&turn.user));
             }
         }
-        let Some(gold) = gold.get(dialogue.id.as_str()) else { continue };
+        let Some(gold) = gold.get(dialogue.id.as_str()) else {
+            continue;
+        };
         let counted = gold.n_dissatisfied.unwrap_or_else(|| {
-            dialogue.turns.iter().filter(|turn| turn.satisfaction == Some(0)).count()
+            dialogue
+                .turns
+                .iter()
+                .filter(|turn| turn.satisfaction == Some(0))
+                .count()
         });
         if let Some(turn) = gold.first_turn_of_3_in_a_row_dissatisfied {
             due += 1;
@@ -234,8 +250,12 @@ fn handoffs(seen: &[Seen], gold: &[Gold], threshold: f32) -> Value {
 /// Whether somebody plainly asks for a person, read more widely than the rule that is measured.
 fn asks_plainly(text: &str) -> bool {
     let text = text.to_lowercase();
-    let person = ["人工", "真人", "human", "real person", "live agent"].iter().any(|word| text.contains(word));
-    let wish = ["转", "找", "要", "接", "换", "叫", "帮我", "speak", "talk", "get me", "want", "connect"];
+    let person = ["人工", "真人", "human", "real person", "live agent"]
+        .iter()
+        .any(|word| text.contains(word));
+    let wish = [
+        "转", "找", "要", "接", "换", "叫", "帮我", "speak", "talk", "get me", "want", "connect",
+    ];
     person && wish.iter().any(|word| text.contains(word)) && !text.contains(['?', '？']) && text.chars().count() < 60
 }
 
@@ -273,7 +293,10 @@ mod tests {
             })
             .collect();
         let report = handoffs(&seen, &gold, 0.5);
-        assert_eq!((report["on_time"].as_f64(), report["false_handoff"].as_f64()), (Some(0.5), Some(0.0)));
+        assert_eq!(
+            (report["on_time"].as_f64(), report["false_handoff"].as_f64()),
+            (Some(0.5), Some(0.0))
+        );
         assert_eq!(dissatisfied(&seen)["labelled"], 11);
     }
 }

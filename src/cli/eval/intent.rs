@@ -67,7 +67,8 @@ pub struct Trained {
 pub fn load_head(path: &std::path::Path, task: &str, encoder: &Encoder) -> anyhow::Result<Head> {
     let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
     let head = Head::from_bytes(&bytes).with_context(|| path.display().to_string())?;
-    head.check(task, &encoder.base().sha256).with_context(|| path.display().to_string())?;
+    head.check(task, &encoder.base().sha256)
+        .with_context(|| path.display().to_string())?;
     Ok(head)
 }
 
@@ -92,7 +93,9 @@ impl Files {
 
 /// What a head says of every text of a set.
 pub fn predictions(head: &Head, set: &Set) -> Vec<Prediction> {
-    (0..set.len()).map(|at| head.predict(set.row(at), &set.texts[at])).collect()
+    (0..set.len())
+        .map(|at| head.predict(set.row(at), &set.texts[at]))
+        .collect()
 }
 
 /// Milliseconds for one text at a time, encoder included: the median and the 99th percentile.
@@ -149,7 +152,10 @@ async fn run(
     );
     let mut strange = test.part(&outside);
     if let Some(path) = &oos {
-        let texts: Vec<(String, String)> = texts_alone(path)?.into_iter().map(|text| (text, String::new())).collect();
+        let texts: Vec<(String, String)> = texts_alone(path)?
+            .into_iter()
+            .map(|text| (text, String::new()))
+            .collect();
         strange = strange.and(&encoder.set(&texts).await?);
     }
     let test = test.part(&inside);
@@ -181,7 +187,7 @@ async fn run(
 
 /// How well what belongs to no label is told from what does.
 fn out_of_scope(head: &Head, inside: &[Prediction], strange: &Set) -> Value {
-    if strange.len() == 0 {
+    if strange.is_empty() {
         return json!({"oos_recall": null, "oos_auroc": null, "oos_n": 0});
     }
     let outside = predictions(head, strange);
@@ -189,7 +195,10 @@ fn out_of_scope(head: &Head, inside: &[Prediction], strange: &Set) -> Value {
     let scores: Vec<f64> = inside.iter().chain(&outside).map(unsure).collect();
     let labels: Vec<bool> = (0..scores.len()).map(|at| at >= inside.len()).collect();
     let threshold = above(&scores[..inside.len()], 0.05);
-    let found = scores[inside.len()..].iter().filter(|score| **score > threshold).count();
+    let found = scores[inside.len()..]
+        .iter()
+        .filter(|score| **score > threshold)
+        .count();
     let share = |all: &[Prediction]| all.iter().filter(|said| !said.in_scope).count() as f64 / all.len() as f64;
     let missed: Vec<Value> = (outside.iter().zip(&strange.texts))
         .filter(|(said, _)| said.in_scope)
@@ -213,7 +222,11 @@ pub fn texts_alone(path: &std::path::Path) -> anyhow::Result<Vec<String>> {
     let lines: Vec<Text> = super::lines(path)?;
     ensure!(!lines.is_empty(), "{}: no lines of {{\"text\"}}", path.display());
     let mut seen = BTreeSet::new();
-    Ok(lines.into_iter().map(|line| prepared(&line.text)).filter(|text| seen.insert(text.clone())).collect())
+    Ok(lines
+        .into_iter()
+        .map(|line| prepared(&line.text))
+        .filter(|text| seen.insert(text.clone()))
+        .collect())
 }
 
 /// The report, as JSON or in words.

@@ -3,10 +3,10 @@
 use super::classes::{above, with};
 use super::intent::{load_head, predictions, show, texts_alone};
 use super::statistics::auc;
+use crate::cli::Common;
 use crate::cli::heads::{Encoder, Set};
 use crate::cli::output::{self, interval};
 use crate::cli::train::How;
-use crate::cli::Common;
 use crate::domain::sha256_hex;
 use crate::understanding::heads::Head;
 use anyhow::{Context, ensure};
@@ -50,7 +50,10 @@ fn suspicions(head: &Head, set: &Set) -> Vec<f64> {
         Some(place) => 1.0 - f64::from(probabilities[place]),
         None => 1.0,
     };
-    predictions(head, set).iter().map(|said| suspicion(&said.probabilities)).collect()
+    predictions(head, set)
+        .iter()
+        .map(|said| suspicion(&said.probabilities))
+        .collect()
 }
 
 /// What a head finds among `risky` while [`FALSE_POSITIVES`] of `harmless` are suspected.
@@ -65,13 +68,24 @@ fn found(head: &Head, risky: &Set, harmless: &Set) -> Value {
         kind.1 += 1;
     }
     let by_kind: BTreeMap<&str, Value> = (kinds.into_iter())
-        .map(|(kind, (hits, n))| (kind, json!({"recall": hits as f64 / n as f64, "n": n, "interval": interval(hits, n)})))
+        .map(|(kind, (hits, n))| {
+            (
+                kind,
+                json!({"recall": hits as f64 / n as f64, "n": n, "interval": interval(hits, n)}),
+            )
+        })
         .collect();
     let scores: Vec<f64> = risk.iter().chain(&calm).copied().collect();
     let labels: Vec<bool> = (0..scores.len()).map(|at| at < risk.len()).collect();
     let worst = |scores: &[f64], set: &Set, most: bool| -> Vec<Value> {
         let mut order: Vec<usize> = (0..scores.len()).collect();
-        order.sort_by(|&a, &b| if most { scores[b].total_cmp(&scores[a]) } else { scores[a].total_cmp(&scores[b]) });
+        order.sort_by(|&a, &b| {
+            if most {
+                scores[b].total_cmp(&scores[a])
+            } else {
+                scores[a].total_cmp(&scores[b])
+            }
+        });
         let item = |at: &usize| json!({"text": set.texts[*at], "score": scores[*at], "kind": set.labels[*at]});
         order.iter().take(LISTED).map(item).collect()
     };
@@ -84,7 +98,9 @@ fn found(head: &Head, risky: &Set, harmless: &Set) -> Value {
 
 /// The texts with a risk, or those without.
 fn split(set: &Set, risky: bool) -> Set {
-    let places: Vec<usize> = (0..set.len()).filter(|&at| (set.labels[at] != NORMAL) == risky).collect();
+    let places: Vec<usize> = (0..set.len())
+        .filter(|&at| (set.labels[at] != NORMAL) == risky)
+        .collect();
     set.part(&places)
 }
 
@@ -93,12 +109,14 @@ impl Risk {
         let began = Instant::now();
         let encoder = Encoder::load(common).await?;
         let test = encoder.read(&self.test, None, 0).await?;
-        let texts = texts_alone(&self.normal)?.into_iter().map(|text| (text, NORMAL.to_owned()));
+        let texts = texts_alone(&self.normal)?
+            .into_iter()
+            .map(|text| (text, NORMAL.to_owned()));
         let harmless = encoder.set(&texts.collect::<Vec<_>>()).await?;
         // What the test file calls harmless is harmless, too.
         let harmless = harmless.and(&split(&test, false));
         let risky = split(&test, true);
-        ensure!(risky.len() > 0, "{}: every label is {NORMAL}", self.test.display());
+        ensure!(!risky.is_empty(), "{}: every label is {NORMAL}", self.test.display());
         let mut sources = Vec::new();
         for path in &self.train {
             sources.push(encoder.read(path, None, 0).await?);
@@ -106,7 +124,10 @@ impl Risk {
         let (head, seconds) = match &self.head {
             Some(path) => (load_head(path, "risk", &encoder)?, None),
             None => {
-                let all = sources.iter().skip(1).fold(sources[0].clone(), |all, more| all.and(more));
+                let all = sources
+                    .iter()
+                    .skip(1)
+                    .fold(sources[0].clone(), |all, more| all.and(more));
                 let (head, seconds) = self.trained(&all, &encoder).await?;
                 (head, Some(seconds))
             }
@@ -130,7 +151,10 @@ impl Risk {
     }
 
     async fn trained(&self, set: &Set, encoder: &Encoder) -> anyhow::Result<(Head, f64)> {
-        encoder.train("risk", set, self.how.training()?).await.context("training on the examples")
+        encoder
+            .train("risk", set, self.how.training()?)
+            .await
+            .context("training on the examples")
     }
 
     /// Each source by what the others teach: the honest figure, since what one source has in common is not what makes it dangerous.
@@ -141,13 +165,16 @@ impl Risk {
             let others = others.fold(Set::default(), |all, (_, more)| all.and(more));
             let labels: BTreeSet<&str> = others.labels.iter().map(String::as_str).collect();
             let risky = split(source, true);
-            if !labels.contains(NORMAL) || labels.len() < 2 || risky.len() == 0 {
+            if !labels.contains(NORMAL) || labels.len() < 2 || risky.is_empty() {
                 continue;
             }
             let (head, _) = self.trained(&others, encoder).await?;
             let found = found(&head, &risky, harmless);
             let name = self.train[at].display().to_string();
-            figures.insert(name, json!({"recall_at_1pct_fpr": found["recall_at_1pct_fpr"], "auc": found["auc"], "risky": risky.len()}));
+            figures.insert(
+                name,
+                json!({"recall_at_1pct_fpr": found["recall_at_1pct_fpr"], "auc": found["auc"], "risky": risky.len()}),
+            );
         }
         Ok(Value::Object(figures))
     }

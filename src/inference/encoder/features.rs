@@ -35,7 +35,9 @@ pub struct LayerFeatures {
 
 impl std::fmt::Debug for LayerFeatures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LayerFeatures").field("info", &self.info).finish_non_exhaustive()
+        f.debug_struct("LayerFeatures")
+            .field("info", &self.info)
+            .finish_non_exhaustive()
     }
 }
 
@@ -123,7 +125,11 @@ impl Features for LayerFeatures {
             });
         }
         let tokens = encoded.iter().map(Vec::len).sum();
-        let lane = if encoded.len() <= EXPRESS_TEXTS { Lane::Express } else { Lane::Bulk };
+        let lane = if encoded.len() <= EXPRESS_TEXTS {
+            Lane::Express
+        } else {
+            Lane::Bulk
+        };
         let reply = self.queue.push(lane, encoded)?;
         let data = reply.await.map_err(|_| InferenceError::Stopped)??;
         Ok(Embeddings { dim, data, tokens })

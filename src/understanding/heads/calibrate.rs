@@ -43,7 +43,10 @@ pub(super) fn calibrate(
     let mut tried: Vec<(Vec<f32>, usize)> = Vec::new();
     for round in 0..rounds {
         let part = |inside: bool| {
-            let chosen = samples.iter().zip(&folds).filter(move |(_, fold)| (**fold == round) == inside);
+            let chosen = samples
+                .iter()
+                .zip(&folds)
+                .filter(move |(_, fold)| (**fold == round) == inside);
             chosen.map(|(sample, _)| *sample).collect::<Vec<_>>()
         };
         let (learnt, left_out) = (part(false), part(true));
@@ -66,7 +69,10 @@ pub(super) fn calibrate(
         accuracy: right as f64 / tried.len().max(1) as f64,
         macro_f1: macro_f1(tried.iter().map(|(scores, label)| (best(scores), *label)), labels),
         temperature,
-        in_scope: sure.get((sure.len() as f64 * FALSE_ALARMS) as usize).copied().unwrap_or_default(),
+        in_scope: sure
+            .get((sure.len() as f64 * FALSE_ALARMS) as usize)
+            .copied()
+            .unwrap_or_default(),
     }
 }
 

@@ -32,7 +32,10 @@ struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], HeadError> {
-        let (head, rest) = self.0.split_at_checked(count).ok_or_else(|| damaged("it ends too soon"))?;
+        let (head, rest) = self
+            .0
+            .split_at_checked(count)
+            .ok_or_else(|| damaged("it ends too soon"))?;
         self.0 = rest;
         Ok(head)
     }
@@ -132,7 +135,9 @@ impl Head {
         let length = file.count(body.len(), "bytes of its description")?;
         let about: About = serde_json::from_slice(file.take(length)?).map_err(|error| damaged(&error.to_string()))?;
         let (labels, block) = (about.labels.len(), about.base.width);
-        let width = block.checked_mul(about.base.layers).filter(|width| (1..=1 << 20).contains(width));
+        let width = block
+            .checked_mul(about.base.layers)
+            .filter(|width| (1..=1 << 20).contains(width));
         let width = width.ok_or_else(|| damaged("the numbers of a text"))?;
         let calibration = &about.calibration;
         if !(2..=MAX_LABELS).contains(&labels)

@@ -203,7 +203,9 @@ mod tests {
         let norm: f32 = grams.iter().map(|(_, weight)| weight * weight).sum();
         assert!((norm - 2.0).abs() < 1e-5, "{norm}");
         let weight = |word: &str| {
-            let place = lexicon.hashes.binary_search(&hash(3, &word.chars().collect::<Vec<_>>()));
+            let place = lexicon
+                .hashes
+                .binary_search(&hash(3, &word.chars().collect::<Vec<_>>()));
             lexicon.idf[place.unwrap()]
         };
         assert!(weight("stolen") > weight("card"));

@@ -43,7 +43,12 @@ impl Matrix {
     pub(super) fn times(&self, side: Side, other: &Self, other_side: Side) -> Self {
         let ((rows, inner), (other_inner, columns)) = (self.shape(side), other.shape(other_side));
         debug_assert_eq!(inner, other_inner);
-        let product = || self.tensor(side)?.matmul(&other.tensor(other_side)?)?.flatten_all()?.to_vec1::<f32>();
+        let product = || {
+            self.tensor(side)?
+                .matmul(&other.tensor(other_side)?)?
+                .flatten_all()?
+                .to_vec1::<f32>()
+        };
         // Shapes that fit are all that it can ask for.
         let data = product().unwrap_or_else(|_| vec![0.0; rows * columns]);
         Self::new(rows, columns, data)
@@ -60,6 +65,9 @@ mod tests {
         let b = Matrix::new(3, 2, vec![1.0, 0.0, -1.0, 2.0, 0.5, 1.0]);
         assert_eq!(a.times(Side::Same, &b, Side::Same).data, [0.5, 7.0, 2.0, 16.0]);
         assert_eq!(b.times(Side::Turned, &a, Side::Turned).data, [0.5, 2.0, 7.0, 16.0]);
-        assert_eq!(a.times(Side::Turned, &a, Side::Same).data, [17.0, 22.0, 27.0, 22.0, 29.0, 36.0, 27.0, 36.0, 45.0]);
+        assert_eq!(
+            a.times(Side::Turned, &a, Side::Same).data,
+            [17.0, 22.0, 27.0, 22.0, 29.0, 36.0, 27.0, 36.0, 45.0]
+        );
     }
 }

@@ -58,7 +58,9 @@ pub enum HeadError {
         wanted: String,
     },
     /// There is nothing to learn from.
-    #[error("{examples} examples of {labels} labels: at least two labels with examples are needed, and at most {MAX_LABELS} labels and {MAX_SAMPLES} examples")]
+    #[error(
+        "{examples} examples of {labels} labels: at least two labels with examples are needed, and at most {MAX_LABELS} labels and {MAX_SAMPLES} examples"
+    )]
     Examples {
         /// Examples.
         examples: usize,
@@ -66,7 +68,9 @@ pub enum HeadError {
         labels: usize,
     },
     /// An example does not fit.
-    #[error("example {place} has {got} numbers and label {label}; {expected} numbers and a label below {labels} are expected")]
+    #[error(
+        "example {place} has {got} numbers and label {label}; {expected} numbers and a label below {labels} are expected"
+    )]
     Sample {
         /// Which example, from 0.
         place: usize,
@@ -210,8 +214,11 @@ impl Head {
                 });
             }
         }
-        let calibration = calibrate::calibrate(samples, labels.len(), base.width, &training, &|share| done(share / 2.0));
-        let network = train::train(samples, labels.len(), base.width, &training, &|share| done(0.5 + share / 2.0));
+        let calibration =
+            calibrate::calibrate(samples, labels.len(), base.width, &training, &|share| done(share / 2.0));
+        let network = train::train(samples, labels.len(), base.width, &training, &|share| {
+            done(0.5 + share / 2.0)
+        });
         let mut examples = vec![0; labels.len()];
         samples.iter().for_each(|sample| examples[sample.label as usize] += 1);
         let about = About {
@@ -252,7 +259,9 @@ impl Head {
             vec![1.0 / labels as f32; labels]
         };
         let best = calibrate::best(&probabilities);
-        let in_scope = probabilities.get(best).is_some_and(|p| *p >= self.about.calibration.in_scope);
+        let in_scope = probabilities
+            .get(best)
+            .is_some_and(|p| *p >= self.about.calibration.in_scope);
         Prediction {
             probabilities,
             best,

@@ -150,7 +150,10 @@ impl Network {
             *x = gelu(*x + bias);
         }
         let mut scores = self.output.products(level, &hidden);
-        scores.iter_mut().zip(&self.output_bias).for_each(|(score, bias)| *score += bias);
+        scores
+            .iter_mut()
+            .zip(&self.output_bias)
+            .for_each(|(score, bias)| *score += bias);
         Self::add_grams(&self.lexicon.grams(text), &self.grams, &mut scores);
         scores
     }

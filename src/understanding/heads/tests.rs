@@ -28,7 +28,9 @@ fn examples() -> Vec<(String, Vec<f32>, u32)> {
         .map(|n| {
             let label = n % 3;
             let noise = |i: u32| ((n * 31 + i * 17) % 13) as f32 / 13.0 - 0.5;
-            let numbers = (0..16).map(|i| if i % 8 == label { 2.0 } else { 0.0 } + noise(i)).collect();
+            let numbers = (0..16)
+                .map(|i| if i % 8 == label { 2.0 } else { 0.0 } + noise(i))
+                .collect();
             let text = if n % 5 == 0 { "?" } else { WORDS[label as usize] };
             (format!("{text} {n}"), numbers, label)
         })
@@ -62,7 +64,10 @@ fn it_learns_what_it_is_shown_and_knows_how_sure_it_may_be() {
     assert!(right >= 88, "{right}");
     let calibration = head.about().calibration;
     assert_eq!(calibration.n, 90);
-    assert!(calibration.accuracy > 0.9 && calibration.macro_f1 > 0.9, "{calibration:?}");
+    assert!(
+        calibration.accuracy > 0.9 && calibration.macro_f1 > 0.9,
+        "{calibration:?}"
+    );
     // What is like nothing it was shown is not taken for any label.
     let strange = head.predict(&[-1.0; 16], "完全无关");
     assert!(strange.confidence() < head.predict(&examples[1].1, &examples[1].0).confidence());
@@ -97,7 +102,10 @@ fn a_damaged_file_is_refused_wherever_it_is_damaged() {
     for at in (0..bytes.len()).step_by(bytes.len() / 97) {
         let mut other = bytes.clone();
         other[at] ^= 0x20;
-        assert!(matches!(Head::from_bytes(&other), Err(HeadError::Damaged { .. })), "{at}");
+        assert!(
+            matches!(Head::from_bytes(&other), Err(HeadError::Damaged { .. })),
+            "{at}"
+        );
         assert!(Head::from_bytes(&bytes[..at]).is_err());
     }
 }
@@ -119,8 +127,17 @@ fn too_little_and_what_does_not_fit_is_refused() {
     assert!(matches!(train(&all[..1], labels()), Err(HeadError::Examples { .. })));
     let odd = [all[0], all[1], Sample { label: 9, ..all[2] }];
     assert!(matches!(train(&odd, labels()), Err(HeadError::Sample { place: 2, .. })));
-    let short = [all[0], Sample { numbers: &[1.0], ..all[1] }];
-    assert!(matches!(train(&short, labels()), Err(HeadError::Sample { place: 1, .. })));
+    let short = [
+        all[0],
+        Sample {
+            numbers: &[1.0],
+            ..all[1]
+        },
+    ];
+    assert!(matches!(
+        train(&short, labels()),
+        Err(HeadError::Sample { place: 1, .. })
+    ));
     // Two examples are few, and no fault.
     assert!(train(&all[..2], labels()).is_ok());
 }

@@ -4,8 +4,8 @@
 //! et al., arXiv:1512.00567, section 7. The weights of grams, of which a text has few, are trained by Adagrad (Duchi et al., JMLR 12
 //! (2011)). The same seed gives the same network on the same machine, however many threads there are.
 
-use super::matrix::{Matrix, Side};
 use super::lexicon::{Grams, Lexicon};
+use super::matrix::{Matrix, Side};
 use super::network::{Network, Rows, gelu, gelu_slope, softmax, standardised};
 use crate::kernels::pool;
 
@@ -123,10 +123,17 @@ impl Layer {
     fn new(units: usize, width: usize, chance: &mut Chance) -> Self {
         // Uniform within 1 / sqrt(width), as is usual for such layers.
         let bound = 1.0 / (width.max(1) as f32).sqrt();
-        let weights: Vec<f32> = (0..units * width).map(|_| (2.0 * chance.share() - 1.0) * bound).collect();
+        let weights: Vec<f32> = (0..units * width)
+            .map(|_| (2.0 * chance.share() - 1.0) * bound)
+            .collect();
         let nothing = |count: usize| vec![0.0; count];
         Self {
-            memory: [nothing(units * width), nothing(units * width), nothing(units), nothing(units)],
+            memory: [
+                nothing(units * width),
+                nothing(units * width),
+                nothing(units),
+                nothing(units),
+            ],
             biases: nothing(units),
             weights: Matrix::new(units, width, weights),
         }
@@ -235,11 +242,18 @@ impl Learner<'_> {
             for &(gram, weight) in &self.grams[example] {
                 let weights = &self.words[gram as usize].weights;
                 let weight = weight * self.training.grams;
-                scores.iter_mut().zip(weights).for_each(|(score, x)| *score += weight * x);
+                scores
+                    .iter_mut()
+                    .zip(weights)
+                    .for_each(|(score, x)| *score += weight * x);
             }
             let probabilities = softmax(scores, 1.0);
             for (label, (out, p)) in scores.iter_mut().zip(probabilities).enumerate() {
-                let right = if label == self.answers[example] as usize { 1.0 - smoothing } else { 0.0 };
+                let right = if label == self.answers[example] as usize {
+                    1.0 - smoothing
+                } else {
+                    0.0
+                };
                 *out = (p - right - smoothing / labels as f32) / batch.len() as f32;
             }
         });
@@ -269,7 +283,10 @@ impl Learner<'_> {
                 gradient.fill(0.0);
                 for &(_, place, weight) in group {
                     let errors = &errors[place as usize * labels..(place as usize + 1) * labels];
-                    gradient.iter_mut().zip(errors).for_each(|(g, e)| *g += weight * scale * e);
+                    gradient
+                        .iter_mut()
+                        .zip(errors)
+                        .for_each(|(g, e)| *g += weight * scale * e);
                 }
                 let row = &mut rows[(group[0].0 - first) as usize];
                 let states = row.weights.iter_mut().zip(&mut row.squares);
@@ -286,14 +303,24 @@ impl Learner<'_> {
 fn means(samples: &[Sample<'_>], width: usize) -> Vec<f32> {
     let mut sums = vec![0.0_f64; width];
     for sample in samples {
-        sums.iter_mut().zip(sample.numbers).for_each(|(sum, x)| *sum += f64::from(*x));
+        sums.iter_mut()
+            .zip(sample.numbers)
+            .for_each(|(sum, x)| *sum += f64::from(*x));
     }
-    sums.into_iter().map(|sum| (sum / samples.len().max(1) as f64) as f32).collect()
+    sums.into_iter()
+        .map(|sum| (sum / samples.len().max(1) as f64) as f32)
+        .collect()
 }
 
 /// Trains a network on `samples` (at least one, all of the same number of numbers), whose blocks have `block` numbers. `done` is
 /// called with the share of the work that is done.
-pub(super) fn train(samples: &[Sample<'_>], labels: usize, block: usize, training: &Training, done: &dyn Fn(f32)) -> Network {
+pub(super) fn train(
+    samples: &[Sample<'_>],
+    labels: usize,
+    block: usize,
+    training: &Training,
+    done: &dyn Fn(f32),
+) -> Network {
     let width = samples.first().map_or(0, |sample| sample.numbers.len());
     let means = means(samples, width);
     let mut inputs = Rows {
@@ -366,7 +393,11 @@ pub(super) fn train(samples: &[Sample<'_>], labels: usize, block: usize, trainin
         output_bias: output.biases,
         grams: Rows {
             width: labels,
-            data: words.iter().flat_map(|row| &row.weights).map(|x| x * training.grams).collect(),
+            data: words
+                .iter()
+                .flat_map(|row| &row.weights)
+                .map(|x| x * training.grams)
+                .collect(),
         },
         lexicon,
         means,

@@ -67,7 +67,10 @@ async fn head(task: &str, labels: [&str; 2], texts: [&[&str]; 2], features: &Has
     let all: Vec<(String, u32)> = (0..2_u32)
         .flat_map(|label| texts[label as usize].iter().map(move |text| (prepared(text), label)))
         .collect();
-    let numbers = features.features(all.iter().map(|(text, _)| text.clone()).collect()).await.unwrap();
+    let numbers = features
+        .features(all.iter().map(|(text, _)| text.clone()).collect())
+        .await
+        .unwrap();
     let samples: Vec<Sample<'_>> = (all.iter().zip(numbers.rows()))
         .map(|((text, label), numbers)| Sample {
             text,
@@ -90,7 +93,14 @@ async fn head(task: &str, labels: [&str; 2], texts: [&[&str]; 2], features: &Has
         least_texts: 1,
         ..Training::default()
     };
-    let head = Head::train(task, labels.map(str::to_owned).to_vec(), &samples, base, training, &|_| ());
+    let head = Head::train(
+        task,
+        labels.map(str::to_owned).to_vec(),
+        &samples,
+        base,
+        training,
+        &|_| (),
+    );
     head.unwrap().to_bytes()
 }
 
@@ -99,7 +109,13 @@ pub async fn senses(config: &UnderstandingConfig) -> Senses {
     let features = Hashed::new();
     let emotion = head("emotion", ["angry", "neutral"], [&ANGRY, &CALM], &features).await;
     let satisfaction = head("satisfaction", ["dissatisfied", "neutral"], [&ANGRY, &CALM], &features).await;
-    let risk = head("risk", ["self_harm", "normal"], [&DANGER, &[ANGRY, CALM].concat()], &features).await;
+    let risk = head(
+        "risk",
+        ["self_harm", "normal"],
+        [&DANGER, &[ANGRY, CALM].concat()],
+        &features,
+    )
+    .await;
     Senses::new(Arc::new(features), [&emotion, &satisfaction, &risk], config.clone()).unwrap()
 }
 
@@ -130,7 +146,16 @@ async fn an_angry_conversation_goes_to_a_person_once_and_a_calm_one_does_not() {
     let server = server().await;
     let calm = reasons(&server, &[QUESTION, "信用卡补发要多少钱？"]).await;
     assert_eq!(calm, [None, None]);
-    let angry = reasons(&server, &[QUESTION, "什么破服务，太差劲了，气死我了", "骗子公司，没人管吗", QUESTION]).await;
+    let angry = reasons(
+        &server,
+        &[
+            QUESTION,
+            "什么破服务，太差劲了，气死我了",
+            "骗子公司，没人管吗",
+            QUESTION,
+        ],
+    )
+    .await;
     assert_eq!(angry[0], None, "{angry:?}");
     // In the second or, as one word does not make a mood, the third turn; and only once.
     let handed: Vec<&str> = angry.iter().flatten().map(String::as_str).collect();
@@ -141,7 +166,10 @@ async fn an_angry_conversation_goes_to_a_person_once_and_a_calm_one_does_not() {
 #[tokio::test]
 async fn who_is_in_danger_goes_to_a_person_at_once() {
     let server = server().await;
-    assert_eq!(reasons(&server, &["我不想活了，活着没意思"]).await, [Some("risk".to_owned())]);
+    assert_eq!(
+        reasons(&server, &["我不想活了，活着没意思"]).await,
+        [Some("risk".to_owned())]
+    );
 }
 
 #[tokio::test]
@@ -158,5 +186,8 @@ async fn a_damaged_head_is_named_with_what_to_do() {
     let (task, cause) = error([&emotion[..100], &emotion, &emotion]);
     assert!(task == "emotion" && cause.to_string().contains("kefu train"), "{cause}");
     let (task, cause) = error([&emotion, &emotion, &emotion]);
-    assert!(task == "satisfaction" && matches!(cause, HeadError::OtherTask { .. }), "{cause}");
+    assert!(
+        task == "satisfaction" && matches!(cause, HeadError::OtherTask { .. }),
+        "{cause}"
+    );
 }
