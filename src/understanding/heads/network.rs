@@ -129,11 +129,6 @@ pub(super) fn softmax(scores: &[f32], temperature: f32) -> Vec<f32> {
 }
 
 impl Network {
-    /// Labels.
-    pub(super) fn labels(&self) -> usize {
-        self.output_bias.len()
-    }
-
     /// Adds what the grams say to `scores`.
     pub(super) fn add_grams(grams: &Grams, weights: &Rows, scores: &mut [f32]) {
         for &(place, weight) in grams {
