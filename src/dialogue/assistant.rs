@@ -13,9 +13,10 @@ use super::two_readers::Second;
 use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, next, prompt, replies};
 use crate::config::DialogueConfig;
 use crate::domain::{Citation, KbVersion, Language, MessageId, PassageId, Role, Route};
-use crate::inference::{GenerateRequest, LanguageModel, Reader};
+use crate::inference::{GenerateRequest, InferenceError, LanguageModel, Reader};
 use crate::retrieval::{
-    FaqHit, Found, Query, Related, Retriever, SearchMode, Source, judge_hits, order_read, read_faq, read_hits,
+    FaqHit, Found, Query, Related, RetrievalError, Retriever, SearchMode, Source, judge_hits, order_read, read_faq,
+    read_hits,
 };
 use crate::understanding::pii::{Masker, tells_of_secret};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
@@ -100,6 +101,9 @@ impl Sink {
 /// The log-odds of a hit that is about the opposite of what was asked: nothing that a model may say of it outweighs them.
 const CONTRADICTED: f32 = -20.0;
 
+/// How sure the first hit must be to be shown as what is rather the answer than not.
+const LIKELY: f32 = 0.5;
+
 /// What was found and decided.
 struct Looked {
     found: Found,
@@ -107,6 +111,8 @@ struct Looked {
     second: Option<Second>,
     /// What a table answers.
     tabled: Option<Tabled>,
+    /// The first hit is rather the answer than not.
+    likely: bool,
 }
 
 /// What an answer cost, who wrote it, and what may be asked next.
@@ -327,11 +333,15 @@ impl Assistant {
             return;
         };
         let deadline = Instant::now() + Duration::from_millis(self.config.judging_timeout_ms);
-        if let Err(error) = judge_hits(model.as_ref(), question, found, Some(deadline)).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "deciding without the model's judgement"
-            );
+        match judge_hits(model.as_ref(), question, found, Some(deadline)).await {
+            // A model on another server may be unable to.
+            Ok(()) | Err(RetrievalError::Inference(InferenceError::Unsupported(_))) => {}
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "deciding without the model's judgement"
+                );
+            }
         }
     }
 
@@ -354,6 +364,7 @@ impl Assistant {
                 decision,
                 second: None,
                 tabled,
+                likely: true,
             });
         }
         self.read(&question, &mut found).await?;
@@ -378,6 +389,7 @@ impl Assistant {
             decision: policy::with_table(decision, sure, thresholds),
             second,
             tabled,
+            likely: self.confidence.first(&features) >= LIKELY,
         })
     }
 
@@ -415,6 +427,7 @@ impl Assistant {
             decision,
             second,
             tabled,
+            likely,
         } = match self.look(ask).await {
             Ok(looked) => looked,
             Err(error) => return Ok(Err(error)),
@@ -454,7 +467,7 @@ impl Assistant {
                     confidence,
                 })
                 .await?;
-                self.clarify(&found, second.as_ref(), language, sink).await?;
+                self.clarify(&found, second.as_ref(), likely, language, sink).await?;
             }
             Decision::Refuse { confidence } => {
                 sink.send(ReplyEvent::Route {

@@ -76,11 +76,12 @@ impl Assistant {
         &self,
         found: &Found,
         second: Option<&Second>,
+        likely: bool,
         language: Language,
         sink: &mut Sink,
     ) -> Result<(), Gone> {
         let places = places(found, second);
-        sink.say(replies::clarify(places.len(), language)).await?;
+        sink.say(replies::clarify(places.len(), likely, language)).await?;
         for (n, Place { evidence, quote }) in (1_u32..).zip(places) {
             sink.send(ReplyEvent::Citation(evidence.cite(
                 n,

@@ -101,10 +101,11 @@ pub fn decide_faq(features: &Features, confidence: &Confidence, at: Thresholds) 
     (features.exact || faq >= at.faq).then_some(Decision::Faq { confidence: faq })
 }
 
-/// Whether a language model's judgement of what was read could lead to an answer.
+/// Whether a language model's judgement of what was read could change anything: the base may have an answer, and the first hit
+/// is not surely it.
 #[must_use]
 pub fn asks_judge(features: &Features, confidence: &Confidence, at: Thresholds) -> bool {
-    confidence.passages(features) >= at.clarify
+    confidence.passages(features) >= at.clarify && confidence.first(features) < at.answer
 }
 
 /// Whether a second reader's word could lead to an answer.

@@ -242,6 +242,9 @@ fn report(judged: &[Judged], elapsed: Duration) -> Value {
     let unanswerable: Vec<&Judged> = judged.iter().filter(|j| !j.question.answerable).collect();
     let top3 = answerable.iter().filter(|j| j.in_top3).count();
     let refused = unanswerable.iter().filter(|j| j.refused()).count();
+    // What is answered or stands in the places that are shown to choose from.
+    let shown = |told: &dyn Fn(&Judged) -> bool| answerable.iter().filter(|j| told(j)).count();
+    let (shown_source, shown_contains) = (shown(&|j| j.cited_right), shown(&|j| j.contains));
     let sent: Vec<&&Judged> = answerable.iter().filter(|j| !j.refused()).collect();
     let mut routes: BTreeMap<&str, usize> = BTreeMap::new();
     let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
@@ -291,6 +294,7 @@ fn report(judged: &[Judged], elapsed: Duration) -> Value {
         "answered": share(sent.len(), answerable.len()),
         "contains": share(sent.iter().filter(|j| j.contains).count(), answerable.len()),
         "citation_right": share(sent.iter().filter(|j| j.cited_right).count(), sent.len()),
+        "shown_source": share(shown_source, answerable.len()), "shown_contains": share(shown_contains, answerable.len()),
         "faq_ms": faq_ms, "passages_ms": passages_ms, "routes": routes,
         "unsupported_numbers": judged.iter().map(|j| j.missing.len()).sum::<usize>(),
         "by_kind": by_kind.into_iter().map(|(kind, (n, good, contains))| (kind.to_owned(), json!({"n": n, "right_source_or_refusal": good, "contains": contains}))).collect::<serde_json::Map<_, _>>(),
@@ -310,6 +314,8 @@ fn print_table(report: &Value) {
         "answered",
         "contains",
         "citation_right",
+        "shown_source",
+        "shown_contains",
         "faq_ms",
         "passages_ms",
         "routes",
