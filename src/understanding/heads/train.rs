@@ -57,7 +57,7 @@ impl Default for Training {
             input_dropout: 0.3,
             hidden_dropout: 0.5,
             smoothing: 0.1,
-            grams: 3.0,
+            grams: 1.0,
             grams_rate: 0.005,
             least_texts: 2,
             most_grams: 40_000,
