@@ -124,6 +124,7 @@ async fn server() -> Server {
         config.understanding.heads = "of the test".into();
         config.understanding.handoff_dissatisfaction = 0.7;
         config.understanding.risk_confidence = 0.7;
+        config.understanding.handoff_risks = vec!["self_harm".into()];
     })
     .await
 }
