@@ -5,6 +5,7 @@ mod automation;
 mod base;
 mod calibrate;
 mod classes;
+mod clusters;
 mod documents;
 mod evasions;
 mod flows;
@@ -42,6 +43,8 @@ pub enum Eval {
     Automation(automation::Automation),
     /// Tell pairs of questions that mean the same from those that do not
     Pairs(pairs::Pairs),
+    /// Group questions that mean the same
+    Clusters(clusters::Clusters),
     /// Lead scripted dialogues through task flows
     Flows(flows::Flows),
     /// Find and mask personal data
@@ -66,6 +69,7 @@ impl Eval {
             Self::Documents(eval) => eval.run(common).await,
             Self::Automation(eval) => eval.run(common).await,
             Self::Pairs(eval) => eval.run(common).await,
+            Self::Clusters(eval) => eval.run(common).await,
             Self::Flows(eval) => eval.run(common).await,
             Self::Pii(eval) => eval.run(common),
             Self::Intent(eval) => eval.run(common).await,
