@@ -4,11 +4,11 @@ use crate::config::{self, Config};
 use crate::desk::Customers;
 use crate::dialogue::flow::tools::tools_of;
 use crate::dialogue::flow::{self, Similarity};
-use crate::dialogue::{Assistant, Conversations, FlowDriver, FlowParts, Replayer};
+use crate::dialogue::{Assistant, Conversations, FlowDriver, FlowParts, Replayer, Senses};
 use crate::domain::{Clock, SystemClock, Viewer};
 use crate::http::{self, AppState, Part, PartState, Services};
 use crate::inference::{
-    CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, Reader, RemoteModel, TextKind,
+    CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, LayerFeatures, Reader, RemoteModel, TextKind,
     load_language_model, manifest,
 };
 use crate::jobs::{Eraser, Imports, Learner, Publisher};
@@ -214,6 +214,43 @@ pub async fn load_model(config: &Config, models: &Path) -> anyhow::Result<Arc<dy
     Ok(Arc::new(engine))
 }
 
+/// The file of the head for `task`: in the directory that the settings name, or `heads` beside the models; `None` where there are to be
+/// none. In a directory that the settings name the file must be there.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn head_bytes(config: &Config, models: &Path, task: &str) -> anyhow::Result<Option<Vec<u8>>> {
+    let (directory, named) = match config.understanding.heads.as_str() {
+        "none" => return Ok(None),
+        "" => (models.join("heads"), false),
+        directory => (PathBuf::from(directory), true),
+    };
+    let path = directory.join(format!("{task}.kfh"));
+    if !named && !path.is_file() {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(&path).with_context(|| format!("[understanding] heads: {}", path.display()))?;
+    Ok(Some(bytes))
+}
+
+/// What senses moods and risks over the embedding model's encoder, unless the settings want nothing sensed.
+fn load_senses(config: &Config, models: &Path, embedder: &E5Embedder) -> anyhow::Result<Option<Senses>> {
+    let bytes = |task| head_bytes(config, models, task);
+    let (Some(emotion), Some(satisfaction), Some(risk)) = (bytes("emotion")?, bytes("satisfaction")?, bytes("risk")?)
+    else {
+        tracing::info!("no heads for emotion, satisfaction and risk: nobody is handed over for a mood or a danger");
+        return Ok(None);
+    };
+    let features = Arc::new(LayerFeatures::over(embedder, &config.inference)?);
+    let senses = Senses::new(features, [&emotion, &satisfaction, &risk], config.understanding.clone());
+    let senses = senses.map_err(|(task, error)| {
+        anyhow::Error::new(error).context(format!(
+        "the head for {task} (set [understanding] heads = \"none\" to go without heads, or to a directory of your own)"
+    ))
+    })?;
+    Ok(Some(senses))
+}
+
 /// The file of a model and the hash it is pinned to.
 fn model_file(name: &str, models: &Path) -> anyhow::Result<(PathBuf, String)> {
     let manifest = manifest::Manifest::load(models)?;
@@ -252,6 +289,7 @@ impl App {
         let searching = async {
             let embedder = load_embedder(&config, models).await?;
             let reader = load_reader(&config, Arc::clone(&embedder)).await?;
+            let senses = load_senses(&config, models, &embedder)?;
             let embedder: Arc<dyn Embedder> = embedder;
             let retriever = Retriever::open(
                 Arc::clone(&store),
@@ -262,6 +300,7 @@ impl App {
             anyhow::Ok((
                 embedder,
                 reader,
+                senses,
                 Arc::new(retriever.await.context("opening the index")?),
             ))
         };
@@ -272,7 +311,7 @@ impl App {
             }
         };
         let (searching, writing) = tokio::join!(searching, writing);
-        let (embedder, reader, retriever) = searching?;
+        let (embedder, reader, senses, retriever) = searching?;
         let (model, missing) = match writing {
             Some(Ok(model)) => (Some(model), None),
             // Who names a graphics card does not want to learn later that nothing computes there.
@@ -291,7 +330,11 @@ impl App {
             model,
             config.dialogue.clone(),
         );
-        let assistant = Arc::new(assistant.with_masker(masker(&config)?));
+        let assistant = assistant.with_masker(masker(&config)?);
+        let assistant = Arc::new(match senses {
+            Some(senses) => assistant.with_senses(Arc::new(senses)),
+            None => assistant,
+        });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let app = Self {
             config,

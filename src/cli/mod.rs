@@ -7,6 +7,7 @@ mod customer;
 mod doctor;
 mod eval;
 mod flows;
+mod heads;
 mod kb;
 mod key;
 mod models;
@@ -15,6 +16,7 @@ mod parse_document;
 mod replay;
 mod retention;
 mod serve;
+mod train;
 mod user;
 mod vault;
 
@@ -90,6 +92,9 @@ enum Verb {
     /// Check task flows, and try them without inner systems
     #[command(subcommand)]
     Flows(flows::Flows),
+    /// Train heads that tell intents, emotions, satisfaction and risks
+    #[command(subcommand)]
+    Train(train::Train),
     /// Measure answer quality
     #[command(subcommand)]
     Eval(eval::Eval),
@@ -172,6 +177,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Models(verb) => verb.run(&common).await,
         Verb::Kb(verb) => verb.run(&common).await,
         Verb::Flows(verb) => verb.run(&common),
+        Verb::Train(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::Eval(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::Bench(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::Doctor(verb) => verb.run(&common).await,

@@ -30,6 +30,8 @@ pub struct Config {
     pub retrieval: RetrievalConfig,
     /// How questions are answered.
     pub dialogue: DialogueConfig,
+    /// What is understood of messages beside what they ask.
+    pub understanding: UnderstandingConfig,
     /// How knowledge is published.
     pub knowledge: KnowledgeConfig,
     /// What task flows may call, by name.
@@ -255,6 +257,20 @@ pub struct DialogueConfig {
     pub handoff_after_unresolved: usize,
     /// Whether a person is called where a model, the index or an inner part failed.
     pub handoff_on_failure: bool,
+}
+
+/// `[understanding]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnderstandingConfig {
+    /// Directory of the heads for emotion, satisfaction and risk; empty for `heads` beside the models, `none` for no heads.
+    pub heads: String,
+    /// Dissatisfaction, from which on a person is called; above 1 never.
+    pub handoff_dissatisfaction: f32,
+    /// Probability of a risk, from which on it is noted.
+    pub risk_confidence: f32,
+    /// Risks for which a person is called.
+    pub handoff_risks: Vec<String>,
 }
 
 /// `[knowledge]`

@@ -191,6 +191,15 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         (-1439..=1439).contains(&dialogue.utc_offset_minutes),
         "dialogue.utc_offset_minutes must lie between -1439 and 1439",
     );
+    let understanding = &config.understanding;
+    need(
+        (0.0..=10.0).contains(&understanding.handoff_dissatisfaction),
+        "understanding.handoff_dissatisfaction must lie between 0 and 1, or above 1 to call nobody",
+    );
+    need(
+        (0.0..=1.0).contains(&understanding.risk_confidence),
+        "understanding.risk_confidence must lie between 0 and 1",
+    );
     for (name, tool) in &config.tools {
         faults.extend(tool.faults(name));
     }

@@ -6,6 +6,7 @@ use super::grounding::Grounding;
 use super::policy::{self, Decision, Thresholds, Understood};
 use super::qualifiers::contradicts;
 use super::quote::Detail;
+use super::senses::{Sensed, Senses};
 use super::speaker::Speaker;
 use super::tabled::Tabled;
 use super::two_readers::Second;
@@ -58,6 +59,7 @@ pub struct Assistant {
     pub(super) model: Option<Arc<dyn LanguageModel>>,
     confidence: Confidence,
     masker: Masker,
+    senses: Option<Arc<Senses>>,
     environment: Environment,
     pub(super) config: DialogueConfig,
 }
@@ -174,6 +176,7 @@ impl Assistant {
             model,
             confidence: Confidence::default(),
             masker: Masker::default(),
+            senses: None,
             environment,
             config,
         }
@@ -183,6 +186,15 @@ impl Assistant {
     #[must_use]
     pub fn with_masker(self, masker: Masker) -> Self {
         Self { masker, ..self }
+    }
+
+    /// The same, sensing how customers feel and what is dangerous.
+    #[must_use]
+    pub fn with_senses(self, senses: Arc<Senses>) -> Self {
+        Self {
+            senses: Some(senses),
+            ..self
+        }
     }
 
     /// What answers rest on beside the knowledge base: models with their hashes, and settings.
@@ -421,6 +433,13 @@ impl Assistant {
             written.related = next::questions(&self.retriever, &question, source, true, &ask.viewer).await;
             return self.done(written, kb_version, sink).await.map(Ok);
         }
+        let sensed = self.sense(ask).await;
+        if let Some(decision) = policy::decide_sensed(sensed.handoff, &ask.past_routes) {
+            let kb_version = self.retriever.kb_version();
+            self.perform_early(decision, language, sink).await?;
+            return self.done(Written::default(), kb_version, sink).await.map(Ok);
+        }
+        sink.timings.understand = sink.elapsed();
         let Looked {
             found,
             decision,
@@ -485,6 +504,40 @@ impl Assistant {
             written.related = next::questions(&self.retriever, &question, source, is_answer, &ask.viewer).await;
         }
         self.done(written, found.kb_version, sink).await.map(Ok)
+    }
+
+    /// What is sensed of the customer; nothing where nothing can be. What is noted goes into the log, without the words.
+    async fn sense(&self, ask: &Ask) -> Sensed {
+        let Some(senses) = &self.senses else {
+            return Sensed::default();
+        };
+        let sensed = match senses.sense(ask).await {
+            Ok(sensed) => sensed,
+            // A question is answered all the same.
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a message was answered without sensing it"
+                );
+                return Sensed::default();
+            }
+        };
+        if !sensed.risks.is_empty() || sensed.handoff.is_some() {
+            let risks: Vec<&str> = sensed.risks.iter().map(|(risk, _)| risk.as_str()).collect();
+            tracing::info!(
+                visitor = ask.visitor.as_deref().unwrap_or_default(),
+                dissatisfaction = sensed.dissatisfaction,
+                emotion = sensed
+                    .emotion
+                    .as_ref()
+                    .map(|(emotion, _)| emotion.as_str())
+                    .unwrap_or_default(),
+                risks = risks.join(","),
+                handoff = sensed.handoff.unwrap_or_default(),
+                "sensed"
+            );
+        }
+        sensed
     }
 
     /// What was found, and how sure each part is.

@@ -22,6 +22,7 @@ mod quote;
 mod replay;
 mod replies;
 mod second_reading;
+mod senses;
 mod sentences;
 mod speaker;
 mod table;
@@ -44,6 +45,7 @@ pub use grounding::unsupported;
 pub use policy::{Decision, Thresholds};
 pub use replay::{Difference, Replayed, Replayer};
 pub use replies::{failure_reply, handoff_reply};
+pub use senses::{Sensed, Senses};
 
 /// What went wrong on the way to a reply.
 #[derive(Debug, thiserror::Error)]
@@ -176,7 +178,7 @@ pub enum ReplyEvent {
     },
     /// A person takes over.
     Handoff {
-        /// Why: `requested`, `unresolved` or `failure`.
+        /// Why: `requested`, `unresolved`, `emotion`, `risk` or `failure`.
         reason: &'static str,
         /// How many wait before; 0 where it is not known.
         position: u64,

@@ -71,7 +71,7 @@ pub enum Decision {
     },
     /// Call a person.
     Handoff {
-        /// `requested` or `unresolved`.
+        /// `requested`, `unresolved`, `emotion` or `risk`.
         reason: &'static str,
     },
 }
@@ -83,6 +83,15 @@ pub fn decide_early(understood: Understood) -> Option<Decision> {
         return Some(Decision::Handoff { reason: "requested" });
     }
     understood.smalltalk.map(Decision::Smalltalk)
+}
+
+/// Decides by what was sensed of the customer. A conversation that was handed over once for a mood is not handed over for it again: the
+/// customer waits already, and may ask meanwhile.
+#[must_use]
+pub fn decide_sensed(reason: Option<&'static str>, past_routes: &[Route]) -> Option<Decision> {
+    let reason = reason?;
+    let waits = past_routes.contains(&Route::Handoff);
+    (reason == "risk" || !waits).then_some(Decision::Handoff { reason })
 }
 
 /// Whether the best FAQ is what was asked. Needs that FAQ read and nothing else.
@@ -168,7 +177,7 @@ pub fn with_table(decision: Decision, sure: bool, at: Thresholds) -> Decision {
 
 #[cfg(test)]
 mod tests {
-    use super::{Decision, Thresholds, Understood, decide, decide_early, with_table};
+    use super::{Decision, Thresholds, Understood, decide, decide_early, decide_sensed, with_table};
     use crate::dialogue::confidence::{Confidence, Features};
     use crate::domain::Route;
 
@@ -196,6 +205,15 @@ mod tests {
             Some(Decision::Handoff { reason: "requested" })
         );
         assert_eq!(decide_early(Understood::default()), None);
+    }
+
+    #[test]
+    fn a_mood_calls_a_person_once_and_a_danger_always() {
+        let handoff = |reason| Some(Decision::Handoff { reason });
+        assert_eq!(decide_sensed(None, &[]), None);
+        assert_eq!(decide_sensed(Some("emotion"), &[Route::Refuse]), handoff("emotion"));
+        assert_eq!(decide_sensed(Some("emotion"), &[Route::Handoff, Route::Faq]), None);
+        assert_eq!(decide_sensed(Some("risk"), &[Route::Handoff]), handoff("risk"));
     }
 
     #[test]

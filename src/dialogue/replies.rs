@@ -44,6 +44,17 @@ pub fn handoff_reply(reason: &str, language: Language) -> &'static str {
     match (reason, language) {
         ("requested", Language::Zh) => "好的，已为您转接人工客服，请稍候。",
         ("requested", Language::En) => "Of course. I am passing you to a colleague; one moment please.",
+        ("emotion", Language::Zh) => "非常抱歉给您带来了不好的体验，已为您转接人工客服，请稍候。",
+        ("emotion", Language::En) => {
+            "I am sorry about the trouble this has caused you. I am passing you to a colleague; one moment please."
+        }
+        ("risk", Language::Zh) => {
+            "您说的情况需要同事马上关注，已为您转接人工客服，请稍候。如有紧急危险，请立即拨打110或120。"
+        }
+        ("risk", Language::En) => {
+            "A colleague should look at this right away. I am passing you on; one moment please. In an emergency, call the emergency \
+             services now."
+        }
         (_, Language::Zh) => "抱歉没能解决您的问题，已为您转接人工客服，请稍候。",
         (_, Language::En) => "I am sorry that I could not help. I am passing you to a colleague; one moment please.",
     }

@@ -1,5 +1,5 @@
-//! Language and embedding models. The ports [`LanguageModel`], [`Embedder`] and [`Reader`] stand here; the rest of the program
-//! knows nothing else of this room.
+//! Language and embedding models. The ports [`LanguageModel`], [`Embedder`], [`Features`] and [`Reader`] stand here; the rest of the
+//! program knows nothing else of this room.
 
 pub mod constraint;
 pub mod device;
@@ -20,7 +20,7 @@ pub mod stop;
 pub mod tokenizer;
 mod weights;
 
-pub use encoder::{CrossReader, E5Embedder};
+pub use encoder::{CrossReader, E5Embedder, LayerFeatures};
 pub use engine::load_language_model;
 pub use remote::RemoteModel;
 pub use requantise::Precision;
@@ -532,6 +532,33 @@ pub trait Embedder: Send + Sync {
     /// # Errors
     /// `TooLong` if a text exceeds `max_tokens` (nothing is cut silently), `Overloaded`, `Stopped`.
     async fn embed(&self, kind: TextKind, texts: Vec<String>) -> Result<Embeddings, InferenceError>;
+}
+
+/// What the numbers of a text are that [`Features`] gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeaturesInfo {
+    /// The embedding model's name in the manifest.
+    pub model: String,
+    /// SHA-256 of its file: what was learnt over one model says nothing over another.
+    pub sha256: String,
+    /// Numbers of one layer.
+    pub width: usize,
+    /// Layers.
+    pub layers: usize,
+}
+
+/// What several layers of an encoder say of a text: more than its embedding does, which is made for finding.
+#[async_trait]
+pub trait Features: Send + Sync {
+    /// What the numbers are.
+    fn info(&self) -> &FeaturesInfo;
+
+    /// The numbers of `texts`, row-major `[texts.len(), layers * width]`. Costs as much as embedding them. Of a long text the beginning
+    /// and the end are read.
+    ///
+    /// # Errors
+    /// `Overloaded`, `Stopped`, `Tokenizer`, `BadModel`.
+    async fn features(&self, texts: Vec<String>) -> Result<Embeddings, InferenceError>;
 }
 
 /// A passage to read.

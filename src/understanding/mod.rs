@@ -1,7 +1,9 @@
-//! What a customer means: normalising and personal data now; intent, emotion and risk have their place here.
+//! What a customer means: normalising, personal data, and heads for intent, emotion and risk.
 
 mod dictionary;
 mod followup;
+pub mod heads;
+pub mod mood;
 mod normalise;
 pub mod pii;
 mod pinyin;

@@ -11,6 +11,7 @@ mod honesty;
 pub mod inner;
 mod knowledge;
 mod learning;
+pub mod moods;
 mod openai;
 mod people;
 mod policies;

@@ -4,17 +4,24 @@ mod answers;
 mod automation;
 mod base;
 mod calibrate;
+mod classes;
 mod clusters;
 mod documents;
 mod evasions;
 mod flows;
+mod handoff;
+mod intent;
 mod kb;
 mod pairs;
 mod pii;
 mod questions;
 mod retrieval;
+mod risk;
 mod stages;
 mod statistics;
+
+pub(super) use intent::load_head;
+pub(super) use retrieval::lines;
 
 use super::Common;
 use clap::Subcommand;
@@ -42,6 +49,14 @@ pub enum Eval {
     Flows(flows::Flows),
     /// Find and mask personal data
     Pii(pii::Pii),
+    /// Tell what customers want, and what is none of it
+    Intent(intent::Intent),
+    /// Tell how customers feel
+    Emotion(intent::Emotion),
+    /// Find what is dangerous or forbidden
+    Risk(risk::Risk),
+    /// See from dialogues who is not satisfied, and when a person should take over
+    Handoff(handoff::Handoff),
 }
 
 impl Eval {
@@ -57,6 +72,10 @@ impl Eval {
             Self::Clusters(eval) => eval.run(common).await,
             Self::Flows(eval) => eval.run(common).await,
             Self::Pii(eval) => eval.run(common),
+            Self::Intent(eval) => eval.run(common).await,
+            Self::Emotion(eval) => eval.run(common).await,
+            Self::Risk(eval) => eval.run(common).await,
+            Self::Handoff(eval) => eval.run(common).await,
         }
     }
 }

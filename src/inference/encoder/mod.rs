@@ -1,8 +1,10 @@
-//! A BERT encoder with quantised weights, its file and its tokenizer, and the two ports that stand on it: the
-//! [`Embedder`](super::Embedder) multilingual-e5-small, and the [`Reader`](super::Reader) over the same vocabulary.
+//! A BERT encoder with quantised weights, its file and its tokenizer, and the ports that stand on it: the
+//! [`Embedder`](super::Embedder) multilingual-e5-small, what its layers say beside ([`Features`](super::Features)), and the
+//! [`Reader`](super::Reader) over the same vocabulary.
 
 mod container;
 mod embedder;
+mod features;
 mod head;
 mod linear;
 mod model;
@@ -12,6 +14,7 @@ mod tokenizer;
 mod weights;
 
 pub use embedder::E5Embedder;
+pub use features::LayerFeatures;
 pub use reader::CrossReader;
 
 use super::InferenceError;

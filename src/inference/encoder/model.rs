@@ -50,7 +50,7 @@ pub(super) struct Encoder {
     layers: Vec<Layer>,
 }
 
-/// One text's part of the last layer's output.
+/// One text's part of a layer's output.
 pub(super) struct Encoded<'a> {
     hidden: &'a [f32],
     width: usize,
@@ -148,10 +148,36 @@ impl Encoder {
         width: usize,
         finish: impl Fn(&T, Encoded<'_>) -> Vec<f32> + Sync,
     ) -> Vec<f32> {
+        let last = self.layers.len();
+        self.run_layers(texts, width, |layer, text, encoded, row| {
+            if layer == last {
+                *row = finish(text, encoded);
+            }
+        })
+    }
+
+    /// The means of the tokens after each of `layers` (numbers from 1, ascending), one after another:
+    /// `[texts, layers, hidden]`. What [`Self::run`] says of threads holds here.
+    pub(super) fn layer_means<T: AsRef<[u32]> + Sync>(&self, texts: &[T], layers: &[usize]) -> Vec<f32> {
+        self.run_layers(texts, layers.len() * self.shape.hidden, |layer, _, encoded, row| {
+            if layers.contains(&layer) {
+                row.extend(encoded.mean());
+            }
+        })
+    }
+
+    /// `width` numbers for each of `texts`, which `see` makes while the text passes through the layers: it gets the number of the
+    /// layer (from 1), the text, its part of that layer's output, and the numbers made so far.
+    fn run_layers<T: AsRef<[u32]> + Sync>(
+        &self,
+        texts: &[T],
+        width: usize,
+        see: impl Fn(usize, &T, Encoded<'_>, &mut Vec<f32>) + Sync,
+    ) -> Vec<f32> {
         let passes = deal(texts, pool::threads());
         let mut results = vec![Vec::new(); passes.texts.len()];
         let compute = |pass: usize, results: &mut [Vec<Vec<f32>>]| {
-            results[0] = self.pass(texts, &passes.texts[pass], &finish);
+            results[0] = self.pass(texts, &passes.texts[pass], &see);
         };
         if passes.apart {
             pool::run_chunks(&mut results, 1, &compute);
@@ -173,29 +199,30 @@ impl Encoder {
         &self,
         texts: &[T],
         pass: &[usize],
-        finish: &impl Fn(&T, Encoded<'_>) -> Vec<f32>,
+        see: &impl Fn(usize, &T, Encoded<'_>, &mut Vec<f32>),
     ) -> Vec<Vec<f32>> {
         let ids: Vec<&[u32]> = pass.iter().map(|&text| texts[text].as_ref()).collect();
         let mut buffers = BUFFERS.take();
-        self.forward(&ids, &mut buffers);
-        let mut first = 0;
-        let finish = |(&text, ids): (&usize, &&[u32])| {
-            let tokens = first..first + ids.len();
-            first = tokens.end;
-            let encoded = Encoded {
-                hidden: &buffers.hidden,
-                width: self.shape.hidden,
-                text: tokens,
-            };
-            finish(&texts[text], encoded)
-        };
-        let results = pass.iter().zip(&ids).map(finish).collect();
+        let mut results = vec![Vec::new(); pass.len()];
+        self.forward(&ids, &mut buffers, &mut |layer, hidden| {
+            let mut first = 0;
+            for ((&text, ids), row) in pass.iter().zip(&ids).zip(&mut results) {
+                let tokens = first..first + ids.len();
+                first = tokens.end;
+                let encoded = Encoded {
+                    hidden,
+                    width: self.shape.hidden,
+                    text: tokens,
+                };
+                see(layer, &texts[text], encoded, row);
+            }
+        });
         BUFFERS.set(buffers);
         results
     }
 
-    /// Leaves the last layer's output in `buffers.hidden`: the texts' tokens one after another.
-    fn forward(&self, texts: &[&[u32]], buffers: &mut Buffers) {
+    /// Shows `see` each layer's output, with the layer's number from 1: the texts' tokens one after another.
+    fn forward(&self, texts: &[&[u32]], buffers: &mut Buffers, see: &mut dyn FnMut(usize, &[f32])) {
         let (level, width, inner) = (self.level, self.shape.hidden, self.shape.feed_forward);
         let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
         let rows = lengths.iter().sum();
@@ -212,7 +239,7 @@ impl Encoder {
         wide.resize(rows * inner.max(3 * width), 0.0);
         self.look_up(texts, hidden, added);
         vector::add_layer_norm(level, hidden, added, self.norm(&self.embedding_norm));
-        for layer in &self.layers {
+        for (number, layer) in (1..).zip(&self.layers) {
             let combined = &mut wide[..rows * 3 * width];
             rounded.fill(level, hidden, width);
             layer.queries_keys_values.apply(level, rounded, combined);
@@ -233,6 +260,7 @@ impl Encoder {
             });
             layer.down.apply(level, rounded, added);
             vector::add_layer_norm(level, hidden, added, self.norm(&layer.out_norm));
+            see(number, hidden);
         }
     }
 

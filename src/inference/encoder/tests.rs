@@ -10,14 +10,14 @@ use crate::inference::{Embedder, TextKind};
 use crate::kernels::level::Level;
 use crate::kernels::pool;
 
-fn embedder() -> E5Embedder {
+pub(super) fn embedder() -> E5Embedder {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tiny.bin");
     std::fs::write(&path, tiny()).unwrap();
     E5Embedder::load(&path, "tiny", "00", &config()).unwrap()
 }
 
-fn config() -> InferenceConfig {
+pub(super) fn config() -> InferenceConfig {
     crate::config::load(&Overrides::default()).unwrap().inference
 }
 

@@ -122,12 +122,17 @@ impl Server {
         .await
         .unwrap();
         let model: Arc<dyn LanguageModel> = self.model.clone();
-        let assistant = Arc::new(Assistant::new(
+        let mut assistant = Assistant::new(
             Arc::new(retriever),
             Arc::new(OverlapReader),
             Some(model),
             self.config.dialogue.clone(),
-        ));
+        );
+        if !self.config.understanding.heads.is_empty() {
+            let senses = super::moods::senses(&self.config.understanding).await;
+            assistant = assistant.with_senses(Arc::new(senses));
+        }
+        let assistant = Arc::new(assistant);
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
         let clock: Arc<dyn kefu::domain::Clock> = clock;
         let vault = Arc::new(Vault::open(&self.directory.path().join("vault.key")).unwrap());
