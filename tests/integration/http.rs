@@ -10,6 +10,7 @@ mod honesty;
 mod inner;
 mod knowledge;
 mod learning;
+mod nodes;
 mod openai;
 mod people;
 mod policies;

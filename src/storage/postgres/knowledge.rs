@@ -50,8 +50,7 @@ impl KnowledgeStore for PostgresStore {
             let moment = publishing::begin(&mut transaction, &note, Act::IMPORT, self.clock.now()).await?;
             let revision = publishing::imported(&moment, &draft);
             publishing::make_live(&mut transaction, &moment, revision, Stored::Now).await?;
-            transaction.commit().await?;
-            Ok(moment.version)
+            moment.commit(transaction).await
         })
         .await
     }

@@ -30,8 +30,10 @@ pub use open::PostgresOptions;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPool;
 use sqlx::{PgConnection, Postgres, Transaction};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// The longest call. A server that was stopped in the middle of a statement never answers; statements themselves end sooner.
 const LONGEST_CALL: Duration = Duration::from_mins(2);
@@ -73,6 +75,8 @@ pub struct PostgresStore {
     server: String,
     clock: Arc<dyn Clock>,
     pool: PgPool,
+    /// Who changes knowledge on this node.
+    changing: Arc<Mutex<()>>,
     feed: Feed,
 }
 
@@ -91,6 +95,7 @@ impl PostgresStore {
                 clock,
                 feed: Feed::start(opened.listening, place.clone()),
                 pool: opened.pool,
+                changing: Arc::default(),
                 place,
             }),
             Err(error) => Err(faults::explain(&place, error)),
@@ -130,11 +135,44 @@ impl PostgresStore {
             .await?)
     }
 
-    /// A transaction to change knowledge with: the only one of its kind over all nodes, until it ends.
-    async fn change_knowledge(&self) -> Result<Transaction<'static, Postgres>, StorageError> {
+    /// A transaction to change knowledge with: the only one of its kind over all nodes, until it ends. Of this node one waits in the
+    /// database and the others here: those who read find connections all the while.
+    async fn change_knowledge(&self) -> Result<KnowledgeChange, StorageError> {
+        let turn = Arc::clone(&self.changing).lock_owned();
+        let turn = tokio::time::timeout(open::LOCK_PATIENCE, turn).await;
+        let turn = turn.map_err(|_| StorageError::Busy)?;
         let mut transaction = self.change().await?;
         Turn::Knowledge.take(&mut transaction).await?;
-        Ok(transaction)
+        Ok(KnowledgeChange {
+            transaction,
+            _turn: turn,
+        })
+    }
+}
+
+/// A transaction that changes knowledge. It is rolled back unless it is committed.
+struct KnowledgeChange {
+    transaction: Transaction<'static, Postgres>,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl KnowledgeChange {
+    async fn commit(self) -> Result<(), StorageError> {
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+impl Deref for KnowledgeChange {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for KnowledgeChange {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.transaction
     }
 }
 

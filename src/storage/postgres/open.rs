@@ -11,8 +11,9 @@ use std::time::Duration;
 /// How long a call waits for a connection; then the database counts as away.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long to wait for another node that publishes, in milliseconds. Source: `BUSY_TIMEOUT` of the other adapter.
-const LOCK_TIMEOUT_MS: &str = "5000";
+/// How long to wait for others that publish, as the other adapter does; and the same for the server.
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: &str = "5s";
 
 /// The longest statement, in milliseconds. Ours take a few; walks over large tables a second.
 const STATEMENT_TIMEOUT_MS: &str = "30000";
@@ -92,7 +93,7 @@ impl PostgresOptions {
         let connect = connect
             .application_name("kefu")
             .options([
-                ("lock_timeout", LOCK_TIMEOUT_MS),
+                ("lock_timeout", LOCK_TIMEOUT),
                 ("statement_timeout", STATEMENT_TIMEOUT_MS),
                 ("idle_in_transaction_session_timeout", IDLE_TIMEOUT_MS),
                 ("client_encoding", "UTF8"),

@@ -2,10 +2,10 @@
 
 use super::revisions::{self, Verdict};
 use super::rows::{Fields, page_of, page_rows, read_cursor, to_integer};
-use super::{PostgresStore, audit, documents, faqs};
+use super::{KnowledgeChange, PostgresStore, audit, documents, faqs};
 use crate::domain::{KbItem, KbVersion, Revision, RevisionId, RevisionState, RevisionSummary, Scope};
 use crate::storage::{
-    AuditEntry, IMPORT_AUTHOR, MAX_PUBLISHED, NewDraft, Page, PageRequest, Publication, RevisionCounts, RevisionFilter,
+    IMPORT_AUTHOR, MAX_PUBLISHED, NewDraft, Page, PageRequest, Publication, RevisionCounts, RevisionFilter,
     RevisionStore, RollbackStep, StorageError, VersionChange, VersionEntry,
 };
 use async_trait::async_trait;
@@ -112,8 +112,7 @@ impl RevisionStore for PostgresStore {
                 revision.summary.decided_at = Some(now);
                 step(&mut transaction, &moment, revision, Stored::Before).await?;
             }
-            transaction.commit().await?;
-            Ok(moment.told())
+            moment.commit(transaction).await
         })
         .await
     }
@@ -149,8 +148,7 @@ impl RevisionStore for PostgresStore {
                     None => remove(&mut transaction, &moment, item).await?,
                 }
             }
-            transaction.commit().await?;
-            Ok(moment.told())
+            moment.commit(transaction).await
         })
         .await
     }
@@ -217,16 +215,27 @@ pub(super) struct Moment {
     pub(super) version: KbVersion,
     now: Timestamp,
     by: String,
-    line: Option<AuditEntry>,
+    /// What the audit log says, at the end: its turn is the last one that is taken, and not held while much is published.
+    action: Option<String>,
+    note: String,
 }
 
 impl Moment {
-    /// The version, once it stands.
-    pub(super) fn told(&self) -> KbVersion {
-        if let Some(line) = &self.line {
+    /// Writes the line of the audit log and commits; the version, which stands from then on.
+    pub(super) async fn commit(self, mut transaction: KnowledgeChange) -> Result<KbVersion, StorageError> {
+        let line = match &self.action {
+            Some(action) => {
+                let what = (action.as_str(), format!("version:{}", self.version));
+                let detail = json!({"note": self.note});
+                Some(audit::note(&mut transaction, self.now, &self.by, what, detail).await?)
+            }
+            None => None,
+        };
+        transaction.commit().await?;
+        if let Some(line) = &line {
             audit::tell(line);
         }
-        self.version
+        Ok(self.version)
     }
 }
 
@@ -276,18 +285,12 @@ pub(super) async fn begin(
         .fetch_one(&mut *connection)
         .await?;
     let version = KbVersion(Fields::new(&row, "kb_versions").number("version")?);
-    let line = match action {
-        Some(action) => {
-            let what = (action, format!("version:{version}"));
-            Some(audit::note(connection, now, by, what, json!({"note": note})).await?)
-        }
-        None => None,
-    };
     Ok(Moment {
         version,
         now,
         by: by.to_owned(),
-        line,
+        action: action.map(str::to_owned),
+        note: note.to_owned(),
     })
 }
 
