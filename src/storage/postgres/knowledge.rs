@@ -96,7 +96,7 @@ impl KnowledgeStore for PostgresStore {
     }
 
     async fn passages(&self, ids: &[PassageId]) -> Result<Vec<Passage>, StorageError> {
-        self.explained(async { documents::passages(&mut *self.snapshot().await?, ids).await })
+        self.explained(async { documents::passages(&mut *self.reader().await?, ids).await })
             .await
     }
 
@@ -141,7 +141,7 @@ impl KnowledgeStore for PostgresStore {
     }
 
     async fn faqs(&self, ids: &[FaqId]) -> Result<Vec<Faq>, StorageError> {
-        self.explained(async { faqs::by_ids(&mut *self.snapshot().await?, ids).await })
+        self.explained(async { faqs::by_ids(&mut *self.reader().await?, ids).await })
             .await
     }
 

@@ -16,8 +16,9 @@ use uuid::Uuid;
 const LATE: i64 = 100_000;
 
 const UNRESOLVED: &str = "\
-    WITH seen AS (SELECT coalesce(max(m.seq), 0) - $2 AS seq FROM gap_messages AS g JOIN messages AS m ON m.id = g.message_id \
-                  WHERE m.route IN ('refuse', 'clarify', 'handoff')), \
+    WITH seen AS (SELECT coalesce((SELECT m.seq FROM messages AS m WHERE m.route IN ('refuse', 'clarify', 'handoff') \
+                  AND EXISTS (SELECT 1 FROM gap_messages AS g WHERE g.message_id = m.id) ORDER BY m.seq DESC LIMIT 1), 0) - $2 \
+                  AS seq), \
     found AS (SELECT seq FROM messages WHERE route IN ('refuse', 'clarify', 'handoff') AND seq > (SELECT seq FROM seen) \
               UNION SELECT m.seq FROM ratings AS r JOIN messages AS m ON m.id = r.message_id WHERE r.score <= 2) \
     SELECT a.id, a.created_at, (SELECT v.text FROM messages AS v WHERE v.conversation_id = a.conversation_id \
