@@ -237,6 +237,10 @@ pub struct DialogueConfig {
     pub flow_similarity: f32,
     /// Minutes by which the customers' clocks are ahead of UTC: what "tomorrow" means.
     pub utc_offset_minutes: i32,
+    /// Whether the language model, where there is one, judges the hits that were read, and what is quoted is chosen with it.
+    pub judging: bool,
+    /// Milliseconds for it; later, the decision is made without it.
+    pub judging_timeout_ms: u64,
     /// Whether the language model, where there is one, reads too: what is quoted then has to stand where both readers see the
     /// answer.
     pub second_reading: bool,

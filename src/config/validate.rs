@@ -151,6 +151,10 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         "dialogue's budgets together with 800 tokens for instructions and the question must fit into inference.context_tokens",
     );
     need(
+        (1..=120_000).contains(&dialogue.judging_timeout_ms),
+        "dialogue.judging_timeout_ms must lie between 1 and 120000",
+    );
+    need(
         (1..=120_000).contains(&dialogue.second_reading_timeout_ms),
         "dialogue.second_reading_timeout_ms must lie between 1 and 120000",
     );

@@ -6,15 +6,17 @@ use super::grounding::Grounding;
 use super::policy::{self, Decision, Thresholds, Understood};
 use super::qualifiers::contradicts;
 use super::quote::Detail;
-use super::sentences::segments;
 use super::speaker::Speaker;
 use super::tabled::Tabled;
 use super::two_readers::Second;
 use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, next, prompt, replies};
 use crate::config::DialogueConfig;
 use crate::domain::{Citation, KbVersion, Language, MessageId, PassageId, Role, Route};
-use crate::inference::{GenerateRequest, LanguageModel, Reader};
-use crate::retrieval::{FaqHit, Found, Query, Related, Retriever, SearchMode, Source, order_read, read_faq, read_hits};
+use crate::inference::{GenerateRequest, InferenceError, LanguageModel, Reader};
+use crate::retrieval::{
+    FaqHit, Found, Query, Related, RetrievalError, Retriever, SearchMode, Source, judge_hits, order_read, read_faq,
+    read_hits,
+};
 use crate::understanding::pii::{Masker, tells_of_secret};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
 use futures::Stream;
@@ -26,9 +28,6 @@ use tokio::sync::mpsc;
 
 /// Events that may wait for a slow reader. Sentences, not tokens: few and small.
 const EVENTS_AHEAD: usize = 64;
-
-/// Sources shown where none is sure.
-const CHOICES: usize = 3;
 
 /// Hits searched for, however few are wanted: what is far from the best tells how good the best is.
 const LEAST_HITS: usize = 10;
@@ -97,8 +96,11 @@ impl Sink {
     }
 }
 
-/// The log-odds of a hit that is about the opposite of what was asked: those that the reader gives to what is far off.
-const CONTRADICTED: f32 = -6.0;
+/// The log-odds of a hit that is about the opposite of what was asked: nothing that a model may say of it outweighs them.
+const CONTRADICTED: f32 = -20.0;
+
+/// How sure the first hit must be to be shown as what is rather the answer than not.
+const LIKELY: f32 = 0.5;
 
 /// What was found and decided.
 struct Looked {
@@ -107,6 +109,8 @@ struct Looked {
     second: Option<Second>,
     /// What a table answers.
     tabled: Option<Tabled>,
+    /// The first hit is rather the answer than not.
+    likely: bool,
 }
 
 /// What an answer cost, who wrote it, and what may be asked next.
@@ -271,7 +275,7 @@ impl Assistant {
         let question = standalone(&ask.question, &ask.history);
         let mut found = self.search(&question, ask).await?;
         self.read(&question, &mut found).await?;
-        let features = Features::of(&found);
+        let features = Features::of(&found, &question);
         Ok((found, features))
     }
 
@@ -310,12 +314,31 @@ impl Assistant {
         Ok(())
     }
 
+    /// Lets the language model judge what was read, where there is one and the settings have it so. One that is too busy or too
+    /// slow is done without.
+    pub async fn judge(&self, question: &str, found: &mut Found) {
+        let Some(model) = self.model.as_ref().filter(|_| self.config.judging) else {
+            return;
+        };
+        let deadline = Instant::now() + Duration::from_millis(self.config.judging_timeout_ms);
+        match judge_hits(model.as_ref(), question, found, Some(deadline)).await {
+            // A model on another server may be unable to.
+            Ok(()) | Err(RetrievalError::Inference(InferenceError::Unsupported(_))) => {}
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "deciding without the model's judgement"
+                );
+            }
+        }
+    }
+
     /// Searches, and reads as much as the decision needs: where the best FAQ is surely meant, only that.
     async fn look(&self, ask: &Ask) -> Result<Looked, DialogueError> {
         let question = standalone(&ask.question, &ask.history);
         let mut found = self.search(&question, ask).await?;
         let thresholds = Thresholds::from(&self.config);
-        if let Some(decision) = policy::decide_faq(&Features::of(&found), &self.confidence, thresholds) {
+        if let Some(decision) = policy::decide_faq(&Features::of(&found, &question), &self.confidence, thresholds) {
             // What a table answers by comparing rows goes before a FAQ that says the same values and leaves the comparing to the
             // customer.
             let tabled = self.tabled(&question, &found).await?;
@@ -329,10 +352,15 @@ impl Assistant {
                 decision,
                 second: None,
                 tabled,
+                likely: true,
             });
         }
         self.read(&question, &mut found).await?;
-        let features = Features::of(&found);
+        let mut features = Features::of(&found, &question);
+        if policy::asks_judge(&features, &self.confidence, thresholds) {
+            self.judge(&question, &mut found).await;
+            features = Features::of(&found, &question);
+        }
         let tabled = self.tabled(&question, &found).await?;
         let tabled = tabled.filter(|tabled| tabled.agrees_with(&found));
         let sure = tabled.as_ref().is_some_and(Tabled::is_sure);
@@ -349,6 +377,7 @@ impl Assistant {
             decision: policy::with_table(decision, sure, thresholds),
             second,
             tabled,
+            likely: self.confidence.first(&features) >= LIKELY,
         })
     }
 
@@ -379,6 +408,7 @@ impl Assistant {
             decision,
             second,
             tabled,
+            likely,
         } = match self.look(ask).await {
             Ok(looked) => looked,
             Err(error) => return Ok(Err(error)),
@@ -418,7 +448,7 @@ impl Assistant {
                     confidence,
                 })
                 .await?;
-                self.clarify(&found, second.as_ref(), language, sink).await?;
+                self.clarify(&found, second.as_ref(), likely, language, sink).await?;
             }
             Decision::Refuse { confidence } => {
                 sink.send(ReplyEvent::Route {
@@ -489,41 +519,6 @@ impl Assistant {
         }))
         .await?;
         sink.say(faq.answer.clone()).await
-    }
-
-    /// Shows what may be related. Where two readers see the answer in two places, these; else titles, one a source, with
-    /// its first words to open.
-    async fn clarify(
-        &self,
-        found: &Found,
-        second: Option<&Second>,
-        language: Language,
-        sink: &mut Sink,
-    ) -> Result<(), Gone> {
-        if let Some((at, place)) = second.and_then(|second| second.place.as_ref()) {
-            return self.two_places(found, *at, place, language, sink).await;
-        }
-        let mut choices: Vec<Evidence> = Vec::new();
-        for hit in &found.hits {
-            let evidence = Evidence::of(hit);
-            if choices.iter().all(|known| known.document_id != evidence.document_id) {
-                choices.push(evidence);
-            }
-            if choices.len() == CHOICES {
-                break;
-            }
-        }
-        sink.say(replies::clarify(language)).await?;
-        for (n, choice) in (1_u32..).zip(&choices) {
-            let first = segments(&choice.text)
-                .into_iter()
-                .nth(usize::from(choice.passage.is_some()));
-            let quote = first.unwrap_or(0..choice.text.len());
-            sink.send(ReplyEvent::Citation(choice.cite(n, quote, found.kb_version)))
-                .await?;
-            sink.say(format!("\n- {}[{n}]", choice.title)).await?;
-        }
-        sink.say(format!("\n{}", replies::clarify_end(language))).await
     }
 
     /// Quotes the best source; where the settings have it so, the model writes first, and what holds is sent.

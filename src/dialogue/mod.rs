@@ -4,6 +4,7 @@
 //! `driver_flow` performs them. Nothing here knows how replies are served.
 
 mod assistant;
+mod choices;
 mod confidence;
 mod conversations;
 mod disagree;
@@ -34,7 +35,7 @@ use serde::Serialize;
 use std::time::Duration;
 
 pub use assistant::{Assistant, Replies};
-pub use confidence::{Confidence, FAQ_FEATURES, Features, PASSAGE_FEATURES};
+pub use confidence::{Confidence, FAQ_FEATURES, FIRST_FEATURES, Features, JUDGED_FEATURES, PASSAGE_FEATURES};
 pub use conversations::{Conversations, HandoffTicket};
 pub use driver_flow::{FlowDriver, FlowParts, MissingTools};
 pub use grounding::unsupported;

@@ -10,7 +10,7 @@ use crate::understanding::Smalltalk;
 pub struct Thresholds {
     /// The best FAQ is what was asked, so its approved answer is given word for word.
     pub faq: f32,
-    /// What was found answers the question.
+    /// The first hit is the answer.
     pub answer: f32,
     /// The same where a second reader has looked, and sees the answer in the same place.
     pub confirmed: f32,
@@ -92,10 +92,17 @@ pub fn decide_faq(features: &Features, confidence: &Confidence, at: Thresholds) 
     (features.exact || faq >= at.faq).then_some(Decision::Faq { confidence: faq })
 }
 
+/// Whether a language model's judgement of what was read could change anything: the base may have an answer, and the first hit
+/// is not surely it.
+#[must_use]
+pub fn asks_judge(features: &Features, confidence: &Confidence, at: Thresholds) -> bool {
+    confidence.passages(features) >= at.clarify && confidence.first(features) < at.answer
+}
+
 /// Whether a second reader's word could lead to an answer.
 #[must_use]
 pub fn asks_second(features: &Features, confidence: &Confidence, at: Thresholds) -> bool {
-    confidence.passages(features) >= at.confirmed
+    confidence.first(features) >= at.confirmed
 }
 
 /// Decides by what was found and read. `past_routes` are those of the replies before, oldest first; `agreement` is how far a
@@ -111,13 +118,13 @@ pub fn decide(
     if let Some(decision) = decide_faq(features, confidence, at) {
         return decision;
     }
-    let answerable = confidence.passages(features);
+    let (answerable, right) = (confidence.passages(features), confidence.first(features));
     let answers = match agreement {
-        None => answerable >= at.answer,
-        Some(agreement) => agreement >= at.agreement && answerable >= at.confirmed,
+        None => right >= at.answer,
+        Some(agreement) => agreement >= at.agreement && right >= at.confirmed,
     };
     if answers {
-        return Decision::Passages { confidence: answerable };
+        return Decision::Passages { confidence: right };
     }
     let unresolved = past_routes
         .iter()
@@ -229,13 +236,14 @@ mod tests {
 
     /// Features whose confidence for passages is near `sure`.
     fn found(sure: bool) -> Features {
-        let passages = if sure {
-            [0.92, 0.08, 0.9, 0.08, 6.0, 0.0]
+        let (passages, first) = if sure {
+            ([0.92, 0.08, 0.9, 0.08, 6.0, 0.0], [-0.1, 0.6, 6.0, 0.92, 0.08, 0.0])
         } else {
-            [0.85, 0.02, 0.85, 0.02, -4.0, -5.0]
+            ([0.85, 0.02, 0.85, 0.02, -4.0, -5.0], [-1.5, 0.1, -4.0, 0.85, 0.02, 0.0])
         };
         Features {
             passages,
+            first,
             ..Features::default()
         }
     }

@@ -16,25 +16,16 @@ pub fn refusal(language: Language) -> &'static str {
     }
 }
 
-/// Before what may be related, where nothing is sure enough to be an answer.
+/// Before the places where the answer may be, so many of them; `likely` where the first is rather the answer than not.
 #[must_use]
-pub fn clarify(language: Language) -> &'static str {
-    match language {
-        Language::Zh => "我不能确定您问的是哪一项，为免答错，先请您看看下面的资料是否有关（点开可看原文）：",
-        Language::En => {
-            "I am not sure which of these you mean, and would rather not guess. Is one of them what you need?"
-        }
-    }
-}
-
-/// Before two places of which one may be the answer.
-#[must_use]
-pub fn clarify_places(language: Language) -> &'static str {
-    match language {
-        Language::Zh => "我不能确定哪一处回答了您的问题，为免答错，请您看看下面的原文：",
-        Language::En => {
-            "I am not sure which of these answers your question, and would rather not guess. Please see for yourself:"
-        }
+pub fn clarify(places: usize, likely: bool, language: Language) -> &'static str {
+    match (language, places) {
+        (Language::Zh, 0 | 1) if likely => "最可能的答案在这里，请您核对是否符合您的情况：",
+        (Language::Zh, _) if likely => "答案很可能在下面几处之一，请您看哪一处符合您的情况：",
+        (Language::Zh, _) => "没有找到确切的答案。下面的内容可能有关，请您看看原文：",
+        (Language::En, 0 | 1) if likely => "This is most likely the answer; please check that it fits your case:",
+        (Language::En, _) if likely => "The answer is most likely in one of these; please see which fits your case:",
+        (Language::En, _) => "I did not find an exact answer. This may be related; please see for yourself:",
     }
 }
 

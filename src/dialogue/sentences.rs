@@ -7,7 +7,7 @@ const SPEECH_CHARS: usize = 240;
 
 /// The sentences of `text` as byte ranges, in order: ended by a full stop, a line break, a semicolon between clauses
 /// of Chinese text. A row of a table is a line, so it is one. Leading list marks and white space are left out. Sentences
-/// between quotation marks are part of the one around them.
+/// between quotation marks or brackets are part of the one around them.
 #[must_use]
 pub fn segments(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
@@ -33,10 +33,11 @@ pub fn segments(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// The bytes up to the mark that closes the quotation which `text` begins with, if it is near and in the same line.
+/// The bytes up to the mark that closes the quotation or bracket which `text` begins with, if it is near and in the same line.
 fn end_of_speech(text: &str) -> Option<usize> {
     let close = match text.chars().next()? {
         '“' => '”',
+        '（' => '）',
         '「' => '」',
         '『' => '』',
         _ => return None,

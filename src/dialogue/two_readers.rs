@@ -1,11 +1,10 @@
-//! Two readers of one question: what the second makes of what was found, and what is said where they see the answer in two
-//! places.
+//! Two readers of one question: what the second makes of what was found.
 
-use super::assistant::{Assistant, Gone, Sink, Written};
+use super::Ask;
+use super::assistant::{Assistant, Written};
 use super::evidence::Evidence;
-use super::quote::{Detail, Quote};
+use super::quote::Detail;
 use super::second_reading::{Limits, SecondReading};
-use super::{Ask, ReplyEvent, replies};
 use crate::domain::Language;
 use crate::retrieval::{Found, Hit, Source};
 use std::ops::Range;
@@ -89,46 +88,5 @@ impl Assistant {
                 None
             }
         }
-    }
-
-    /// Two quotations to choose from: where the first reader sees the answer, and where the second does.
-    pub(super) async fn two_places(
-        &self,
-        found: &Found,
-        at: usize,
-        place: &Range<usize>,
-        language: Language,
-        sink: &mut Sink,
-    ) -> Result<(), Gone> {
-        sink.say(replies::clarify_places(language)).await?;
-        let best = found.hits.first().map(|hit| {
-            let evidence = Evidence::of(hit);
-            let quote = evidence.quoted(None, Detail::Fact);
-            (evidence, quote)
-        });
-        let other = found.hits.get(at).map(|hit| {
-            let evidence = Evidence::of(hit);
-            let quote = match evidence.passage {
-                Some(_) => Quote::at(&evidence.text, place.clone()),
-                None => evidence.quoted(None, Detail::Fact),
-            };
-            (evidence, quote)
-        });
-        let same = |a: &(Evidence, Quote), b: &(Evidence, Quote)| {
-            a.0.passage_id == b.0.passage_id && a.1.part.start <= b.1.part.start && b.1.part.end <= a.1.part.end
-        };
-        let other = other.filter(|other| best.as_ref().is_none_or(|best| !same(best, other)));
-        for (n, (evidence, quote)) in (1_u32..).zip(best.into_iter().chain(other)) {
-            sink.send(ReplyEvent::Citation(evidence.cite(
-                n,
-                quote.part.clone(),
-                found.kb_version,
-            )))
-            .await?;
-            let shown = quote.shown(&evidence.text);
-            sink.say(format!("\n\n**{}**\n{}[{n}]", evidence.title, shown.trim_end()))
-                .await?;
-        }
-        sink.say(format!("\n\n{}", replies::clarify_end(language))).await
     }
 }

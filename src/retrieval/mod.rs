@@ -9,6 +9,7 @@ mod expand;
 mod graph;
 pub mod index;
 mod ingest;
+mod judging;
 mod layer;
 mod lexical;
 mod mask;
@@ -40,7 +41,8 @@ pub use error::RetrievalError;
 pub use expand::{Synonyms, SynonymsError};
 pub use graph::{Related, RelatedKind};
 pub use ingest::{FileOutcome, FileReport, ImportProgress, ImportReport, Ingester};
-pub use reading::{order_read, read_faq, read_hits};
+pub use judging::judge_hits;
+pub use reading::{order_read, rank, read_faq, read_hits};
 pub use retriever::{Answered, IndexStatus, IndexWork, Query, Retriever, SourceDate};
 pub use searchable::{searchable_faq, searchable_passage};
 pub use segment::segments;
@@ -86,6 +88,11 @@ pub struct Scores {
     pub coverage: f32,
     /// Log-odds that the text answers the question, by a reader; `None` where it was not read.
     pub reading: Option<f32>,
+    /// Log-odds that a language model answers "yes" to whether the text answers; `None` where it was not asked.
+    pub yes: Option<f32>,
+    /// How likely a language model holds the question to be asked about the text: the mean natural logarithm of the
+    /// probability of its tokens; `None` where it was not asked.
+    pub likelihood: Option<f32>,
 }
 
 /// One thing found.

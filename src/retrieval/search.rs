@@ -330,8 +330,7 @@ impl View<'_> {
                 segment: Some(signals.segment),
                 segment_words: Some(signals.words),
                 fused,
-                coverage: 0.0,
-                reading: None,
+                ..Scores::default()
             };
             Some((row, scores))
         };

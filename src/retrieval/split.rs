@@ -53,6 +53,7 @@ pub(super) fn halve(text: &str, range: Range<usize>) -> Option<(Range<usize>, Ra
             .min_by_key(|at| at.abs_diff(part.len() / 2))
     };
     let middle = near(|c| c == '\n')
+        .or_else(|| near(|c| matches!(c, '；' | ';')))
         .or_else(|| near(ends_clause))
         .or_else(|| near(char::is_whitespace))
         .unwrap_or_else(|| {
@@ -91,14 +92,22 @@ fn begins_item(line: &str) -> bool {
     item.starts_with(['-', '*', '+', '•', '·']) || (numbered && after_number.starts_with(['.', ')', '、', '．']))
 }
 
-/// Byte offsets at which sentences begin, but the first: after 。！？；… with what closes behind them, after .!? before
-/// white space, and after a blank line. A single line break ends no sentence: writers wrap lines.
+/// Byte offsets at which sentences begin, but the first: after 。！？… with what closes behind them, after .!? before
+/// white space, and after a blank line. A single line break ends no sentence: writers wrap lines. Nor does anything between
+/// brackets: "(Hey! Say! JUMP)".
 fn sentences(text: &str) -> Vec<usize> {
     let mut borders = Vec::new();
+    let mut bracketed = 0;
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
+        if at >= bracketed {
+            bracketed = end_of_brackets(&text[at..]).map_or(at, |len| at + len);
+        }
+        if at < bracketed {
+            continue;
+        }
         let ends = match c {
-            '。' | '！' | '？' | '；' | '…' => true,
+            '。' | '！' | '？' | '…' => true,
             '.' | '!' | '?' => {
                 chars
                     .peek()
@@ -120,6 +129,22 @@ fn sentences(text: &str) -> Vec<usize> {
         borders.push(chars.peek().map_or(text.len(), |(at, _)| *at));
     }
     borders
+}
+
+/// Characters between brackets that are kept together at most.
+const BRACKETED_CHARS: usize = 120;
+
+/// The bytes up to the bracket that closes the one which `text` begins with, if it is near and in the same line.
+fn end_of_brackets(text: &str) -> Option<usize> {
+    let close = match text.chars().next()? {
+        '（' => '）',
+        '(' => ')',
+        _ => return None,
+    };
+    let near = text.char_indices().take(BRACKETED_CHARS);
+    near.take_while(|(_, c)| *c != '\n')
+        .find(|(_, c)| *c == close)
+        .map(|(at, _)| at)
 }
 
 fn closes(c: char) -> bool {
@@ -165,6 +190,10 @@ mod tests {
             ["1. Open the app. ", "Done."]
         );
         assert_eq!(parts("标题\n\n正文", Grain::Sentence), ["标题\n\n", "正文"]);
+        assert_eq!(
+            parts("两家：甲（Hey! Say! A）；乙。其他。", Grain::Sentence),
+            ["两家：甲（Hey! Say! A）；乙。", "其他。"]
+        );
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! `kefu eval calibrate`: fits the two logistic models of `dialogue::confidence` on questions with known sources.
+//! `kefu eval calibrate`: fits the logistic models of `dialogue::confidence` on questions with known sources.
 //!
 //! The figures are cross-validated: each question is judged by models fitted without it and its fold.
 
 use super::questions::{Documents, Question, read};
-use super::stages::{likelihood, says_yes};
 use super::statistics::auc;
 use crate::app::{App, Need};
 use crate::cli::{Common, output};
-use crate::dialogue::{FAQ_FEATURES, Features, PASSAGE_FEATURES};
+use crate::dialogue::{FAQ_FEATURES, FIRST_FEATURES, Features, JUDGED_FEATURES, PASSAGE_FEATURES};
+use crate::retrieval::Hit;
+use crate::understanding::standalone;
 use anyhow::ensure;
 use clap::Args;
 use serde_json::json;
@@ -22,7 +23,7 @@ pub struct Calibrate {
     /// Write every question's features and labels there, for a closer look
     #[arg(long, value_name = "FILE")]
     features: Option<PathBuf>,
-    /// Let the language model judge the hits that are read; for the features alone
+    /// Let the language model judge the hits that are read, and fit the model that weighs its word, too
     #[arg(long)]
     judge: bool,
 }
@@ -41,7 +42,19 @@ struct Sample {
     faq_right: bool,
     /// A right source is among the first three hits.
     found: bool,
+    /// A right source is the first hit.
+    first_right: bool,
+    /// The features after the language model judged, and whether a right source was the first hit then.
+    judged: Option<(Features, bool)>,
     hits: Vec<serde_json::Value>,
+}
+
+impl Sample {
+    /// One row for a model: its features and its label.
+    fn row(features: &[&[f32]], label: bool) -> (Vec<f64>, bool) {
+        let all = features.iter().flat_map(|some| some.iter());
+        (all.map(|x| f64::from(*x)).collect(), label)
+    }
 }
 
 impl Calibrate {
@@ -51,25 +64,32 @@ impl Calibrate {
         let documents = Documents::of(app.store.as_ref()).await?;
         let mut samples = Vec::new();
         for question in read(&self.questions)? {
-            let (found, features) = app.assistant.find(&question.ask(app.viewer())).await?;
-            let mut hits = Vec::new();
-            for hit in found.hits.iter().filter(|hit| hit.scores.reading.is_some()) {
-                let (judged, likelihood) = match app.assistant.model() {
-                    Some(model) => (
-                        Some(says_yes(model.as_ref(), &question.question, hit).await?),
-                        Some(likelihood(model.as_ref(), &question.question, hit).await?),
-                    ),
-                    None => (None, None),
-                };
-                hits.push(json!({
-                    "right": question.is_source(hit, &documents), "fused": hit.scores.fused, "dense": hit.scores.dense,
-                    "segment": hit.scores.segment, "reading": hit.scores.reading, "judge": judged, "likelihood": likelihood,
-                }));
+            let ask = question.ask(app.viewer());
+            let (mut found, features) = app.assistant.find(&ask).await?;
+            let right =
+                |hit: Option<&Hit>| question.answerable && hit.is_some_and(|hit| question.is_source(hit, &documents));
+            let (first_right, in_top3) = (right(found.hits.first()), question.in_top3(&found.hits, &documents));
+            let mut judged = None;
+            if self.judge {
+                let asked = standalone(&ask.question, &ask.history);
+                app.assistant.judge(&asked, &mut found).await;
+                judged = Some((Features::of(&found, &asked), right(found.hits.first())));
             }
+            let read = found.hits.iter().filter(|hit| hit.scores.reading.is_some());
+            let hits = read.map(|hit| {
+                json!({
+                    "right": question.is_source(hit, &documents), "fused": hit.scores.fused, "dense": hit.scores.dense,
+                    "segment": hit.scores.segment, "reading": hit.scores.reading, "yes": hit.scores.yes,
+                    "likelihood": hit.scores.likelihood,
+                })
+            });
+            let hits = hits.collect();
             samples.push(Sample {
                 hits,
                 faq_right: found.faqs.first().is_some_and(|best| question.names_faq(&best.faq.key)),
-                found: question.in_top3(&found.hits, &documents),
+                found: in_top3,
+                first_right,
+                judged,
                 question,
                 features,
             });
@@ -85,19 +105,15 @@ impl Calibrate {
     }
 
     fn report(samples: &[Sample]) -> serde_json::Value {
-        let faq_rows: Vec<(Vec<f64>, bool)> = samples
-            .iter()
-            .map(|s| (s.features.faq.iter().map(|x| f64::from(*x)).collect(), s.faq_right))
-            .collect();
-        let passage_rows: Vec<(Vec<f64>, bool)> = samples
-            .iter()
-            .map(|s| {
-                (
-                    s.features.passages.iter().map(|x| f64::from(*x)).collect(),
-                    s.question.answerable,
-                )
-            })
-            .collect();
+        let rows = |row: &dyn Fn(&Sample) -> (Vec<f64>, bool)| samples.iter().map(row).collect::<Vec<_>>();
+        let faq_rows = rows(&|s| Sample::row(&[&s.features.faq], s.faq_right));
+        let passage_rows = rows(&|s| Sample::row(&[&s.features.passages], s.question.answerable));
+        let first_rows = rows(&|s| Sample::row(&[&s.features.first], s.first_right));
+        let judged_row = |s: &Sample| {
+            let (features, right) = s.judged.as_ref()?;
+            Some(Sample::row(&[&features.first, features.judged.as_ref()?], *right))
+        };
+        let judged_rows: Vec<_> = samples.iter().filter_map(judged_row).collect();
         let faq = fit(&faq_rows);
         let passage = fit(&passage_rows);
         let faq_scores = cross_validate(&faq_rows);
@@ -126,7 +142,7 @@ impl Calibrate {
                 json!({"at": at, "answerable_kept": kept, "unanswerable_refused": refused})
             })
             .collect();
-        json!({
+        let mut report = json!({
             "task": "calibrate", "n": samples.len(), "answerable": answerable, "unanswerable": unanswerable,
             "source_top3": samples.iter().filter(|s| s.question.answerable && s.found).count(),
             "faq_right": samples.iter().filter(|s| s.faq_right).count(),
@@ -134,8 +150,40 @@ impl Calibrate {
             "passage_model": {"features": PASSAGE_FEATURES, "bias": passage[0], "weights": &passage[1..]},
             "faq_thresholds": faq_table, "passage_thresholds": passage_table,
             "faq_auc": auc(&faq_scores, &labels(&faq_rows)), "passage_auc": auc(&passage_scores, &labels(&passage_rows)),
-        })
+            "first_model": model_of(&FIRST_FEATURES, &first_rows),
+        });
+        if !judged_rows.is_empty() {
+            let names: Vec<&str> = FIRST_FEATURES.iter().chain(&JUDGED_FEATURES).copied().collect();
+            report["judged_model"] = model_of(&names, &judged_rows);
+        }
+        report
     }
+}
+
+/// A model fitted to the rows, and what its cross-validated probabilities are worth: how many are right, and how many could be
+/// sent at which share of wrong ones.
+fn model_of(names: &[&str], rows: &[(Vec<f64>, bool)]) -> serde_json::Value {
+    let (model, scores) = (fit(rows), cross_validate(rows));
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+    let mut wrong = 0_u32;
+    let risks: Vec<f64> = (1_u32..)
+        .zip(&order)
+        .map(|(sent, at)| {
+            wrong += u32::from(!rows[*at].1);
+            f64::from(wrong) / f64::from(sent)
+        })
+        .collect();
+    let sent_at = |risk: f64| {
+        let most = risks.iter().rposition(|r| *r <= risk);
+        most.map(|at| json!({"wrong": risk, "sent": at + 1, "from": scores[order[at]]}))
+    };
+    let sent = [0.03, 0.05, 0.1, 0.2].map(sent_at);
+    json!({
+        "features": names, "bias": model[0], "weights": &model[1..], "n": rows.len(),
+        "right": rows.iter().filter(|row| row.1).count(), "auc": auc(&scores, &labels(rows)),
+        "sent": sent,
+    })
 }
 
 fn line(sample: &Sample) -> serde_json::Value {
@@ -143,6 +191,8 @@ fn line(sample: &Sample) -> serde_json::Value {
         "id": sample.question.id, "question": sample.question.question, "kind": sample.question.kind,
         "answerable": sample.question.answerable, "faq_right": sample.faq_right, "found": sample.found,
         "hits": sample.hits, "exact": sample.features.exact, "faq": sample.features.faq, "passages": sample.features.passages,
+        "first": sample.features.first, "first_right": sample.first_right,
+        "judged": sample.judged.as_ref().map(|(features, right)| json!({"first": features.first, "judged": features.judged, "right": right})),
     })
 }
 

@@ -6,7 +6,7 @@ use crate::cli::{Common, output};
 use crate::dialogue::unsupported;
 use crate::domain::{DocumentId, FaqId, PassageId};
 use crate::storage::Store;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
 use serde::Deserialize;
@@ -41,6 +41,17 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// What comes of a question that may not be asked.
+    fn none() -> Self {
+        Self {
+            answer: String::new(),
+            route: "refuse".to_owned(),
+            confidence: 1.0,
+            citations: Vec::new(),
+            timings_ms: Value::Null,
+        }
+    }
+
     /// Whether it says nothing of its own: a refusal, a question back, a person.
     pub(super) fn refused(&self) -> bool {
         matches!(self.route.as_str(), "refuse" | "handoff" | "clarify")
@@ -126,7 +137,8 @@ impl Kb {
     }
 }
 
-/// Asks over HTTP, as customers do: the answer, and milliseconds.
+/// Asks over HTTP, as customers do: the answer, and milliseconds. A question that may not be asked (an empty one) counts as
+/// refused: it is one of the set.
 pub(super) async fn ask(
     address: std::net::SocketAddr,
     question: &str,
@@ -137,6 +149,7 @@ pub(super) async fn ask(
     tokio::task::spawn_blocking(move || {
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_mins(10)))
+            .http_status_as_error(false)
             .build()
             .new_agent();
         // The connection is made before the clock starts: a widget holds one open.
@@ -146,8 +159,18 @@ pub(super) async fn ask(
             .body_mut()
             .read_to_string()?;
         let began = Instant::now();
-        let answer: Answer = agent.post(&url).send_json(&body)?.body_mut().read_json()?;
-        Ok((answer, began.elapsed().as_secs_f64() * 1e3))
+        let mut response = agent.post(&url).send_json(&body)?;
+        let status = response.status().as_u16();
+        if status == 400 {
+            return Ok((Answer::none(), began.elapsed().as_secs_f64() * 1e3));
+        }
+        let body = response.body_mut();
+        ensure!(
+            status == 200,
+            "the server answered {status}: {}",
+            body.read_to_string()?
+        );
+        Ok((body.read_json()?, began.elapsed().as_secs_f64() * 1e3))
     })
     .await?
 }
@@ -219,6 +242,9 @@ fn report(judged: &[Judged], elapsed: Duration) -> Value {
     let unanswerable: Vec<&Judged> = judged.iter().filter(|j| !j.question.answerable).collect();
     let top3 = answerable.iter().filter(|j| j.in_top3).count();
     let refused = unanswerable.iter().filter(|j| j.refused()).count();
+    // What is answered or stands in the places that are shown to choose from.
+    let shown = |told: &dyn Fn(&Judged) -> bool| answerable.iter().filter(|j| told(j)).count();
+    let (shown_source, shown_contains) = (shown(&|j| j.cited_right), shown(&|j| j.contains));
     let sent: Vec<&&Judged> = answerable.iter().filter(|j| !j.refused()).collect();
     let mut routes: BTreeMap<&str, usize> = BTreeMap::new();
     let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
@@ -268,6 +294,7 @@ fn report(judged: &[Judged], elapsed: Duration) -> Value {
         "answered": share(sent.len(), answerable.len()),
         "contains": share(sent.iter().filter(|j| j.contains).count(), answerable.len()),
         "citation_right": share(sent.iter().filter(|j| j.cited_right).count(), sent.len()),
+        "shown_source": share(shown_source, answerable.len()), "shown_contains": share(shown_contains, answerable.len()),
         "faq_ms": faq_ms, "passages_ms": passages_ms, "routes": routes,
         "unsupported_numbers": judged.iter().map(|j| j.missing.len()).sum::<usize>(),
         "by_kind": by_kind.into_iter().map(|(kind, (n, good, contains))| (kind.to_owned(), json!({"n": n, "right_source_or_refusal": good, "contains": contains}))).collect::<serde_json::Map<_, _>>(),
@@ -287,6 +314,8 @@ fn print_table(report: &Value) {
         "answered",
         "contains",
         "citation_right",
+        "shown_source",
+        "shown_contains",
         "faq_ms",
         "passages_ms",
         "routes",

@@ -152,7 +152,7 @@ async fn measure(
     errors.truncate(LISTED);
     let embedder = app.embedder.info();
     let report = json!({
-        "task": "retrieval", "n": queries.len(), "passages": passages.len(), "stages": stages.report(), "best_hit_auc": stages.best(),
+        "task": "retrieval", "n": queries.len(), "passages": passages.len(), "stages": stages.report(),
         "model": {"name": embedder.name, "sha256": embedder.sha256},
         "heads": {"reader": app.reader.version()},
         "machine": output::machine(), "not_first": missed, "errors": errors,

@@ -1,19 +1,15 @@
 //! Where the right one stands in the lists of each stage of the search, and how long each stage takes.
 
-use super::statistics::{Ranks, auc};
+use super::statistics::Ranks;
 use crate::app::App;
 use crate::cli::output;
-use crate::inference::{ChatMessage, ChatRole, LanguageModel, Prompt, Score, ScoreRequest};
-use crate::retrieval::{Found, Hit, Query, SearchMode, Source, order_read, read_hits};
+use crate::retrieval::{Found, Query, SearchMode, judge_hits, read_hits};
 use serde_json::{Value, json};
 use std::time::Instant;
 
 /// Places that are looked at.
 pub const DEPTH: usize = 10;
 /// The stages, in the order of their cost.
-///
-/// `judged` is a candidate that the product does not use: the language model's log-odds of "yes" against "no" for each of the
-/// hits that the reader reads, in place of the reader's.
 pub const STAGES: [&str; 5] = ["lexical", "dense", "fused", "reranked", "judged"];
 
 /// What was measured so far.
@@ -22,8 +18,6 @@ pub struct Stages {
     ranks: [Ranks; 5],
     ms: [f64; 5],
     asked: usize,
-    /// Log-odds of the best hit by reader and by judge, and whether it is the right one.
-    best: Vec<(f64, f64, bool)>,
 }
 
 impl Stages {
@@ -50,7 +44,6 @@ impl Stages {
             self.ranks[stage].push(near(&found));
         }
         let mut found = app.retriever.search(&search(SearchMode::Hybrid)).await?;
-        let fused = found.clone();
         self.ms[2] += found.search_ms + found.embed_ms;
         self.ranks[2].push(near(&found));
         let started = Instant::now();
@@ -62,19 +55,10 @@ impl Stages {
         self.asked += 1;
         if let Some(model) = app.assistant.model() {
             let started = Instant::now();
-            let mut judged = fused;
-            let log_odds = judge(model.as_ref(), question, &judged.hits[..count.min(judged.hits.len())]).await?;
-            for (hit, log_odds) in judged.hits.iter_mut().zip(&log_odds) {
-                hit.scores.reading = Some(*log_odds);
-            }
-            order_read(&mut judged.hits[..log_odds.len()]);
+            let mut judged = found.clone();
+            judge_hits(model.as_ref(), question, &mut judged, None).await?;
             self.ms[4] += started.elapsed().as_secs_f64() * 1e3;
             self.ranks[4].push(near(&judged));
-            let by_judge = judged.hits.first().and_then(|hit| hit.scores.reading);
-            let by_reader = found.hits.first().and_then(|hit| hit.scores.reading);
-            if let (Some(judge), Some(reader)) = (by_judge, by_reader) {
-                self.best.push((f64::from(reader), f64::from(judge), rank == Some(1)));
-            }
         }
         Ok((found, rank))
     }
@@ -95,59 +79,6 @@ impl Stages {
             });
         Value::Object(rows.collect())
     }
-
-    /// How well the log-odds of the best hit tell whether it is the right one: the area under the ROC curve of reader and
-    /// judge, where both were asked.
-    pub fn best(&self) -> Value {
-        let labels: Vec<bool> = self.best.iter().map(|(.., right)| *right).collect();
-        let area = |pick: fn(&(f64, f64, bool)) -> f64| auc(&self.best.iter().map(pick).collect::<Vec<_>>(), &labels);
-        json!({"reader": area(|best| best.0), "judge": area(|best| best.1), "both": area(|best| best.0 + best.1)})
-    }
-}
-
-/// The log-odds of "yes" against "no" by the language model, for each hit: whether it answers the question.
-async fn judge(model: &dyn LanguageModel, question: &str, hits: &[Hit]) -> anyhow::Result<Vec<f32>> {
-    let mut found = Vec::with_capacity(hits.len());
-    for hit in hits {
-        found.push(says_yes(model, question, hit).await?);
-    }
-    Ok(found)
-}
-
-/// A prompt about a hit: what comes after its text is read anew, the text once.
-fn about(hit: &Hit, what: &str) -> Prompt {
-    let (title, text) = match &hit.source {
-        Source::Passage(passage) => (passage.title(), passage.text.clone()),
-        Source::Faq(faq) => (faq.question.clone(), faq.answer.clone()),
-    };
-    let asked = format!("资料《{title}》：\n{text}\n\n{what}");
-    Prompt::Chat(vec![ChatMessage::new(ChatRole::User, asked)])
-}
-
-/// The log-odds that the language model says that the hit answers the question.
-pub async fn says_yes(model: &dyn LanguageModel, question: &str, hit: &Hit) -> anyhow::Result<f32> {
-    let what = format!("问题：{question}\n\n这份资料里有没有这个问题的答案？只回答“有”或“没有”。");
-    let request = ScoreRequest {
-        prompt: about(hit, &what),
-        continuations: vec!["有".to_owned(), "没有".to_owned()],
-        deadline: None,
-    };
-    let scores = model.score(request).await?;
-    let total = |place: usize| scores.get(place).map_or(0.0, Score::total);
-    Ok(total(0) - total(1))
-}
-
-/// How likely the language model holds the question to be asked about the hit: the mean log-probability of its tokens.
-/// Source: Sachan et al., "Improving Passage Retrieval with Zero-Shot Question Generation", 2022.
-pub async fn likelihood(model: &dyn LanguageModel, question: &str, hit: &Hit) -> anyhow::Result<f32> {
-    let request = ScoreRequest {
-        prompt: about(hit, "请根据这份资料写一个客户会问的问题。"),
-        continuations: vec![question.to_owned()],
-        deadline: None,
-    };
-    let scores = model.score(request).await?;
-    let score = scores.first();
-    Ok(score.map_or(0.0, |score| score.total() / score.logprobs.len().max(1) as f32))
 }
 
 /// The figures by stage, for people.

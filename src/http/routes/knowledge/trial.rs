@@ -89,6 +89,10 @@ pub(crate) struct StageScores {
     coverage: f32,
     /// Log-odds that the text answers the question, by the reader.
     reading: Option<f32>,
+    /// Log-odds that the language model answers "yes" to whether the text answers the question.
+    yes: Option<f32>,
+    /// Mean natural logarithm of the probability of the question's tokens after the text, by the language model.
+    likelihood: Option<f32>,
 }
 
 impl From<Hit> for Stage {
@@ -101,6 +105,8 @@ impl From<Hit> for Stage {
             fused: hit.scores.fused,
             coverage: hit.scores.coverage,
             reading: hit.scores.reading,
+            yes: hit.scores.yes,
+            likelihood: hit.scores.likelihood,
         };
         match hit.source {
             Source::Passage(passage) => Self {

@@ -192,7 +192,7 @@ export interface Golden {
   readonly expect: Expectation;
 }
 
-export const SCORES = ["dense", "lexical", "segment", "segment_words", "fused", "coverage", "reading"] as const;
+export const SCORES = ["dense", "lexical", "segment", "segment_words", "fused", "coverage", "reading", "yes", "likelihood"] as const;
 export type ScoreName = (typeof SCORES)[number];
 
 export interface Stage {

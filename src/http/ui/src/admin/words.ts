@@ -323,6 +323,8 @@ const zh = {
     fused: "综合",
     coverage: "覆盖",
     reading: "阅读",
+    yes: "模型判断",
+    likelihood: "问题似然",
   },
 
   gapsTitle: "知识缺口",
@@ -681,6 +683,8 @@ const en: AdminWords = {
     fused: "together",
     coverage: "coverage",
     reading: "reading",
+    yes: "model says yes",
+    likelihood: "question likelihood",
   },
 
   gapsTitle: "Gaps",
