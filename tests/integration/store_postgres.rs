@@ -373,7 +373,7 @@ async fn databases_of_others_and_of_later_programs_are_refused_and_left_alone() 
         .unwrap();
     let error = error_of(&database).await;
     assert!(matches!(error, StorageError::Damaged { .. }), "{error}");
-    hand.execute("UPDATE _sqlx_migrations SET version = 9999")
+    hand.execute("UPDATE _sqlx_migrations SET version = 9999 WHERE version = 1")
         .await
         .unwrap();
     let error = error_of(&database).await;
