@@ -1,16 +1,17 @@
 //! The composition root: the only file that names concrete adapters.
 
 use crate::config::{self, Config};
+use crate::desk::Customers;
 use crate::dialogue::flow::tools::tools_of;
 use crate::dialogue::flow::{self, Similarity};
-use crate::dialogue::{Assistant, Conversations, FlowDriver, FlowParts};
+use crate::dialogue::{Assistant, Conversations, FlowDriver, FlowParts, Replayer};
 use crate::domain::{Clock, SystemClock, Viewer};
 use crate::http::{self, AppState, Part, PartState, Services};
 use crate::inference::{
     CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, Reader, RemoteModel, TextKind,
     load_language_model, manifest,
 };
-use crate::jobs::{Imports, Learner, Publisher};
+use crate::jobs::{Eraser, Imports, Learner, Publisher};
 use crate::retrieval::parse::child::{Limits, Readers};
 use crate::retrieval::{Ingester, Retriever, Vectors};
 use crate::storage::{PostgresOptions, PostgresStore, SqliteStore, Store, Vault};
@@ -155,6 +156,25 @@ pub fn open_vault(config: &Config, data: &Path) -> anyhow::Result<Vault> {
         file => PathBuf::from(file),
     };
     Ok(Vault::open(&file)?)
+}
+
+/// Customers kept in `store`.
+///
+/// # Errors
+/// A policy or a key file that cannot be used.
+pub fn customers(config: &Config, store: &Arc<dyn Store>, data: &Path) -> anyhow::Result<Customers> {
+    let vault = if config.privacy.vault {
+        Some(Arc::new(open_vault(config, data)?))
+    } else {
+        None
+    };
+    Ok(Customers::new(
+        Arc::clone(store),
+        vault,
+        Arc::new(SystemClock),
+        masker(config)?,
+        config.customers.history_messages,
+    ))
 }
 
 /// Loads the embedding model.
@@ -348,6 +368,9 @@ impl App {
         if let Some(vault) = vault {
             conversations = conversations.with_vault(vault);
         }
+        if self.config.customers.history_in_answers {
+            conversations = conversations.with_past(self.config.customers.history_messages);
+        }
         let publisher = Arc::new(self.publisher());
         let imports = Imports::new(
             self.ingester(),
@@ -363,6 +386,8 @@ impl App {
             embedder: Arc::clone(&self.embedder),
             reader: Arc::clone(&self.reader),
             learner: Arc::new(self.learner()),
+            customers: Arc::new(customers(&self.config, &self.store, &self.data)?),
+            eraser: Arc::new(self.eraser()),
         })
     }
 
@@ -390,6 +415,31 @@ impl App {
             Arc::clone(&self.clock),
         )?;
         Ok(Some(driver))
+    }
+
+    /// What removes what is no longer kept.
+    #[must_use]
+    pub fn eraser(&self) -> Eraser {
+        let masker = self.assistant.masker().clone();
+        Eraser::new(Arc::clone(&self.store), Arc::clone(&self.clock), masker)
+    }
+
+    /// What gives replies again.
+    ///
+    /// # Errors
+    /// Flows or a key file that cannot be used.
+    pub fn replayer(&self) -> anyhow::Result<Replayer> {
+        let vault = if self.config.privacy.vault {
+            Some(Arc::new(open_vault(&self.config, &self.data)?))
+        } else {
+            None
+        };
+        let flows = self.flows(vault.as_ref())?.map(Arc::new);
+        Ok(Replayer::new(
+            Arc::clone(&self.assistant),
+            Arc::clone(&self.store),
+            flows,
+        ))
     }
 
     /// What learns from conversations.
@@ -513,9 +563,15 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
         shutdown.clone(),
     ));
     let learning = tokio::spawn(learn_from_conversations(app.learner(), shutdown.clone()));
+    let removing = tokio::spawn(remove_what_is_old(
+        app.eraser(),
+        app.config.retention.clone(),
+        shutdown.clone(),
+    ));
     let served = server.await?;
     following.await?;
     learning.await?;
+    removing.await?;
     imports.stop();
     app.close().await;
     served?;
@@ -524,6 +580,31 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
 
 /// How often conversations are looked at for what they teach.
 const LEARN_EVERY: Duration = Duration::from_secs(20);
+
+/// When what is old is first removed after a start, and how often then.
+const REMOVE_AFTER: Duration = Duration::from_mins(5);
+const REMOVE_EVERY: Duration = Duration::from_hours(24);
+
+/// Removes what is older than the settings allow, every day.
+async fn remove_what_is_old(eraser: Eraser, retention: config::RetentionConfig, shutdown: CancellationToken) {
+    let mut wait = REMOVE_AFTER;
+    while shutdown.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
+        wait = REMOVE_EVERY;
+        match eraser.expire(&retention, "retention", false, &shutdown).await {
+            Ok(done) if done.removed.is_nothing() => {}
+            Ok(done) => tracing::info!(
+                conversations = done.removed.conversations,
+                messages = done.removed.messages,
+                traces = done.removed.traces,
+                "removed what is old"
+            ),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "what is old could not be removed"
+            ),
+        }
+    }
+}
 
 /// Learns from conversations, step by step, as long as there is something to look at.
 async fn learn_from_conversations(learner: Learner, shutdown: CancellationToken) {

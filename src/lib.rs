@@ -3,6 +3,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod desk;
 pub mod dialogue;
 pub mod domain;
 pub mod http;

@@ -3,6 +3,7 @@
 mod ask;
 mod bench;
 mod chat;
+mod customer;
 mod doctor;
 mod eval;
 mod flows;
@@ -11,6 +12,8 @@ mod key;
 mod models;
 mod output;
 mod parse_document;
+mod replay;
+mod retention;
 mod serve;
 mod user;
 mod vault;
@@ -110,6 +113,14 @@ enum Verb {
     /// Change the key of the vault of personal data, or erase what it keeps
     #[command(subcommand)]
     Vault(vault::VaultVerb),
+    /// Give a stored reply again, and say what is different
+    Replay(replay::Replay),
+    /// Look customers up, and forget them
+    #[command(subcommand)]
+    Customer(customer::CustomerVerb),
+    /// Remove what is older than the settings allow
+    #[command(subcommand)]
+    Retention(retention::RetentionVerb),
     #[command(hide = true)]
     ParseDocument(parse_document::ParseDocument),
 }
@@ -174,6 +185,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Key(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::User(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
         Verb::Vault(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
+        Verb::Replay(verb) => verb.run(&common).await,
+        Verb::Customer(verb) => verb.run(&common).await.map(|()| ExitCode::SUCCESS),
+        Verb::Retention(verb) => verb.run(&common).await,
         Verb::ParseDocument(verb) => Ok(verb.run()),
     }
 }

@@ -38,6 +38,10 @@ pub struct Config {
     pub privacy: PrivacyConfig,
     /// Where everything is kept.
     pub storage: StorageConfig,
+    /// How customers are known again.
+    pub customers: CustomersConfig,
+    /// How long things are kept.
+    pub retention: RetentionConfig,
 }
 
 impl Config {
@@ -254,6 +258,10 @@ pub struct DialogueConfig {
     pub second_reading_timeout_ms: u64,
     /// Whether the language model writes answers, each sentence checked, instead of quoting.
     pub written_answers: bool,
+    /// The turn in a row that is refused or asked back and goes to a person; 0: none does.
+    pub handoff_after_unresolved: usize,
+    /// Whether a person is called where a model, the index or an inner part failed.
+    pub handoff_on_failure: bool,
 }
 
 /// `[knowledge]`
@@ -294,4 +302,28 @@ pub struct PrivacyConfig {
     pub key_file: String,
     /// Whether clear values are kept in the vault at all.
     pub vault: bool,
+}
+
+/// `[customers]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CustomersConfig {
+    /// Messages of a customer's other conversations that people are shown beside a conversation.
+    pub history_messages: u32,
+    /// Whether these also count as what was said before in a new conversation.
+    pub history_in_answers: bool,
+}
+
+/// `[retention]`: days, from the last change; 0 keeps for ever.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// Conversations in which nothing was said since, with all that hangs on them.
+    pub conversations_days: u32,
+    /// Messages, also of conversations that go on.
+    pub messages_days: u32,
+    /// How replies came to be.
+    pub traces_days: u32,
+    /// Conversations, messages and traces that one transaction removes.
+    pub batch: u32,
 }

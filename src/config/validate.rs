@@ -141,6 +141,23 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         knowledge.max_upload_bytes > 0,
         "knowledge.max_upload_bytes must be at least 1",
     );
+    need(
+        config.customers.history_messages <= 200,
+        "customers.history_messages must be at most 200",
+    );
+    need(
+        (1..=10_000).contains(&config.retention.batch),
+        "retention.batch must lie between 1 and 10000",
+    );
+    let days = [
+        config.retention.conversations_days,
+        config.retention.messages_days,
+        config.retention.traces_days,
+    ];
+    need(
+        days.iter().all(|days| *days <= 36_500),
+        "retention: days must be at most 36500 (0 keeps for ever)",
+    );
     let dialogue = &config.dialogue;
     need(
         (1..=20).contains(&dialogue.top_k),

@@ -11,11 +11,13 @@ use super::tabled::Tabled;
 use super::two_readers::Second;
 use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, next, prompt, replies};
 use crate::config::DialogueConfig;
-use crate::domain::{Citation, KbVersion, Language, MessageId, PassageId, Role, Route};
+use crate::domain::{
+    Basis, BasisHit, Citation, Environment, KbVersion, Language, MessageId, PassageId, Role, Route, sha256_hex,
+};
 use crate::inference::{GenerateRequest, InferenceError, LanguageModel, Reader};
 use crate::retrieval::{
-    FaqHit, Found, Query, Related, RetrievalError, Retriever, SearchMode, Source, judge_hits, order_read, read_faq,
-    read_hits,
+    FaqHit, Found, Hit, Query, Related, RetrievalError, Retriever, SearchMode, Source, judge_hits, order_read,
+    read_faq, read_hits,
 };
 use crate::understanding::pii::{Masker, tells_of_secret};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
@@ -56,6 +58,7 @@ pub struct Assistant {
     pub(super) model: Option<Arc<dyn LanguageModel>>,
     confidence: Confidence,
     masker: Masker,
+    environment: Environment,
     pub(super) config: DialogueConfig,
 }
 
@@ -70,6 +73,8 @@ pub(super) struct Sink {
     pub(super) spoke: bool,
     /// What the customer is told before the answer.
     notice: Option<&'static str>,
+    /// What is understood and found.
+    basis: Basis,
 }
 
 impl Sink {
@@ -162,12 +167,14 @@ impl Assistant {
         model: Option<Arc<dyn LanguageModel>>,
         config: DialogueConfig,
     ) -> Self {
+        let environment = environment_of(&retriever, reader.as_ref(), model.as_deref(), &config);
         Self {
             retriever,
             reader,
             model,
             confidence: Confidence::default(),
             masker: Masker::default(),
+            environment,
             config,
         }
     }
@@ -176,6 +183,12 @@ impl Assistant {
     #[must_use]
     pub fn with_masker(self, masker: Masker) -> Self {
         Self { masker, ..self }
+    }
+
+    /// What answers rest on beside the knowledge base: models with their hashes, and settings.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.environment
     }
 
     /// What masks personal data.
@@ -216,6 +229,7 @@ impl Assistant {
                 timings: Timings::default(),
                 spoke: false,
                 notice: tells_of_secret(&ask.question).then(|| replies::secret_notice(language)),
+                basis: Basis::default(),
             };
             if let Ok(Err(error)) = assistant.run(&ask, &mut sink).await.map_err(|Gone| ()) {
                 tracing::error!(error = &error as &dyn std::error::Error, "a reply failed");
@@ -387,6 +401,7 @@ impl Assistant {
             smalltalk: smalltalk(&ask.question),
             wants_person: wants_person(&ask.question),
         };
+        sink.basis.understood.clone_from(&ask.question);
         sink.timings.understand = sink.elapsed();
         if let Some(decision) = policy::decide_early(understood) {
             let kb_version = self.retriever.kb_version();
@@ -397,6 +412,9 @@ impl Assistant {
         let question = standalone(&ask.question, &ask.history);
         if let Some((faq, kb_version)) = self.retriever.exact_faq(&question, &ask.viewer) {
             sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
+            sink.basis.understood = question.clone();
+            sink.basis.exact = true;
+            sink.basis.faqs = vec![faq_basis(&faq)];
             self.answer_faq(Some(&faq), 1.0, kb_version, sink).await?;
             let mut written = Written::default();
             let source = Some(Source::Faq(faq.faq));
@@ -414,6 +432,7 @@ impl Assistant {
             Err(error) => return Ok(Err(error)),
         };
         sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
+        sink.basis = self.basis(&question, &found, second.as_ref(), tabled.is_some());
         let first_hit = || found.hits.first().map(|hit| hit.source.clone());
         let shown = match decision {
             Decision::Faq { .. } => Some((found.faqs.first().map(|best| Source::Faq(best.faq.clone())), true)),
@@ -466,6 +485,27 @@ impl Assistant {
             written.related = next::questions(&self.retriever, &question, source, is_answer, &ask.viewer).await;
         }
         self.done(written, found.kb_version, sink).await.map(Ok)
+    }
+
+    /// What was found, and how sure each part is.
+    fn basis(&self, question: &str, found: &Found, second: Option<&Second>, table: bool) -> Basis {
+        let features = Features::of(found, question);
+        Basis {
+            understood: question.to_owned(),
+            exact: features.exact,
+            faq_features: features.faq.to_vec(),
+            passage_features: features.passages.to_vec(),
+            faq_confidence: Some(self.confidence.faq(&features)),
+            first_features: features.first.to_vec(),
+            judged: features.judged.map(Vec::from).unwrap_or_default(),
+            answerable: Some(self.confidence.passages(&features)),
+            answer_confidence: Some(self.confidence.first(&features)),
+            agreement: second.map(|second| second.agreement),
+            table,
+            hits: found.hits.iter().take(LEAST_HITS).map(hit_basis).collect(),
+            faqs: found.faqs.iter().map(faq_basis).collect(),
+            ..Basis::default()
+        }
     }
 
     async fn perform_early(&self, decision: Decision, language: Language, sink: &mut Sink) -> Result<(), Gone> {
@@ -633,6 +673,8 @@ impl Assistant {
     async fn done(&self, written: Written, kb_version: KbVersion, sink: &mut Sink) -> Result<(), Gone> {
         sink.timings.total = sink.elapsed();
         let timings = sink.timings;
+        let mut basis = std::mem::take(&mut sink.basis);
+        basis.timings_ms = [timings.understand, timings.retrieve, timings.first_token, timings.total];
         sink.send(ReplyEvent::Done(Done {
             message_id: MessageId::new(),
             usage: written.usage,
@@ -640,8 +682,62 @@ impl Assistant {
             model: written.model,
             kb_version,
             related: written.related,
+            basis,
         }))
         .await
+    }
+}
+
+fn hit_basis(hit: &Hit) -> BasisHit {
+    let (id, faq) = match &hit.source {
+        Source::Passage(passage) => (passage.id.0, false),
+        Source::Faq(faq) => (faq.id.0, true),
+    };
+    BasisHit {
+        id,
+        faq,
+        dense: hit.scores.dense,
+        lexical: hit.scores.lexical,
+        fused: Some(hit.scores.fused),
+        reading: hit.scores.reading,
+    }
+}
+
+fn faq_basis(hit: &FaqHit) -> BasisHit {
+    BasisHit {
+        id: hit.faq.id.0,
+        faq: true,
+        dense: Some(hit.similarity),
+        lexical: None,
+        fused: None,
+        reading: hit.reading,
+    }
+}
+
+/// Models with their hashes, and the settings that answers depend on.
+fn environment_of(
+    retriever: &Retriever,
+    reader: &dyn Reader,
+    model: Option<&dyn LanguageModel>,
+    config: &DialogueConfig,
+) -> Environment {
+    let embedder = retriever.embedder();
+    let model = model.map(|model| {
+        let info = model.info();
+        serde_json::json!({"name": info.name, "sha256": info.sha256, "sampling": "greedy"})
+    });
+    let json = serde_json::json!({
+        "program": env!("CARGO_PKG_VERSION"),
+        "embedder": {"name": embedder.name, "sha256": embedder.sha256},
+        "reader": reader.version(),
+        "model": model,
+        "dialogue": config,
+        "retrieval": retriever.settings(),
+    })
+    .to_string();
+    Environment {
+        sha256: sha256_hex(json.as_bytes()),
+        json,
     }
 }
 

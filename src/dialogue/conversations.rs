@@ -1,9 +1,10 @@
 //! Conversations that last: who may read them, what was said, and one reply at a time.
 
+use super::handoff::{Parts, summarise};
 use super::{Ask, Assistant, DialogueError, FlowDriver, Replies, ReplyEvent, replies};
 use crate::domain::{
-    Channel, Clock, Conversation, ConversationId, ConversationStatus, Hidden, Language, Message, MessageId, Role,
-    Route, Turn, VaultId, Viewer, sha256_hex,
+    Basis, Channel, Clock, Conversation, ConversationId, ConversationStatus, Handoff, HandoffId, Hidden, Language,
+    Message, MessageId, ReplyRecord, Role, Route, Turn, VaultId, Viewer, sha256_hex,
 };
 use crate::storage::{AuditRecord, NewValue, SealedValue, Store, Vault};
 use crate::understanding::pii::{Finding, Kind, Masked};
@@ -34,6 +35,14 @@ pub struct Conversations {
     vault: Option<Arc<Vault>>,
     lanes: Mutex<HashMap<ConversationId, Lane>>,
     flows: Option<Arc<FlowDriver>>,
+    /// Messages of the customer's other conversations that count as said before.
+    past_messages: u32,
+}
+
+/// What a reply answers.
+struct Asked {
+    question: MessageId,
+    history: Vec<MessageId>,
 }
 
 /// The replies of one conversation: one under way, the others wait.
@@ -70,6 +79,7 @@ impl Conversations {
             vault: None,
             lanes: Mutex::default(),
             flows: None,
+            past_messages: 0,
         }
     }
 
@@ -78,6 +88,15 @@ impl Conversations {
     pub fn with_flows(self, flows: Arc<FlowDriver>) -> Self {
         Self {
             flows: Some(flows),
+            ..self
+        }
+    }
+
+    /// The same, where up to `messages` of the customer's other conversations count as said before in a new one.
+    #[must_use]
+    pub fn with_past(self, messages: u32) -> Self {
+        Self {
+            past_messages: messages,
             ..self
         }
     }
@@ -152,6 +171,16 @@ impl Conversations {
         // The values first: a message whose values are lost would be worse than values without their message.
         self.keep(&message, masked.found).await?;
         self.store.add_message(&message).await?;
+        let (mut history, mut told) = self.past(conversation.id, earlier.len()).await?;
+        told.extend(earlier.iter().map(|message| message.id));
+        history.extend(earlier.iter().map(|message| Turn {
+            role: message.role,
+            text: message.text.clone(),
+        }));
+        let asked = Asked {
+            question: message.id,
+            history: told,
+        };
         let ask = Ask {
             // A flow needs the number that it asked for; the assistant masks what it is asked itself.
             question: if self.flows.is_some() {
@@ -161,13 +190,7 @@ impl Conversations {
             },
             visitor: Some(conversation.id.to_string()),
             past_routes: earlier.iter().filter_map(|message| message.route).collect(),
-            history: earlier
-                .into_iter()
-                .map(|m| Turn {
-                    role: m.role,
-                    text: m.text,
-                })
-                .collect(),
+            history,
             top_k: None,
             viewer: Viewer {
                 channel: Some(conversation.channel.name().to_owned()),
@@ -184,10 +207,32 @@ impl Conversations {
                 () = sender.closed() => return,
             };
             if permit.is_ok() {
-                this.carry(id, ask, &sender).await;
+                this.carry(id, ask, asked, &sender).await;
             }
         });
         Ok(Replies { receiver })
+    }
+
+    /// What the customer of a conversation said and heard in others, where the settings want it: as much as there is room for beside
+    /// what was said here.
+    async fn past(&self, id: ConversationId, said: usize) -> Result<(Vec<Turn>, Vec<MessageId>), DialogueError> {
+        let room = HISTORY_MESSAGES.saturating_sub(u32::try_from(said).unwrap_or(u32::MAX));
+        let wanted = self.past_messages.min(room);
+        if wanted == 0 {
+            return Ok(Default::default());
+        }
+        let Some(customer) = self.store.conversation_customer(id).await? else {
+            return Ok(Default::default());
+        };
+        let past = self.store.past_messages(customer, id, wanted).await?;
+        let turns = past.into_iter().map(|past| {
+            let turn = Turn {
+                role: past.role,
+                text: past.text,
+            };
+            (turn, past.id)
+        });
+        Ok(turns.unzip())
     }
 
     /// What a visitor wrote, masked with what was said before in mind. Where a value began in the message before, that is masked
@@ -263,16 +308,18 @@ impl Conversations {
     }
 
     /// Passes a reply on to its reader and stores it.
-    async fn carry(&self, id: ConversationId, ask: Ask, reader: &mpsc::Sender<ReplyEvent>) {
+    async fn carry(&self, id: ConversationId, ask: Ask, asked: Asked, reader: &mpsc::Sender<ReplyEvent>) {
         let began = Instant::now();
         let language = Language::detect(&ask.question);
+        let mut record = self.record(&ask, asked);
         let mut message = self.message(id, Role::Assistant, "");
         let mut events = match self.begin(id, ask, message.id).await {
             Ok(events) => events,
-            Err(error) => return self.fail(&error, language, reader).await,
+            Err(error) => return self.fail(id, &error, language, reader).await,
         };
         let mut complete = None;
         let mut failed = false;
+        let mut handed_over = None;
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
@@ -289,18 +336,27 @@ impl Conversations {
                     message.citations.push(citation.clone());
                 }
                 ReplyEvent::Token { text } => message.text.push_str(text),
-                ReplyEvent::Handoff { position, .. } => match self.wait_for_person(id).await {
-                    Ok(waiting) => *position = waiting,
-                    Err(error) => return self.fail(&error, language, reader).await,
+                ReplyEvent::Handoff { position, reason } => match self.wait_for_person(id).await {
+                    Ok(waiting) => {
+                        *position = waiting;
+                        handed_over = Some(*reason);
+                    }
+                    Err(error) => return self.fail(id, &error, language, reader).await,
                 },
                 ReplyEvent::Done(done) => {
                     done.message_id = message.id;
                     message.kb_version = Some(done.kb_version);
                     message.model.clone_from(&done.model);
+                    record.basis = std::mem::take(&mut done.basis);
                     complete = Some(event);
                     break;
                 }
-                ReplyEvent::Error { .. } => failed = true,
+                ReplyEvent::Error { code, message: told } => {
+                    failed = true;
+                    if self.hands_over_after(code) {
+                        self.hand_over_failure(id, language, told, reader).await;
+                    }
+                }
                 ReplyEvent::Queue { .. } => {}
             }
             if reader.send(event).await.is_err() {
@@ -319,12 +375,101 @@ impl Conversations {
             return;
         }
         // Stored before the reader hears that the reply is complete: what was acknowledged is never lost.
-        if let Err(error) = self.store.add_message(&message).await {
-            return self.fail(&error.into(), language, reader).await;
+        let environment = self.assistant.environment();
+        if let Err(error) = self.store.add_reply(&message, &record, environment).await {
+            return self.fail(id, &error.into(), language, reader).await;
+        }
+        if let Some(reason) = handed_over {
+            self.tell_person(id, reason).await;
         }
         if let Some(done) = complete {
             let _ = reader.send(done).await;
         }
+    }
+
+    /// How a reply to `ask` comes to be, as far as it is known before it begins.
+    fn record(&self, ask: &Ask, asked: Asked) -> ReplyRecord {
+        ReplyRecord {
+            question: asked.question,
+            history: asked.history,
+            past_routes: ask.past_routes.clone(),
+            channel: ask.viewer.channel.clone(),
+            audiences: ask.viewer.audiences.clone(),
+            asked_at: ask.viewer.now,
+            basis: Basis::default(),
+        }
+    }
+
+    /// Whether a person is called after a failure of that name: what is only busy, or the customer's own doing, passes.
+    fn hands_over_after(&self, code: &str) -> bool {
+        self.assistant.config.handoff_on_failure && matches!(code, "internal" | "deadline")
+    }
+
+    /// Calls a person because something failed. `told` becomes what the customer is told; nothing changes where that fails too.
+    async fn hand_over_failure(
+        &self,
+        id: ConversationId,
+        language: Language,
+        told: &mut String,
+        reader: &mpsc::Sender<ReplyEvent>,
+    ) {
+        let reason = "failure";
+        match self.call_person(id, reason, language).await {
+            Ok(position) => {
+                replies::handoff_reply(reason, language).clone_into(told);
+                let _ = reader.send(ReplyEvent::Handoff { reason, position }).await;
+            }
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "no person could be called"),
+        }
+    }
+
+    /// Has a conversation wait for a person, says so in it, and tells that person what happened.
+    async fn call_person(
+        &self,
+        id: ConversationId,
+        reason: &'static str,
+        language: Language,
+    ) -> Result<u64, DialogueError> {
+        let position = self.wait_for_person(id).await?;
+        let mut notice = self.message(id, Role::System, replies::handoff_reply(reason, language));
+        notice.route = Some(Route::Handoff);
+        self.store.add_message(&notice).await?;
+        self.tell_person(id, reason).await;
+        Ok(position)
+    }
+
+    /// Stores what the person who takes over is told. That person can read the conversation itself, so a failure is only logged.
+    async fn tell_person(&self, id: ConversationId, reason: &str) {
+        if let Err(error) = self.add_handoff(id, reason).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the summary for a person is missing"
+            );
+        }
+    }
+
+    async fn add_handoff(&self, id: ConversationId, reason: &str) -> Result<(), DialogueError> {
+        let messages = self.store.messages(id, TRANSCRIPT_MESSAGES).await?;
+        let tasks = match &self.flows {
+            Some(flows) => flows.gathered(id).await?,
+            None => Vec::new(),
+        };
+        let kept = self.store.vault_values(id, TRANSCRIPT_MESSAGES).await?;
+        let summary = summarise(Parts {
+            reason,
+            messages: &messages,
+            tasks,
+            mood: None,
+            personal_data: kept.into_iter().map(|value| value.kind).collect(),
+            masker: self.assistant.masker(),
+        });
+        let handoff = Handoff {
+            id: HandoffId::new(),
+            conversation_id: id,
+            at: self.clock.now(),
+            summary,
+        };
+        Ok(self.store.add_handoff(&handoff).await?)
     }
 
     /// The reply of a flow, where the message is for one, else of the assistant.
@@ -337,15 +482,20 @@ impl Conversations {
         self.assistant.reply(ask)
     }
 
-    async fn fail(&self, error: &DialogueError, language: Language, reader: &mpsc::Sender<ReplyEvent>) {
+    async fn fail(
+        &self,
+        id: ConversationId,
+        error: &DialogueError,
+        language: Language,
+        reader: &mpsc::Sender<ReplyEvent>,
+    ) {
         tracing::error!(error = error as &dyn std::error::Error, "a reply could not be kept");
-        let message = replies::failure_reply(language).to_owned();
-        let _ = reader
-            .send(ReplyEvent::Error {
-                code: super::assistant::code_of(error),
-                message,
-            })
-            .await;
+        let mut message = replies::failure_reply(language).to_owned();
+        let code = super::assistant::code_of(error);
+        if self.hands_over_after(code) {
+            self.hand_over_failure(id, language, &mut message, reader).await;
+        }
+        let _ = reader.send(ReplyEvent::Error { code, message }).await;
     }
 
     /// Rates one reply, or the whole conversation; `false` if there is no such reply in this conversation.
@@ -379,11 +529,8 @@ impl Conversations {
         if conversation.status == ConversationStatus::Closed {
             return Err(DialogueError::Closed);
         }
-        let position = self.wait_for_person(conversation.id).await?;
         let message = replies::handoff_reply("requested", language);
-        let mut notice = self.message(conversation.id, Role::System, message);
-        notice.route = Some(Route::Handoff);
-        self.store.add_message(&notice).await?;
+        let position = self.call_person(conversation.id, "requested", language).await?;
         Ok(HandoffTicket { position, message })
     }
 

@@ -3,9 +3,9 @@
 use super::flow::machine::{Effect, End, Input, Phase, Reason, State, ToolFault, step};
 use super::flow::slots::{Heard, codes, without_codes};
 use super::flow::tools::Tool;
-use super::flow::{Flow, Similarity, Trace, Triggered, Triggers, storable};
+use super::flow::{self, Flow, Similarity, Trace, Triggered, Triggers, storable};
 use super::{Ask, Assistant, DialogueError, Done, Replies, ReplyEvent, Timings, TokenUsage, replies};
-use crate::domain::{Clock, ConversationId, Language, MessageId, Route};
+use crate::domain::{Basis, Clock, ConversationId, Gathered, Language, MessageId, Route};
 use crate::storage::{FlowTurn, StorageError, Store, Vault, VaultError};
 use crate::understanding::wants_person;
 use futures::StreamExt;
@@ -41,6 +41,9 @@ struct Session {
     wrong_at: Option<Timestamp>,
     /// What was gathered for the person who takes over.
     handoff: Option<String>,
+    /// The same, part by part.
+    #[serde(default)]
+    gathered: Vec<Gathered>,
 }
 
 /// A message that is for a flow.
@@ -183,6 +186,7 @@ impl FlowDriver {
             // The wish for a person is honoured by the assistant; what was gathered is kept for that person.
             if let Some(state) = session.active.take() {
                 session.handoff = self.flow(&state.flow).map(|flow| state.summary(flow));
+                session.gathered = self.gathered_of(std::iter::once(&state).chain(&session.waiting));
                 session.waiting.clear();
                 self.save(id, &session, revision, None).await?;
             }
@@ -305,6 +309,7 @@ impl FlowDriver {
             .is_some_and(|at| self.clock.now().duration_since(at).as_secs() < WRONG_CODES_SECONDS);
         let wrong = if counts { session.wrong_codes } else { 0 };
         session.handoff = None;
+        session.gathered.clear();
         let instance = uuid::Uuid::now_v7().to_string();
         session.active = Some(State::begin(
             flow,
@@ -347,6 +352,11 @@ impl FlowDriver {
                     } => called = Some(self.call(&tool, &args, &idempotency_key).await),
                     Effect::Handoff { reason, summary } => {
                         session.handoff = Some(summary);
+                        let mut gathered = state.gathered(flow);
+                        let missing = trace.before.asking().and_then(|name| flow.slot(name));
+                        gathered.missing = missing.map(|slot| slot.label.get(state.language).to_owned());
+                        let waiting = self.gathered_of(&session.waiting);
+                        session.gathered = std::iter::once(gathered).chain(waiting).collect();
                         speaker.hand_off(reason, state.language).await;
                     }
                     Effect::Done { end } => tracing::info!(flow = flow.name, ?end, "a flow ended"),
@@ -433,6 +443,43 @@ impl FlowDriver {
         Ok(())
     }
 
+    fn gathered_of<'s>(&self, states: impl IntoIterator<Item = &'s State>) -> Vec<Gathered> {
+        let gathered = |state: &State| Some(state.gathered(self.flow(&state.flow)?));
+        states.into_iter().filter_map(gathered).collect()
+    }
+
+    /// What flows gathered in a conversation, for the person who takes over: of those under way, else of those that were handed over.
+    ///
+    /// # Errors
+    /// What the database and the vault report.
+    pub async fn gathered(&self, id: ConversationId) -> Result<Vec<Gathered>, DialogueError> {
+        let (session, _) = self.session(id).await?;
+        let present = self.gathered_of(session.active.iter().chain(&session.waiting));
+        Ok(if present.is_empty() { session.gathered } else { present })
+    }
+
+    /// Computes a reply of a flow again: what differs; `None` where no trace is kept.
+    ///
+    /// # Errors
+    /// What the database and the vault report; `Vault` with `Sealed` where the key was erased.
+    pub async fn replay(
+        &self,
+        id: ConversationId,
+        message: MessageId,
+    ) -> Result<Option<Vec<flow::Difference>>, DialogueError> {
+        let Some(traces) = self.traces(id, message).await? else {
+            return Ok(None);
+        };
+        let differs = |trace: &Trace| match self.flow(&trace.before.flow) {
+            Some(flow) => flow::replay(flow, trace).err(),
+            None => Some(flow::Difference::Changed {
+                flow: trace.before.flow.clone(),
+                was: trace.before.digest.clone(),
+            }),
+        };
+        Ok(Some(traces.iter().filter_map(differs).collect()))
+    }
+
     /// How a reply of a conversation came to be, where a flow gave it: for [`super::flow::replay`].
     ///
     /// # Errors
@@ -516,6 +563,15 @@ impl Speaker {
             model: self.model.take(),
             kb_version: assistant.retriever().kb_version(),
             related: Vec::new(),
+            basis: Basis {
+                timings_ms: [
+                    self.timings.understand,
+                    self.timings.retrieve,
+                    self.timings.first_token,
+                    self.timings.total,
+                ],
+                ..Basis::default()
+            },
         };
         self.send(ReplyEvent::Done(done)).await;
     }

@@ -13,11 +13,13 @@ mod evidence;
 mod facts;
 pub mod flow;
 mod grounding;
+mod handoff;
 mod next;
 mod policy;
 mod prompt;
 mod qualifiers;
 mod quote;
+mod replay;
 mod replies;
 mod second_reading;
 mod sentences;
@@ -27,7 +29,7 @@ mod tabled;
 mod two_readers;
 mod versions;
 
-use crate::domain::{Citation, KbVersion, MessageId, Route, Turn, Viewer};
+use crate::domain::{Basis, Citation, KbVersion, MessageId, Route, Turn, Viewer};
 use crate::inference::{InferenceError, Usage};
 use crate::retrieval::{Related, RetrievalError};
 use crate::storage::{StorageError, VaultError};
@@ -40,6 +42,7 @@ pub use conversations::{Conversations, HandoffTicket};
 pub use driver_flow::{FlowDriver, FlowParts, MissingTools};
 pub use grounding::unsupported;
 pub use policy::{Decision, Thresholds};
+pub use replay::{Difference, Replayed, Replayer};
 pub use replies::{failure_reply, handoff_reply};
 
 /// What went wrong on the way to a reply.
@@ -204,4 +207,6 @@ pub struct Done {
     pub kb_version: KbVersion,
     /// What one may ask next; after an answer at most three, where there is something to choose from one for each.
     pub related: Vec<Related>,
+    /// What was understood and found.
+    pub basis: Basis,
 }

@@ -18,6 +18,8 @@ pub struct Thresholds {
     pub agreement: f32,
     /// What was found may be related, so the customer is shown it and asked.
     pub clarify: f32,
+    /// The turn in a row that is not resolved and goes to a person; 0: none does.
+    pub unresolved_turns: usize,
 }
 
 impl From<&DialogueConfig> for Thresholds {
@@ -28,6 +30,7 @@ impl From<&DialogueConfig> for Thresholds {
             confirmed: config.confirmed_confidence,
             agreement: config.agreement,
             clarify: config.clarify_confidence,
+            unresolved_turns: config.handoff_after_unresolved,
         }
     }
 }
@@ -72,9 +75,6 @@ pub enum Decision {
         reason: &'static str,
     },
 }
-
-/// Unresolved turns in a row after which a person is called: the third goes to a person.
-const UNRESOLVED_TURNS: usize = 2;
 
 /// Decides before the search where that is possible: it costs nothing then.
 #[must_use]
@@ -131,7 +131,7 @@ pub fn decide(
         .rev()
         .take_while(|route| matches!(route, Route::Refuse | Route::Clarify))
         .count();
-    if unresolved >= UNRESOLVED_TURNS {
+    if at.unresolved_turns > 0 && unresolved + 1 >= at.unresolved_turns {
         return Decision::Handoff { reason: "unresolved" };
     }
     if answerable >= at.clarify {
@@ -178,6 +178,7 @@ mod tests {
         confirmed: 0.4,
         agreement: 0.7,
         clarify: 0.2,
+        unresolved_turns: 3,
     };
 
     fn nothing_found() -> Features {
@@ -221,6 +222,25 @@ mod tests {
             decision(&[Route::Refuse, Route::Refuse]),
             Decision::Handoff { reason: "unresolved" }
         );
+    }
+
+    #[test]
+    fn the_settings_say_after_how_many_unresolved_turns_a_person_is_called() {
+        let decision = |turns, past: &[Route]| {
+            let at = Thresholds {
+                unresolved_turns: turns,
+                ..AT
+            };
+            decide(&nothing_found(), past, &Confidence::default(), at, None)
+        };
+        let handoff = Decision::Handoff { reason: "unresolved" };
+        assert_eq!(decision(1, &[]), handoff);
+        assert_eq!(decision(2, &[Route::Clarify]), handoff);
+        assert!(matches!(
+            decision(4, &[Route::Clarify, Route::Refuse]),
+            Decision::Refuse { .. }
+        ));
+        assert!(matches!(decision(0, &[Route::Refuse; 9]), Decision::Refuse { .. }));
     }
 
     #[test]

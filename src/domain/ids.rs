@@ -91,3 +91,15 @@ id!(
     /// One person who works with the program.
     UserId
 );
+id!(
+    /// One customer.
+    CustomerId
+);
+id!(
+    /// One address of a customer on a channel.
+    IdentityId
+);
+id!(
+    /// One call for a person.
+    HandoffId
+);

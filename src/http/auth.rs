@@ -133,6 +133,20 @@ async fn api_key(state: &AppState, parts: &Parts) -> Result<(), ApiError> {
     }
 }
 
+/// Whether an API key was sent, and a good one: for what a public route does for holders of a key alone.
+///
+/// # Errors
+/// 401.
+pub(super) async fn require_key(state: &AppState, headers: &HeaderMap) -> Result<(), ApiError> {
+    match bearer(headers)? {
+        Some(key) => check_key(state, key).await,
+        None => Err(ApiError::unauthorized(
+            "missing_api_key",
+            "to say who the customer is needs an API key: Authorization: Bearer KEY (kefu key new NAME makes one)",
+        )),
+    }
+}
+
 async fn check_key(state: &AppState, key: &str) -> Result<(), ApiError> {
     // Compared as hashes: the time it takes tells nothing about the key.
     match state.store().active_key(&sha256_hex(key.as_bytes())).await? {

@@ -1,8 +1,9 @@
 //! The one place that knows which failure has which status code, and what a client is told of it.
 
+use crate::desk::DeskError;
 use crate::dialogue::DialogueError;
 use crate::inference::InferenceError;
-use crate::jobs::{ImportsError, LearnError, PublishError};
+use crate::jobs::{EraseError, ImportsError, LearnError, PublishError};
 use crate::people::PeopleError;
 use crate::retrieval::RetrievalError;
 use crate::storage::{StorageError, VaultError};
@@ -372,6 +373,27 @@ impl From<StorageError> for ApiError {
             | StorageError::OldLibrary { .. }
             | StorageError::Corrupt { .. }
             | StorageError::Database(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<DeskError> for ApiError {
+    fn from(error: DeskError) -> Self {
+        let message = error.to_string();
+        match error {
+            DeskError::Invalid { field, detail } => Self::parameter(field, detail),
+            DeskError::NoVault => Self::new(StatusCode::CONFLICT, "no_vault", message),
+            DeskError::Storage(error) | DeskError::Vault(VaultError::Storage(error)) => error.into(),
+            DeskError::Vault(error) => Self::internal(error),
+        }
+    }
+}
+
+impl From<EraseError> for ApiError {
+    fn from(error: EraseError) -> Self {
+        match error {
+            EraseError::Reason => Self::parameter("reason", error.to_string()),
+            EraseError::Storage(error) => error.into(),
         }
     }
 }

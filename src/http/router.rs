@@ -5,8 +5,8 @@ use super::auth::{Guard, Policy, guard};
 use super::error::ApiError;
 use super::middleware::envelope;
 use super::routes::{
-    ask, audit, auth, conversations, docs, gaps, health, knowledge, openai, pages, passages, personal_data, search,
-    suggestions,
+    ask, audit, auth, conversations, desk, docs, gaps, health, knowledge, openai, pages, passages, personal_data,
+    search, suggestions,
 };
 use super::state::AppState;
 use crate::domain::Roles;
@@ -113,6 +113,30 @@ impl Routes {
             .add(editor, Short, routes!(golden::remove))
     }
 
+    /// What people see who take conversations over: all may look; who may draft may say whose a conversation is; merging and clear
+    /// values are for supervisors and admins, forgetting somebody is for admins.
+    fn desk(self) -> Self {
+        use Patience::{Answer, Short};
+        use desk::{conversations, customers};
+        let reader = Policy::Person(Roles::ALL);
+        let author = Policy::Person(Roles::AUTHORS);
+        let editor = Policy::Person(Roles::EDITORS);
+        let admin = Policy::Person(Roles::ADMINS);
+        self.add(reader, Short, routes!(conversations::queue))
+            .add(reader, Short, routes!(conversations::show))
+            .add(author, Short, routes!(conversations::set_customer))
+            .add(reader, Short, routes!(customers::list))
+            .add(author, Short, routes!(customers::create))
+            .add(reader, Short, routes!(customers::lookup))
+            .add(reader, Short, routes!(customers::show))
+            .add(author, Short, routes!(customers::rename))
+            .add(author, Short, routes!(customers::add_address))
+            .add(editor, Short, routes!(customers::merge))
+            .add(editor, Short, routes!(customers::unmerge))
+            .add(editor, Short, routes!(customers::reveal))
+            .add(admin, Answer, routes!(customers::erase))
+    }
+
     /// A page to look at, which the document leaves out.
     fn page(mut self, policy: Policy, path: &str, methods: MethodRouter<AppState>) -> Self {
         self.table.push(RoutePolicy {
@@ -209,6 +233,7 @@ pub fn build(state: &AppState) -> (Router, Vec<RoutePolicy>) {
         .add(SignedIn, Short, routes!(auth::password))
         .add(Person(Roles::REVIEWERS), Short, routes!(audit::list))
         .knowledge()
+        .desk()
         .add(Person(Roles::ALL), Short, routes!(gaps::list))
         .add(Person(Roles::EDITORS), Short, routes!(gaps::close))
         .add(Person(Roles::ALL), Short, routes!(suggestions::list))

@@ -4,10 +4,11 @@
 use super::error::ApiError;
 use super::metrics::Metrics;
 use crate::config::HttpConfig;
+use crate::desk::Customers;
 use crate::dialogue::{Assistant, Conversations};
 use crate::domain::Clock;
 use crate::inference::{Embedder, Reader};
-use crate::jobs::{Imports, Learner, Publisher};
+use crate::jobs::{Eraser, Imports, Learner, Publisher};
 use crate::people::People;
 use crate::storage::Store;
 use jiff::Timestamp;
@@ -32,6 +33,10 @@ pub struct Services {
     pub publisher: Arc<Publisher>,
     /// Imports uploads.
     pub imports: Arc<Imports>,
+    /// Knows customers again.
+    pub customers: Arc<Customers>,
+    /// Removes customers.
+    pub eraser: Arc<Eraser>,
 }
 
 /// The state of one part of the program.
@@ -165,6 +170,14 @@ impl AppState {
     /// 503 `not_ready` until it is there.
     pub fn learner(&self) -> Result<Arc<Learner>, ApiError> {
         Ok(Arc::clone(&self.services()?.learner))
+    }
+
+    /// The customers.
+    ///
+    /// # Errors
+    /// 503 `not_ready` until they are there.
+    pub fn customers(&self) -> Result<Arc<Customers>, ApiError> {
+        Ok(Arc::clone(&self.services()?.customers))
     }
 
     /// The conversations.

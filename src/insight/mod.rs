@@ -1,5 +1,6 @@
 //! What the conversations show: questions that are asked in vain, and answers of people worth keeping.
 
+pub mod cluster;
 mod gaps;
 mod suggest;
 

@@ -1,12 +1,14 @@
 //! Work that nobody waits for at a counter: what is published is tried before, what is uploaded is imported beside the
 //! server's answers. Nothing here knows HTTP; `http` starts jobs and asks after them.
 
+mod erase;
 mod export;
 mod golden;
 mod import;
 mod learn;
 mod publish;
 
+pub use erase::{EraseError, Erased, Eraser, Expired};
 pub use export::{ExportReport, export};
 pub use golden::{GoldenReport, Outcome, Worse, read_golden};
 pub use import::{ImportJob, ImportState, Imports, ImportsError, Upload, UploadedFile};

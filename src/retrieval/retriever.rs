@@ -14,7 +14,7 @@ use super::vectors::{Vectors, readable};
 use super::{FaqHit, Found, Hit, RetrievalError, SearchMode, Source};
 use crate::config::RetrievalConfig;
 use crate::domain::{DocumentId, KbItem, KbVersion, Passage, PassageId, Scope, Viewer};
-use crate::inference::{Embedder, TextKind};
+use crate::inference::{Embedder, EmbedderInfo, TextKind};
 use crate::storage::Store;
 use crate::understanding::normalise;
 use std::collections::HashMap;
@@ -183,6 +183,18 @@ impl Retriever {
         let retriever = Self(Arc::new(Inner::new(Arc::new(shared), state, HashMap::new(), true)));
         retriever.0.tend();
         Ok(retriever)
+    }
+
+    /// The embedding model that questions are searched with.
+    #[must_use]
+    pub fn embedder(&self) -> &EmbedderInfo {
+        self.0.shared.vectors.embedder.info()
+    }
+
+    /// The settings of the search.
+    #[must_use]
+    pub fn settings(&self) -> &RetrievalConfig {
+        &self.0.shared.config
     }
 
     /// Finds FAQs and passages. An empty question finds nothing. A question longer than the embedding model reads is

@@ -2,6 +2,7 @@
 //! for several nodes. Both have the same files.
 //! Indexes are derived from what is stored here and can be deleted at any time.
 
+mod desk;
 mod flows;
 mod learning;
 mod people;
@@ -11,6 +12,7 @@ mod rows;
 pub mod sqlite;
 mod vault;
 
+pub use desk::{CustomerStore, EraseStore, HandoffStore, MAX_PROFILE_BYTES, RecordStore};
 pub use flows::{FlowSession, FlowStore, FlowTurn, MAX_FLOW_BYTES};
 pub use learning::{GapChange, LearningStore};
 pub use people::{
@@ -23,7 +25,7 @@ pub use publishing::{
     RevisionStore, RollbackStep, VersionChange,
 };
 pub use sqlite::SqliteStore;
-pub use vault::{NewValue, SealedValue, Vault, VaultError, VaultStore};
+pub use vault::{NewValue, SealedValue, Vault, VaultError, VaultStore, customer_secret};
 
 use crate::domain::{
     ApiKeyId, Conversation, ConversationId, ConversationStatus, Document, DocumentId, Faq, FaqId, KbItem, KbVersion,
@@ -393,6 +395,10 @@ pub trait Store:
     + SessionStore
     + AuditStore
     + VaultStore
+    + RecordStore
+    + HandoffStore
+    + CustomerStore
+    + EraseStore
 {
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StorageError>;

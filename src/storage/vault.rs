@@ -5,12 +5,13 @@
 //! conversation has removed its values. Source: NIST SP 800-38D; SP 800-57 part 1, 8.1.5.
 
 use super::{StorageError, Store};
-use crate::domain::{ConversationId, Hidden, MessageId, VaultId};
+use crate::domain::{ConversationId, CustomerId, Hidden, MessageId, VaultId};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -137,6 +138,29 @@ pub trait VaultStore: Send + Sync {
         old: &[u8],
         new: &[u8],
     ) -> Result<bool, StorageError>;
+
+    /// The wrapped key of that name, which belongs to no conversation.
+    async fn vault_secret(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError>;
+    /// Adds a wrapped key unless there is one of that name; returns the one that is there then.
+    async fn add_vault_secret(&self, name: &str, wrapped: &[u8], at: Timestamp) -> Result<Vec<u8>, StorageError>;
+    /// The next wrapped keys after a name, in order.
+    async fn vault_secrets_after(&self, after: &str, limit: u32) -> Result<Vec<(String, Vec<u8>)>, StorageError>;
+    /// Puts `new` in the place of the wrapped key `old`; `false` if it is no longer that.
+    async fn rewrap_vault_secret(&self, name: &str, old: &[u8], new: &[u8]) -> Result<bool, StorageError>;
+}
+
+/// The name of a customer's key.
+#[must_use]
+pub fn customer_secret(id: CustomerId) -> String {
+    format!("customer:{id}")
+}
+
+/// The name of the key by which addresses of customers are looked up.
+const LOOKUP: &str = "lookup";
+
+/// What a key that belongs to no conversation is bound to. No conversation's id is so long.
+fn named(name: &str) -> Vec<u8> {
+    [b"kefu vault secret\0", name.as_bytes()].concat()
 }
 
 /// The name under which a sealed text stands in its JSON object.
@@ -311,7 +335,7 @@ impl Vault {
         let mut count = 0;
         // A server that has not heard of the new key may add keys meanwhile: until none is left.
         loop {
-            let mut changed = 0;
+            let mut changed = self.rotate_secrets(store).await?;
             let mut after = None;
             loop {
                 let page = store.vault_keys_after(after, BATCH).await?;
@@ -337,6 +361,101 @@ impl Vault {
         Ok(count)
     }
 
+    /// A text of a customer, sealed with the customer's key, as a JSON object. `place` says what it is; it opens in no other place.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn seal_for_customer(
+        &self,
+        store: &dyn Store,
+        customer: CustomerId,
+        place: &str,
+        text: &str,
+        at: Timestamp,
+    ) -> Result<String, VaultError> {
+        let key = self.secret(store, &customer_secret(customer), at).await?;
+        let bound = [customer.0.as_bytes(), place.as_bytes()].concat();
+        let sealed = seal(&key, &bound, text.as_bytes())?;
+        Ok(serde_json::json!({ SEALED: BASE64_STANDARD.encode(sealed) }).to_string())
+    }
+
+    /// The text that [`Vault::seal_for_customer`] sealed.
+    ///
+    /// # Errors
+    /// `Sealed` for what the key file does not open, or whose key was erased; what the database reports.
+    pub async fn open_for_customer(
+        &self,
+        store: &dyn Store,
+        customer: CustomerId,
+        place: &str,
+        sealed: &str,
+    ) -> Result<Hidden<String>, VaultError> {
+        let object: serde_json::Value = serde_json::from_str(sealed).map_err(|_| VaultError::Sealed)?;
+        let bytes = object[SEALED]
+            .as_str()
+            .and_then(|text| BASE64_STANDARD.decode(text).ok());
+        let name = customer_secret(customer);
+        let (Some(bytes), Some(wrapped)) = (bytes, store.vault_secret(&name).await?) else {
+            return Err(VaultError::Sealed);
+        };
+        let key = self.unwrap_bound(&named(&name), &wrapped)?;
+        let clear = open(&key, &[customer.0.as_bytes(), place.as_bytes()].concat(), &bytes)?;
+        String::from_utf8(clear).map(Hidden).map_err(|_| VaultError::Sealed)
+    }
+
+    /// A hash of an address on a channel by which it is found again: HMAC-SHA-256 (FIPS 198-1) by a key of this vault. A plain hash
+    /// would not do, since there are few enough telephone numbers to try them all.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn lookup(
+        &self,
+        store: &dyn Store,
+        channel: &str,
+        address: &str,
+        at: Timestamp,
+    ) -> Result<[u8; 32], VaultError> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret(store, LOOKUP, at).await?);
+        let length = (channel.len() as u64).to_be_bytes();
+        let message = [&length[..], channel.as_bytes(), address.as_bytes()].concat();
+        hmac::sign(&key, &message)
+            .as_ref()
+            .try_into()
+            .map_err(|_| VaultError::Sealed)
+    }
+
+    /// The key of that name; it is made where there is none.
+    async fn secret(&self, store: &dyn Store, name: &str, at: Timestamp) -> Result<[u8; KEY], VaultError> {
+        let wrapped = match store.vault_secret(name).await? {
+            Some(wrapped) => wrapped,
+            None => {
+                let wrapped = self.wrap_bound(&named(name), &random::<KEY>()?)?;
+                store.add_vault_secret(name, &wrapped, at).await?
+            }
+        };
+        self.unwrap_bound(&named(name), &wrapped)
+    }
+
+    /// Wraps the keys that belong to no conversation with the present master key; how many were not.
+    async fn rotate_secrets(&self, store: &dyn Store) -> Result<usize, VaultError> {
+        let mut changed = 0;
+        let mut after = String::new();
+        loop {
+            let page = store.vault_secrets_after(&after, BATCH).await?;
+            let Some((last, _)) = page.last() else {
+                return Ok(changed);
+            };
+            after.clone_from(last);
+            for (name, old) in &page {
+                if !self.is_current(old) {
+                    let key = self.unwrap_bound(&named(name), old)?;
+                    let new = self.wrap_bound(&named(name), &key)?;
+                    changed += usize::from(store.rewrap_vault_secret(name, old, &new).await?);
+                }
+            }
+        }
+    }
+
     fn is_current(&self, wrapped: &[u8]) -> bool {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         keys.last().is_some_and(|key| wrapped.starts_with(&key.name))
@@ -351,15 +470,23 @@ impl Vault {
     }
 
     fn wrap(&self, conversation: ConversationId, key: &[u8; KEY]) -> Result<Vec<u8>, VaultError> {
+        self.wrap_bound(conversation.0.as_bytes(), key)
+    }
+
+    fn unwrap(&self, conversation: ConversationId, wrapped: &[u8]) -> Result<[u8; KEY], VaultError> {
+        self.unwrap_bound(conversation.0.as_bytes(), wrapped)
+    }
+
+    fn wrap_bound(&self, bound: &[u8], key: &[u8; KEY]) -> Result<Vec<u8>, VaultError> {
         self.refresh()?;
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let master = keys.last().ok_or(VaultError::Sealed)?;
         let mut wrapped = master.name.to_vec();
-        wrapped.extend(seal(&master.bytes, conversation.0.as_bytes(), key)?);
+        wrapped.extend(seal(&master.bytes, bound, key)?);
         Ok(wrapped)
     }
 
-    fn unwrap(&self, conversation: ConversationId, wrapped: &[u8]) -> Result<[u8; KEY], VaultError> {
+    fn unwrap_bound(&self, bound: &[u8], wrapped: &[u8]) -> Result<[u8; KEY], VaultError> {
         let (name, sealed) = wrapped.split_at_checked(NAME).ok_or(VaultError::Sealed)?;
         let known = self
             .keys
@@ -372,7 +499,7 @@ impl Vault {
         }
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let master = keys.iter().find(|key| key.name == name).ok_or(VaultError::Sealed)?;
-        open(&master.bytes, conversation.0.as_bytes(), sealed)?
+        open(&master.bytes, bound, sealed)?
             .try_into()
             .map_err(|_| VaultError::Sealed)
     }
@@ -599,6 +726,30 @@ mod tests {
         assert!(store.erase_vault(id).await.unwrap());
         assert!(store.vault_values(id, 10).await.unwrap().is_empty());
         assert!(!store.erase_vault(id).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_customers_key_opens_what_is_the_customers_and_survives_a_rotation() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, _) = store(directory.path()).await;
+        let vault = Vault::open(&directory.path().join("vault.key")).unwrap();
+        let (store, at, customer) = (store.as_ref(), Timestamp::UNIX_EPOCH, CustomerId::new());
+        let sealed = vault
+            .seal_for_customer(store, customer, "name", "王小明", at)
+            .await
+            .unwrap();
+        assert!(!sealed.contains("王"));
+        let lookup = vault.lookup(store, "wechat", "o123", at).await.unwrap();
+        // One key for the customer, one to look up by.
+        assert_eq!(vault.rotate(store).await.unwrap(), 2);
+        assert_eq!(vault.lookup(store, "wechat", "o123", at).await.unwrap(), lookup);
+        assert_ne!(vault.lookup(store, "wechato", "123", at).await.unwrap(), lookup);
+        let opened = vault.open_for_customer(store, customer, "name", &sealed).await.unwrap();
+        assert_eq!(opened, Hidden("王小明".to_owned()));
+        for (who, place) in [(customer, "address"), (CustomerId::new(), "name")] {
+            let wrong = vault.open_for_customer(store, who, place, &sealed).await;
+            assert!(matches!(wrong, Err(VaultError::Sealed)));
+        }
     }
 
     #[test]

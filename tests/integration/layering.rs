@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("understanding", &["domain"]),
     ("storage", &["domain"]),
     ("insight", &["domain", "storage", "understanding"]),
+    ("desk", &["domain", "storage", "understanding"]),
     ("people", &["domain", "storage"]),
     ("inference", &["config", "domain", "kernels"]),
     (
@@ -42,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "http",
         &[
             "config",
+            "desk",
             "dialogue",
             "domain",
             "inference",
@@ -55,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "app",
         &[
             "config",
+            "desk",
             "dialogue",
             "domain",
             "http",
@@ -70,10 +73,12 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "app",
             "config",
+            "desk",
             "dialogue",
             "domain",
             "http",
             "inference",
+            "insight",
             "jobs",
             "people",
             "retrieval",

@@ -4,6 +4,7 @@ mod answers;
 mod automation;
 mod base;
 mod calibrate;
+mod clusters;
 mod documents;
 mod evasions;
 mod flows;
@@ -35,6 +36,8 @@ pub enum Eval {
     Automation(automation::Automation),
     /// Tell pairs of questions that mean the same from those that do not
     Pairs(pairs::Pairs),
+    /// Group questions that mean the same
+    Clusters(clusters::Clusters),
     /// Lead scripted dialogues through task flows
     Flows(flows::Flows),
     /// Find and mask personal data
@@ -51,6 +54,7 @@ impl Eval {
             Self::Documents(eval) => eval.run(common).await,
             Self::Automation(eval) => eval.run(common).await,
             Self::Pairs(eval) => eval.run(common).await,
+            Self::Clusters(eval) => eval.run(common).await,
             Self::Flows(eval) => eval.run(common).await,
             Self::Pii(eval) => eval.run(common),
         }

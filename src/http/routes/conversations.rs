@@ -2,9 +2,10 @@
 
 use crate::config::HttpConfig;
 use crate::domain::{Channel, Conversation, Language, Message, MessageId, Role};
-use crate::http::auth::{set_cookie, visitor_token};
+use crate::http::auth::{require_key, set_cookie, visitor_token};
 use crate::http::body::{JsonBody, RequestBody};
 use crate::http::error::{ApiError, ErrorBody};
+use crate::http::routes::desk::customers::AddressIn;
 use crate::http::sse;
 use crate::http::state::AppState;
 use crate::http::wire::Citation;
@@ -34,6 +35,8 @@ pub(crate) struct CreateBody {
         reason = "accepted for the pages; replies follow the message's own language"
     )]
     language: Option<LanguageName>,
+    /// Who the customer is, said by a program that knows; needs an API key.
+    customer: Option<AddressIn>,
 }
 
 /// Where a conversation takes place.
@@ -152,18 +155,30 @@ impl From<Message> for MessageBody {
     post, path = "/api/v1/conversations", tag = "conversations", request_body = Option<CreateBody>,
     responses(
         (status = 201, body = Created, headers(("set-cookie", description = "The token, for the pages"))),
+        (status = 401, body = ErrorBody, description = "To say who the customer is needs an API key"),
         (status = 503, body = ErrorBody, description = "Not ready; Retry-After says when to try again"),
     )
 )]
 pub(crate) async fn create(
     State(state): State<AppState>,
+    headers: HeaderMap,
     JsonBody(body): JsonBody<CreateBody>,
 ) -> Result<Response, ApiError> {
     let channel = match body.channel {
         ChannelName::Web => Channel::Web,
         ChannelName::Api => Channel::Api,
     };
+    if let Some(AddressIn { channel, address, name }) = &body.customer {
+        require_key(&state, &headers).await?;
+        // Before the conversation: what makes no sense leaves none behind.
+        let customers = state.customers()?;
+        customers.identify(channel, address, name, "api").await?;
+    }
     let (conversation, secret) = state.conversations()?.start(channel).await?;
+    if let Some(AddressIn { channel, address, name }) = &body.customer {
+        let customers = state.customers()?;
+        customers.link(conversation.id, channel, address, name, "api").await?;
+    }
     let token = visitor_token(conversation.id, &secret);
     let mut headers = HeaderMap::new();
     if let Some(cookie) = set_cookie(state.config(), &token) {

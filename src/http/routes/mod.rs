@@ -4,6 +4,7 @@ pub(super) mod ask;
 pub(super) mod audit;
 pub(super) mod auth;
 pub(super) mod conversations;
+pub(super) mod desk;
 pub(super) mod docs;
 pub(super) mod gaps;
 pub(super) mod health;

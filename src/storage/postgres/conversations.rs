@@ -69,9 +69,19 @@ impl ConversationStore for PostgresStore {
     async fn remask_message(&self, message: MessageId, text: &str) -> Result<bool, StorageError> {
         self.explained(async {
             let mut transaction = self.change().await?;
-            let done = sqlx::query("UPDATE messages SET text = $2 WHERE id = $1")
+            // The conversation's row first, as whoever adds a reply to this message does: one of the two comes first.
+            sqlx::query("SELECT 1 FROM conversations WHERE id = (SELECT conversation_id FROM messages WHERE id = $1) FOR UPDATE")
+                .bind(message.0)
+                .execute(&mut *transaction)
+                .await?;
+            let done = sqlx::query("UPDATE messages SET text = $2, remasked = 1 WHERE id = $1")
                 .bind(message.0)
                 .bind(storable(text))
+                .execute(&mut *transaction)
+                .await?;
+            // What was understood of it has the words from before.
+            sqlx::query("UPDATE reply_records SET understood = '' WHERE question_id = $1")
+                .bind(message.0)
                 .execute(&mut *transaction)
                 .await?;
             transaction.commit().await?;
@@ -187,7 +197,7 @@ async fn create(connection: &mut PgConnection, conversation: &Conversation) -> R
 }
 
 /// NaN is no probability; the other database has none.
-fn check(message: &Message) -> Result<(), StorageError> {
+pub(super) fn check(message: &Message) -> Result<(), StorageError> {
     if let Some(score) = message.rating {
         check_score(score)?;
     }
@@ -210,7 +220,7 @@ fn check_score(score: u8) -> Result<(), StorageError> {
     })
 }
 
-async fn add(connection: &mut PgConnection, message: &Message) -> Result<(), StorageError> {
+pub(super) async fn add(connection: &mut PgConnection, message: &Message) -> Result<(), StorageError> {
     // This holds the conversation's row: its messages are stored one after another, from whichever node.
     let touched = sqlx::query("UPDATE conversations SET updated_at = greatest(updated_at, $2) WHERE id = $1")
         .bind(message.conversation_id.0)
@@ -266,7 +276,7 @@ async fn add(connection: &mut PgConnection, message: &Message) -> Result<(), Sto
     Ok(())
 }
 
-fn read_conversation(row: &PgRow) -> Result<Conversation, StorageError> {
+pub(super) fn read_conversation(row: &PgRow) -> Result<Conversation, StorageError> {
     let fields = Fields::new(row, "conversations");
     Ok(Conversation {
         id: ConversationId(fields.uuid("id")?),
@@ -278,7 +288,7 @@ fn read_conversation(row: &PgRow) -> Result<Conversation, StorageError> {
     })
 }
 
-fn read_message(row: &PgRow) -> Result<Message, StorageError> {
+pub(super) fn read_message(row: &PgRow) -> Result<Message, StorageError> {
     let fields = Fields::new(row, "messages");
     Ok(Message {
         id: MessageId(fields.uuid("id")?),

@@ -5,19 +5,23 @@
 
 mod audit;
 mod conversations;
+mod customers;
 mod documents;
 mod embeddings;
+mod erase;
 mod faqs;
 mod faults;
 mod feed;
 mod flows;
 mod golden;
+mod handoffs;
 mod keys;
 mod knowledge;
 mod learning;
 mod open;
 mod people;
 mod publishing;
+mod records;
 mod revisions;
 mod rows;
 mod vault;
@@ -46,6 +50,8 @@ const LOCKS: i32 = 0x6b65_6675;
 enum Turn {
     /// Changes of knowledge, drafts and golden questions.
     Knowledge = 1,
+    /// Which customers are one, and what is removed with them.
+    Customers = 3,
     /// Lines of the audit log: each is bound to the one before.
     Audit = 2,
 }

@@ -161,6 +161,69 @@ impl VaultStore for PostgresStore {
         })
         .await
     }
+
+    async fn vault_secret(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        self.explained(async {
+            let mut connection = self.reader().await?;
+            let key = sqlx::query_scalar("SELECT wrapped FROM vault_secrets WHERE name = $1")
+                .bind(name.to_owned())
+                .fetch_optional(&mut *connection)
+                .await?;
+            Ok(key)
+        })
+        .await
+    }
+
+    async fn add_vault_secret(&self, name: &str, wrapped: &[u8], at: Timestamp) -> Result<Vec<u8>, StorageError> {
+        self.explained(async {
+            let mut transaction = self.change().await?;
+            let sql = "INSERT INTO vault_secrets (name, wrapped, created_at) VALUES ($1, $2, $3) \
+                       ON CONFLICT (name) DO NOTHING";
+            sqlx::query(sql)
+                .bind(name.to_owned())
+                .bind(wrapped.to_vec())
+                .bind(at.as_microsecond())
+                .execute(&mut *transaction)
+                .await?;
+            let key = sqlx::query_scalar("SELECT wrapped FROM vault_secrets WHERE name = $1")
+                .bind(name.to_owned())
+                .fetch_one(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(key)
+        })
+        .await
+    }
+
+    async fn vault_secrets_after(&self, after: &str, limit: u32) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
+        let sql = "SELECT name, wrapped FROM vault_secrets WHERE name > $1 ORDER BY name LIMIT $2";
+        self.explained(async {
+            let mut connection = self.reader().await?;
+            let rows = sqlx::query(sql)
+                .bind(after.to_owned())
+                .bind(i64::from(limit))
+                .fetch_all(&mut *connection)
+                .await?;
+            let key = |row: &PgRow| Ok((Fields::new(row, "vault_secrets").text("name")?, Fields::new(row, "vault_secrets").bytes("wrapped")?.to_vec()));
+            rows.iter().map(key).collect()
+        })
+        .await
+    }
+
+    async fn rewrap_vault_secret(&self, name: &str, old: &[u8], new: &[u8]) -> Result<bool, StorageError> {
+        self.explained(async {
+            let mut transaction = self.change().await?;
+            let done = sqlx::query("UPDATE vault_secrets SET wrapped = $3 WHERE name = $1 AND wrapped = $2")
+                .bind(name.to_owned())
+                .bind(old.to_vec())
+                .bind(new.to_vec())
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(done.rows_affected() > 0)
+        })
+        .await
+    }
 }
 
 fn read(row: &PgRow) -> Result<SealedValue, StorageError> {

@@ -72,9 +72,14 @@ impl ConversationStore for SqliteStore {
     async fn remask_message(&self, message: MessageId, text: &str) -> Result<bool, StorageError> {
         self.explained(async {
             let mut transaction = self.change().await?;
-            let done = sqlx::query("UPDATE messages SET text = ?2 WHERE id = ?1")
+            let done = sqlx::query("UPDATE messages SET text = ?2, remasked = 1 WHERE id = ?1")
                 .bind(id_bytes(message.0))
                 .bind(text.to_owned())
+                .execute(&mut *transaction)
+                .await?;
+            // What was understood of it has the words from before.
+            sqlx::query("UPDATE reply_records SET understood = '' WHERE question_id = ?1")
+                .bind(id_bytes(message.0))
                 .execute(&mut *transaction)
                 .await?;
             transaction.commit().await?;
@@ -193,7 +198,7 @@ async fn create(connection: &mut SqliteConnection, conversation: &Conversation) 
 }
 
 /// SQLite would store NaN as null.
-fn check(message: &Message) -> Result<(), StorageError> {
+pub(super) fn check(message: &Message) -> Result<(), StorageError> {
     if let Some(score) = message.rating {
         check_score(score)?;
     }
@@ -216,7 +221,7 @@ fn check_score(score: u8) -> Result<(), StorageError> {
     })
 }
 
-async fn add(connection: &mut SqliteConnection, message: &Message) -> Result<(), StorageError> {
+pub(super) async fn add(connection: &mut SqliteConnection, message: &Message) -> Result<(), StorageError> {
     let touched = sqlx::query("UPDATE conversations SET updated_at = max(updated_at, ?2) WHERE id = ?1")
         .bind(id_bytes(message.conversation_id.0))
         .bind(message.created_at.as_microsecond())
@@ -271,7 +276,7 @@ async fn add(connection: &mut SqliteConnection, message: &Message) -> Result<(),
     Ok(())
 }
 
-fn read_conversation(row: &SqliteRow) -> Result<Conversation, StorageError> {
+pub(super) fn read_conversation(row: &SqliteRow) -> Result<Conversation, StorageError> {
     let fields = Fields::new(row, "conversations");
     Ok(Conversation {
         id: ConversationId(fields.uuid("id")?),
@@ -283,7 +288,7 @@ fn read_conversation(row: &SqliteRow) -> Result<Conversation, StorageError> {
     })
 }
 
-fn read_message(row: &SqliteRow) -> Result<Message, StorageError> {
+pub(super) fn read_message(row: &SqliteRow) -> Result<Message, StorageError> {
     let fields = Fields::new(row, "messages");
     Ok(Message {
         id: MessageId(fields.uuid("id")?),

@@ -3,18 +3,22 @@
 
 mod audit;
 mod conversations;
+mod customers;
 mod documents;
 mod embeddings;
+mod erase;
 mod faqs;
 mod faults;
 mod flows;
 mod golden;
+mod handoffs;
 mod keys;
 mod knowledge;
 mod learning;
 mod open;
 mod people;
 mod publishing;
+mod records;
 mod revisions;
 mod rows;
 mod vault;

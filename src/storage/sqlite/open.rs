@@ -310,6 +310,9 @@ mod tests {
             (7, Some(0x624c_e068_7f25_cc40_ccdf_cb7b_bfa7_0409)),
             (8, Some(0x1812_8923_8b96_aa24_4afa_b22f_0213_cfa8)),
             (9, Some(0xa56e_fbd1_7f87_6c77_31f7_db8b_73ba_cc64)),
+            (10, Some(0x7fb8_f240_9912_b516_db48_9c90_8c0a_df1f)),
+            (11, Some(0x006e_6762_5b4f_b868_fa75_7711_90c0_0b22)),
+            (12, Some(0x9fc9_7bd5_195f_fa73_7c82_88e8_2557_822c)),
         ];
         assert_eq!(checksums, applied);
     }

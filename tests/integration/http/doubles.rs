@@ -16,6 +16,8 @@ use tokio::sync::{Notify, mpsc};
 pub struct HashingEmbedder {
     info: EmbedderInfo,
     pub overloaded: AtomicBool,
+    /// It has stopped, as a model does whose thread is gone.
+    pub stopped: AtomicBool,
 }
 
 impl HashingEmbedder {
@@ -29,6 +31,7 @@ impl HashingEmbedder {
         Self {
             info,
             overloaded: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
         }
     }
 }
@@ -49,6 +52,9 @@ impl Embedder for HashingEmbedder {
                 queued: 256,
                 retry_after: Duration::from_secs(3),
             });
+        }
+        if self.stopped.load(Ordering::SeqCst) {
+            return Err(InferenceError::Stopped);
         }
         let dim = self.info.dim;
         let (mut data, mut tokens) = (Vec::new(), 0);

@@ -5,11 +5,12 @@ use super::doubles::{HashingEmbedder, OverlapReader, ScriptedModel};
 use jiff::Timestamp;
 use kefu::app::follow_knowledge;
 use kefu::config::{self, Config, Overrides};
+use kefu::desk::Customers;
 use kefu::dialogue::{Assistant, Conversations, FlowDriver, FlowParts, flow};
 use kefu::domain::{ApiKeyId, Document, DocumentFormat, DocumentId, Faq, FaqId, ManualClock, Passage, PassageId};
 use kefu::http::{AppState, Part, PartState, Services};
 use kefu::inference::{Embedder, LanguageModel};
-use kefu::jobs::{Imports, Learner, Publisher};
+use kefu::jobs::{Eraser, Imports, Learner, Publisher};
 use kefu::retrieval::{Ingester, Retriever, Vectors};
 use kefu::storage::{ApiKey, PostgresStore, SqliteStore, Store, Vault};
 use serde_json::Value;
@@ -193,6 +194,18 @@ impl Server {
             let driver = FlowDriver::new(parts, Arc::clone(&assistant), Arc::clone(&self.store), clock).unwrap();
             conversations = conversations.with_flows(Arc::new(driver));
         }
+        if self.config.customers.history_in_answers {
+            conversations = conversations.with_past(self.config.customers.history_messages);
+        }
+        let masker = assistant.masker().clone();
+        let customers = Customers::new(
+            Arc::clone(&self.store),
+            Some(Arc::clone(&vault)),
+            self.clock.clone(),
+            masker.clone(),
+            self.config.customers.history_messages,
+        );
+        let eraser = Eraser::new(Arc::clone(&self.store), self.clock.clone(), masker);
         let conversations = Arc::new(conversations.with_vault(vault));
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
         let learner = Learner::new(
@@ -226,6 +239,8 @@ impl Server {
             embedder,
             learner: Arc::new(learner),
             reader: Arc::new(OverlapReader),
+            customers: Arc::new(customers),
+            eraser: Arc::new(eraser),
         }));
         self.state.set(Part::Model, PartState::Ok);
         self.state.set(Part::Index, PartState::Ok);

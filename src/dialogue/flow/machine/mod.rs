@@ -9,7 +9,7 @@ mod wording;
 
 use super::definition::Flow;
 use super::slots::{Choice, Heard, Value};
-use crate::domain::Language;
+use crate::domain::{Gathered, Language};
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -276,26 +276,30 @@ impl State {
     /// What the customer said so far, for a person who takes over: telephone numbers and addresses are hidden.
     #[must_use]
     pub fn summary(&self, flow: &Flow) -> String {
-        let filled = flow.slots.iter().filter_map(|slot| {
-            Some(format!(
-                "{}: {}",
-                slot.label.get(self.language),
-                self.slots.get(&slot.name)?.masked()
-            ))
-        });
-        let mut lines: Vec<String> = std::iter::once(flow.title.get(self.language).to_owned())
-            .chain(filled)
-            .collect();
-        if let Some(slot) = self.asking().and_then(|name| flow.slot(name)) {
-            lines.push(format!("{} ?", slot.label.get(self.language)));
-        }
-        if !self.done.is_empty() {
-            lines.push(format!(
-                "({})",
-                self.done.keys().cloned().collect::<Vec<_>>().join(", ")
-            ));
+        let gathered = self.gathered(flow);
+        let filled = gathered.facts.iter().map(|(name, value)| format!("{name}: {value}"));
+        let mut lines: Vec<String> = std::iter::once(gathered.task).chain(filled).collect();
+        lines.extend(gathered.missing.map(|name| format!("{name} ?")));
+        if !gathered.done.is_empty() {
+            lines.push(format!("({})", gathered.done.join(", ")));
         }
         lines.join("; ")
+    }
+
+    /// What was gathered, with all but the end of telephone numbers hidden and addresses left out.
+    #[must_use]
+    pub fn gathered(&self, flow: &Flow) -> Gathered {
+        let facts = flow.slots.iter().filter_map(|slot| {
+            let value = self.slots.get(&slot.name)?.masked();
+            Some((slot.label.get(self.language).to_owned(), value))
+        });
+        let missing = self.asking().and_then(|name| flow.slot(name));
+        Gathered {
+            task: flow.title.get(self.language).to_owned(),
+            facts: facts.collect(),
+            missing: missing.map(|slot| slot.label.get(self.language).to_owned()),
+            done: self.done.keys().cloned().collect(),
+        }
     }
 }
 
