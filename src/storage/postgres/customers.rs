@@ -88,7 +88,8 @@ impl CustomerStore for PostgresStore {
     }
 
     async fn customers(&self, page: &PageRequest) -> Result<Page<Customer>, StorageError> {
-        let sql = "SELECT * FROM customers WHERE merged_into IS NULL AND ($1::uuid IS NULL OR id > $1) ORDER BY id LIMIT $2";
+        let sql =
+            "SELECT * FROM customers WHERE merged_into IS NULL AND ($1::uuid IS NULL OR id > $1) ORDER BY id LIMIT $2";
         self.explained(async {
             let rows = page_rows(page.limit);
             let after = match read_cursor(TABLE, page.cursor.as_deref())? {
@@ -127,10 +128,7 @@ impl CustomerStore for PostgresStore {
         );
         self.explained(async {
             let mut connection = self.reader().await?;
-            let rows = sqlx::query(sql)
-                .bind(id.0)
-                .fetch_all(&mut *connection)
-                .await?;
+            let rows = sqlx::query(sql).bind(id.0).fetch_all(&mut *connection).await?;
             rows.iter().map(read_customer).collect()
         })
         .await
@@ -325,20 +323,14 @@ impl CustomerStore for PostgresStore {
 /// Conversations of the whole customer; one is enough to know of.
 pub(super) async fn has_conversations(connection: &mut PgConnection, id: CustomerId) -> Result<bool, StorageError> {
     let sql = whole!("SELECT count(*) FROM conversations WHERE customer_id IN (SELECT id FROM down)");
-    let count: i64 = sqlx::query_scalar(sql)
-        .bind(id.0)
-        .fetch_one(connection)
-        .await?;
+    let count: i64 = sqlx::query_scalar(sql).bind(id.0).fetch_one(connection).await?;
     Ok(count > 0)
 }
 
 /// Removes the whole customer with identities and keys; how many customers.
 pub(super) async fn erase(connection: &mut PgConnection, id: CustomerId) -> Result<u64, StorageError> {
     let ids = whole!("SELECT id FROM down");
-    let rows = sqlx::query(ids)
-        .bind(id.0)
-        .fetch_all(&mut *connection)
-        .await?;
+    let rows = sqlx::query(ids).bind(id.0).fetch_all(&mut *connection).await?;
     // Which points to which is looked at when all are gone: the reference is a deferred one.
     for row in &rows {
         let id = CustomerId(Fields::new(row, TABLE).uuid("id")?);

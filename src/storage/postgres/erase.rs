@@ -223,10 +223,7 @@ async fn remove_conversations(
 }
 
 /// Removes messages with what was learnt from them; their ratings and records go with them. Returns what customers said in them.
-async fn remove_messages(
-    connection: &mut PgConnection,
-    ids: &[Uuid],
-) -> Result<(Removed, Vec<String>), StorageError> {
+async fn remove_messages(connection: &mut PgConnection, ids: &[Uuid]) -> Result<(Removed, Vec<String>), StorageError> {
     let mut removed = Removed::default();
     let mut texts = Vec::new();
     for id in ids {
@@ -263,10 +260,7 @@ async fn forget_words(connection: &mut PgConnection, conversation: Uuid, said: &
     if said.is_empty() {
         return Ok(0);
     }
-    let rows = sqlx::query(sql)
-        .bind(conversation)
-        .fetch_all(&mut *connection)
-        .await?;
+    let rows = sqlx::query(sql).bind(conversation).fetch_all(&mut *connection).await?;
     let mut forgotten = 0;
     for row in &rows {
         let fields = Fields::new(row, "gaps");

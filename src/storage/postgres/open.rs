@@ -271,7 +271,10 @@ mod tests {
                 )
             })
             .collect();
-        let applied = [(1, Some(0x4e55_3a14_1b62_0e1c_e15d_4ec0_0cb2_eb83)), (2, Some(0x8014_de64_de2b_a092_e6ef_3b6d_fa72_0ee0))];
+        let applied = [
+            (1, Some(0x4e55_3a14_1b62_0e1c_e15d_4ec0_0cb2_eb83)),
+            (2, Some(0x8014_de64_de2b_a092_e6ef_3b6d_fa72_0ee0)),
+        ];
         assert_eq!(checksums, applied);
     }
 }

@@ -204,7 +204,12 @@ impl VaultStore for PostgresStore {
                 .bind(i64::from(limit))
                 .fetch_all(&mut *connection)
                 .await?;
-            let key = |row: &PgRow| Ok((Fields::new(row, "vault_secrets").text("name")?, Fields::new(row, "vault_secrets").bytes("wrapped")?.to_vec()));
+            let key = |row: &PgRow| {
+                Ok((
+                    Fields::new(row, "vault_secrets").text("name")?,
+                    Fields::new(row, "vault_secrets").bytes("wrapped")?.to_vec(),
+                ))
+            };
             rows.iter().map(key).collect()
         })
         .await
