@@ -26,7 +26,9 @@ fn ask(c: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let models = std::env::var_os("KEFU_TEST_MODELS").map_or_else(|| PathBuf::from("models"), PathBuf::from);
     let data = tempfile::tempdir().expect("a temporary directory");
-    let config = load(&Overrides::default()).expect("the defaults are valid");
+    let config = load(&Overrides::default())
+        .expect("the defaults are valid")
+        .with_embedded_database();
     let app = runtime.block_on(async {
         let app = App::open(config, data.path(), &models, Need::Search)
             .await

@@ -14,7 +14,7 @@ use crate::inference::{
 use crate::jobs::{Eraser, Imports, Learner, Publisher};
 use crate::retrieval::parse::child::{Limits, Readers};
 use crate::retrieval::{Ingester, Retriever, Vectors};
-use crate::storage::{SqliteStore, Store, Vault};
+use crate::storage::{PostgresOptions, PostgresStore, SqliteStore, Store, Vault};
 use crate::understanding::pii::{Masker, Policy};
 use anyhow::{Context, bail};
 use std::net::SocketAddr;
@@ -65,12 +65,19 @@ const LARGE_MODEL_MEMORY: u64 = 4 << 30;
 const LARGE_MODEL: &str = "qwen2.5-coder-1.5b-instruct";
 const SMALL_MODEL: &str = "qwen2.5-coder-0.5b-instruct";
 
-/// Opens the database under `data`.
+/// Opens the database that the settings name, or the embedded one under `data`.
 ///
 /// # Errors
 /// What the database reports, each with its remedy.
-pub async fn open_store(data: &Path) -> anyhow::Result<Arc<dyn Store>> {
-    Ok(Arc::new(SqliteStore::open(data, Arc::new(SystemClock)).await?))
+pub async fn open_store(config: &Config, data: &Path) -> anyhow::Result<Arc<dyn Store>> {
+    let (settings, clock) = (&config.storage, Arc::new(SystemClock));
+    if settings.url.is_empty() {
+        return Ok(Arc::new(SqliteStore::open(data, clock).await?));
+    }
+    let password = config::storage_password(settings)?;
+    let password = password.as_ref().map(config::Secret::reveal);
+    let options = PostgresOptions::new(&settings.url, password, settings.max_connections)?;
+    Ok(Arc::new(PostgresStore::open(&options, clock).await?))
 }
 
 /// The name of the language model that `config` asks for; `auto` is the best one that is there and fits into memory,
@@ -272,7 +279,7 @@ impl App {
     /// # Errors
     /// What is missing or damaged, with what to type. A missing language model is no error: passages are quoted then.
     pub async fn open(config: Config, data: &Path, models: &Path, need: Need) -> anyhow::Result<Self> {
-        let store = open_store(data).await?;
+        let store = open_store(&config, data).await?;
         Self::assemble(config, store, data, models, need)
             .await
             .map(|(app, _)| app)
@@ -559,7 +566,7 @@ impl LoopbackServer {
 /// A port that is taken, a database or an embedding model that cannot be used, each with its remedy.
 pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: CancellationToken) -> anyhow::Result<()> {
     let listener = http::bind(&config.http.listen).await?;
-    let store = open_store(data).await?;
+    let store = open_store(&config, data).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let state = AppState::new(Arc::new(config.http.clone()), Arc::clone(&store), clock);
     tracing::info!(address = %listener.local_addr()?, database = store.describe(), "listening; models are being read");
@@ -592,6 +599,7 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
     let model = app.assistant.model().map_or("none", |model| model.info().name.as_str());
     tracing::info!(model, kb_version = %app.retriever.kb_version(), "ready");
     let following = tokio::spawn(follow_knowledge(
+        Arc::clone(&app.store),
         Arc::clone(&app.retriever),
         Duration::from_millis(app.config.retrieval.refresh_interval_ms),
         state,
@@ -673,10 +681,24 @@ async fn learn_from_conversations(learner: Learner, shutdown: CancellationToken)
     }
 }
 
-/// Brings the index up to date whenever the knowledge base has changed, by this process or by another.
-async fn follow_knowledge(retriever: Arc<Retriever>, every: Duration, state: AppState, shutdown: CancellationToken) {
+/// The shortest time between two looks at the knowledge base, however much is told of it.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Brings the index up to date whenever the knowledge base has changed, by this process or by another: when the database tells of
+/// it, and each `every` in any case.
+pub async fn follow_knowledge(
+    store: Arc<dyn Store>,
+    retriever: Arc<Retriever>,
+    every: Duration,
+    state: AppState,
+    shutdown: CancellationToken,
+) {
     let mut failing = false;
-    while shutdown.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+    let news = || async {
+        tokio::time::sleep(LOOK_PAUSE).await;
+        store.kb_moved(retriever.kb_version(), every).await;
+    };
+    while shutdown.run_until_cancelled(news()).await.is_some() {
         match retriever.refresh().await {
             Ok(changed) => {
                 if changed {

@@ -38,7 +38,7 @@ pub enum CustomerVerb {
 impl CustomerVerb {
     pub async fn run(self, common: &Common) -> anyhow::Result<()> {
         let config = common.settings(None)?;
-        let store = app::open_store(&common.data).await?;
+        let store = common.store().await?;
         let done = match self {
             Self::Find { channel, address } => {
                 let customers = app::customers(&config, &store, &common.data)?;

@@ -99,8 +99,9 @@ impl Doctor {
         }
         findings.push(memory());
         findings.push(data(&common.data));
-        findings.push(knowledge(&common.data).await);
-        findings.push(people(&common.data).await);
+        findings.push(database(common).await);
+        findings.push(knowledge(common).await);
+        findings.push(people(common).await);
         findings.push(pages());
         if self.airgap {
             findings.push(airgap(common));
@@ -308,9 +309,33 @@ fn data(directory: &Path) -> Finding {
     }
 }
 
-async fn knowledge(data: &Path) -> Finding {
+/// Which database it is, and whether it answers.
+async fn database(common: &Common) -> Finding {
+    let asked = async {
+        let store = common.store().await?;
+        store.ping().await?;
+        store.close().await;
+        anyhow::Ok(store.describe())
+    };
+    match asked.await {
+        Ok(name) => Finding::well(
+            "database",
+            format!("数据库 {name} 可用"),
+            format!("the database {name} answers"),
+        ),
+        Err(error) => Finding::bad(
+            "database",
+            State::Wrong,
+            format!("数据库无法使用：{error:#}"),
+            format!("{error:#}"),
+            "[storage] url (kefu doctor --print-config)",
+        ),
+    }
+}
+
+async fn knowledge(common: &Common) -> Finding {
     let counted = async {
-        let store = app::open_store(data).await?;
+        let store = common.store().await?;
         let counts = store.knowledge_counts().await?;
         store.close().await;
         anyhow::Ok(counts)
@@ -339,9 +364,9 @@ async fn knowledge(data: &Path) -> Finding {
 }
 
 /// Whether somebody can sign in who may do everything, and whether the record of what was done is whole.
-async fn people(data: &Path) -> Finding {
+async fn people(common: &Common) -> Finding {
     let looked = async {
-        let store = app::open_store(data).await?;
+        let store = common.store().await?;
         let admins = store.active_users(StaffRole::Admin).await?;
         let verdict = store.verify_audit().await?;
         store.close().await;

@@ -1,7 +1,6 @@
 //! `kefu key`: API keys. A key is shown once, when it is made; only its hash is stored.
 
 use super::{Common, output};
-use crate::app;
 use crate::domain::{ApiKeyId, Clock, SystemClock, sha256_hex};
 use crate::storage::ApiKey;
 use anyhow::{Context, bail};
@@ -30,7 +29,7 @@ pub enum Key {
 
 impl Key {
     pub async fn run(self, common: &Common) -> anyhow::Result<()> {
-        let store = app::open_store(&common.data).await?;
+        let store = common.store().await?;
         let now = SystemClock.now();
         match self {
             Self::New { name } => {

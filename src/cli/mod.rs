@@ -21,10 +21,12 @@ mod user;
 mod vault;
 
 use crate::config::{Config, Overrides};
+use crate::storage::Store;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A company's AI customer service, complete, in one program on its own machine.
@@ -72,6 +74,11 @@ impl Common {
             language_model: self.model.clone(),
         };
         Ok(crate::config::load(&overrides)?)
+    }
+
+    /// The database of the settings.
+    async fn store(&self) -> anyhow::Result<Arc<dyn Store>> {
+        crate::app::open_store(&self.settings(None)?, &self.data).await
     }
 }
 

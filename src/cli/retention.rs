@@ -29,7 +29,7 @@ impl RetentionVerb {
     pub async fn run(self, common: &Common) -> anyhow::Result<ExitCode> {
         let Self::Run(run) = self;
         let config = common.settings(None)?;
-        let store = app::open_store(&common.data).await?;
+        let store = common.store().await?;
         let eraser = Eraser::new(Arc::clone(&store), Arc::new(SystemClock), app::masker(&config)?);
         let stop = CancellationToken::new();
         let watch = stop.clone();

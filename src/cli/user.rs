@@ -1,7 +1,6 @@
 //! `kefu user`: the people who sign in to the web pages. A password is asked for twice, or read from standard input.
 
 use super::{Common, output};
-use crate::app;
 use crate::domain::{Hidden, StaffRole, SystemClock};
 use crate::people::{COMMAND_LINE, NewUser, People};
 use crate::storage::User;
@@ -102,7 +101,7 @@ impl From<RoleName> for StaffRole {
 
 impl UserVerb {
     pub async fn run(self, common: &Common) -> anyhow::Result<()> {
-        let store = app::open_store(&common.data).await?;
+        let store = common.store().await?;
         let people = People::new(Arc::clone(&store), Arc::new(SystemClock));
         let done = self.perform(common, &people).await;
         store.close().await;

@@ -24,7 +24,7 @@ pub enum VaultVerb {
 impl VaultVerb {
     pub async fn run(self, common: &Common) -> anyhow::Result<()> {
         let config = common.settings(None)?;
-        let store = app::open_store(&common.data).await?;
+        let store = common.store().await?;
         let (action, object, count) = match &self {
             Self::Rotate => {
                 let vault = app::open_vault(&config, &common.data)?;

@@ -1,6 +1,6 @@
 //! Defaults, then the file, then the environment, then flags. The only place that reads the environment.
 
-use super::{Config, DEFAULT_TOML, Secret, ServerConfig};
+use super::{Config, DEFAULT_TOML, Secret, ServerConfig, StorageConfig};
 use std::path::{Path, PathBuf};
 
 /// What is wrong with the settings.
@@ -60,19 +60,31 @@ pub fn proxied() -> bool {
 /// # Errors
 /// A variable that is not set, a file that cannot be read, an empty key.
 pub fn server_key(server: &ServerConfig) -> Result<Option<Secret>, ConfigError> {
+    secret("inference.server.api_key", &server.api_key_env, &server.api_key_file)
+}
+
+/// The password of the database server, where the settings name one.
+///
+/// # Errors
+/// A variable that is not set, a file that cannot be read, an empty password.
+pub fn storage_password(storage: &StorageConfig) -> Result<Option<Secret>, ConfigError> {
+    secret("storage.password", &storage.password_env, &storage.password_file)
+}
+
+/// What stands in the variable `env` or in the file `file`, the first that is named; `key` is how the settings call it, without `_env`.
+fn secret(key: &str, env: &str, file: &str) -> Result<Option<Secret>, ConfigError> {
     let invalid = |text: String| ConfigError::Invalid(vec![text]);
-    let key = if !server.api_key_env.is_empty() {
-        let name = &server.api_key_env;
-        std::env::var(name).map_err(|_| invalid(format!("inference.server.api_key_env: {name} is not set")))?
-    } else if !server.api_key_file.is_empty() {
-        let path = PathBuf::from(&server.api_key_file);
+    let value = if !env.is_empty() {
+        std::env::var(env).map_err(|_| invalid(format!("{key}_env: {env} is not set")))?
+    } else if !file.is_empty() {
+        let path = PathBuf::from(file);
         std::fs::read_to_string(&path).map_err(|source| ConfigError::Io { path, source })?
     } else {
         return Ok(None);
     };
-    match key.trim() {
-        "" => Err(invalid("the key of inference.server is empty".to_owned())),
-        key => Ok(Some(Secret::new(key.to_owned()))),
+    match value.trim() {
+        "" => Err(invalid(format!("{key}_env or {key}_file: it is empty"))),
+        value => Ok(Some(Secret::new(value.to_owned()))),
     }
 }
 
@@ -328,6 +340,34 @@ mod tests {
                 .to_string()
                 .contains("KEFU_TEST_NO_SUCH_VARIABLE")
         );
+    }
+
+    #[test]
+    fn the_embedded_database_is_the_default_and_a_password_has_a_place_of_its_own() {
+        let config = load_from(&Overrides::default(), environment(&[])).unwrap();
+        assert!(config.storage.url.is_empty());
+        assert_eq!(super::storage_password(&config.storage).unwrap(), None);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "s3cret\n").unwrap();
+        let path = file.path().display().to_string();
+        let settings = [
+            ("KEFU_STORAGE__URL", "postgres://kefu@10.0.0.7/kefu"),
+            ("KEFU_STORAGE__PASSWORD_FILE", path.as_str()),
+        ];
+        let config = load_from(&Overrides::default(), environment(&settings)).unwrap();
+        let password = super::storage_password(&config.storage).unwrap().unwrap();
+        assert_eq!(password.reveal(), "s3cret");
+        assert!(config.clone().with_embedded_database().storage.url.is_empty());
+        for bad in [
+            ("KEFU_STORAGE__URL", "mysql://x"),
+            ("KEFU_STORAGE__MAX_CONNECTIONS", "1"),
+        ] {
+            let bad = [bad];
+            let error = load_from(&Overrides::default(), environment(&bad))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("storage."), "{error}");
+        }
     }
 
     #[test]

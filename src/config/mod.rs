@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub use device::Device;
-pub use load::{ConfigError, Overrides, load, proxied, server_key};
+pub use load::{ConfigError, Overrides, load, proxied, server_key, storage_password};
 pub use secret::Secret;
 pub use tools::{ToolConfig, ToolKind, tool_headers};
 
@@ -38,10 +38,21 @@ pub struct Config {
     pub tools: BTreeMap<String, ToolConfig>,
     /// What becomes of personal data.
     pub privacy: PrivacyConfig,
+    /// Where everything is kept.
+    pub storage: StorageConfig,
     /// How customers are known again.
     pub customers: CustomersConfig,
     /// How long things are kept.
     pub retention: RetentionConfig,
+}
+
+impl Config {
+    /// The same over an embedded database, whatever the settings name: for knowledge bases of a moment.
+    #[must_use]
+    pub fn with_embedded_database(mut self) -> Self {
+        self.storage.url.clear();
+        self
+    }
 }
 
 /// `[http]`
@@ -285,6 +296,20 @@ pub struct KnowledgeConfig {
     pub keep_revisions: u32,
     /// Bytes of one upload.
     pub max_upload_bytes: u64,
+}
+
+/// `[storage]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Address of a PostgreSQL database, without a password; empty for the embedded one in the data directory.
+    pub url: String,
+    /// Environment variable that holds the password; empty for none.
+    pub password_env: String,
+    /// File that holds the password; empty for none.
+    pub password_file: String,
+    /// Connections to the server at once, but for the one that listens.
+    pub max_connections: u32,
 }
 
 /// `[privacy]`

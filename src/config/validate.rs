@@ -41,6 +41,15 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         http.max_replies_per_visitor > 0,
         "http.max_replies_per_visitor must be at least 1",
     );
+    let storage = &config.storage;
+    need(
+        storage.url.is_empty() || storage.url.starts_with("postgres://") || storage.url.starts_with("postgresql://"),
+        "storage.url must begin with postgres:// (or be empty: the embedded database)",
+    );
+    need(
+        (2..=1000).contains(&storage.max_connections),
+        "storage.max_connections must be 2 to 1000",
+    );
     let inference = &config.inference;
     need(
         (1..=20).contains(&config.dialogue.read_top_k),

@@ -801,8 +801,10 @@ pub(super) fn code_of(error: &DialogueError) -> &'static str {
     use crate::storage::StorageError as S;
     match error {
         DialogueError::Inference(I::Overloaded { .. })
-        | DialogueError::Retrieval(R::Overloaded { .. } | R::Inference(I::Overloaded { .. }) | R::Storage(S::Busy))
-        | DialogueError::Storage(S::Busy)
+        | DialogueError::Retrieval(
+            R::Overloaded { .. } | R::Inference(I::Overloaded { .. }) | R::Storage(S::Busy | S::Unavailable { .. }),
+        )
+        | DialogueError::Storage(S::Busy | S::Unavailable { .. })
         | DialogueError::Busy { .. } => "overloaded",
         DialogueError::Inference(I::Deadline) | DialogueError::Retrieval(R::Inference(I::Deadline)) => "deadline",
         DialogueError::Storage(S::Full) | DialogueError::Retrieval(R::Storage(S::Full)) => "storage_full",

@@ -352,6 +352,12 @@ impl From<StorageError> for ApiError {
                 "database_busy",
                 "the database is busy; try again",
             ),
+            StorageError::Unavailable { .. } => {
+                let message = "the database cannot be reached at the moment; try again";
+                let mut away = Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", message);
+                away.0.source = Some(Arc::new(error));
+                away
+            }
             StorageError::Missing { what, .. } => Self::not_found(what),
             StorageError::Conflict { .. } => Self::new(StatusCode::CONFLICT, "conflict", error.to_string()),
             StorageError::FourEyes { .. } => Self::new(StatusCode::FORBIDDEN, "four_eyes", error.to_string()),
@@ -363,6 +369,7 @@ impl From<StorageError> for ApiError {
             | StorageError::Damaged { .. }
             | StorageError::Newer { .. }
             | StorageError::Io { .. }
+            | StorageError::Address { .. }
             | StorageError::OldLibrary { .. }
             | StorageError::Corrupt { .. }
             | StorageError::Database(_) => Self::internal(error),

@@ -7,7 +7,7 @@ use crate::domain::{
 use crate::inference::TextKind;
 use crate::insight::{Asked, KnownGap, asks, assign, learn};
 use crate::retrieval::{RetrievalError, Vectors};
-use crate::storage::{GapChange, PageRequest, StorageError, Store};
+use crate::storage::{GapChange, Job, PageRequest, StorageError, Store};
 use std::sync::Arc;
 
 /// Replies looked at in one step.
@@ -81,12 +81,15 @@ impl Learner {
     }
 
     /// One step: looks at a bounded number of replies and conversations that nobody looked at before. What is done is
-    /// stored before it returns; a step that is killed is done again.
+    /// stored before it returns; a step that is killed is done again. While another node does one, nothing is done here.
     ///
     /// # Errors
     /// What the database, the embedder or the search reports; nothing of the failed part is stored.
     pub async fn step(&self) -> Result<Learnt, LearnError> {
         let mut learnt = Learnt::default();
+        let Some(_claim) = self.store.claim(Job::Learn).await? else {
+            return Ok(learnt);
+        };
         self.count(&mut learnt).await?;
         for id in self.store.answered_by_people(CONVERSATIONS).await? {
             learnt.conversations += 1;

@@ -1,11 +1,14 @@
-//! The truth on disk. The port [`Store`] stands here, made of small traits by noun; `sqlite/` is the embedded adapter.
+//! The truth on disk. The port [`Store`] stands here, made of small traits by noun; `sqlite/` is the embedded adapter, `postgres/` the one
+//! for several nodes. Both have the same files.
 //! Indexes are derived from what is stored here and can be deleted at any time.
 
 mod desk;
 mod flows;
 mod learning;
 mod people;
+pub mod postgres;
 mod publishing;
+mod rows;
 pub mod sqlite;
 mod vault;
 
@@ -16,6 +19,7 @@ pub use people::{
     AuditCheck, AuditEntry, AuditRecord, AuditStore, AuditVerdict, Session, SessionStore, User, UserChange, UserStore,
     name_key,
 };
+pub use postgres::{PostgresOptions, PostgresStore};
 pub use publishing::{
     GoldenStore, IMPORT_AUTHOR, MAX_GOLDEN, MAX_PUBLISHED, NewDraft, Publication, RevisionCounts, RevisionFilter,
     RevisionStore, RollbackStep, VersionChange,
@@ -29,6 +33,8 @@ use crate::domain::{
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
+use std::any::Any;
+use std::time::Duration;
 
 /// What went wrong with the database.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +46,20 @@ pub enum StorageError {
     /// The database is in use by another process for too long.
     #[error("the database is busy (another process writes to it); try again")]
     Busy,
+    /// The database server does not answer, or does not let us in.
+    #[error("{place} cannot be used now: {detail}")]
+    Unavailable {
+        /// The database and its server.
+        place: String,
+        /// What happened.
+        detail: String,
+    },
+    /// The address of the database server is none, or holds what it must not.
+    #[error("storage.url: {detail}")]
+    Address {
+        /// What is wrong with it; never a password.
+        detail: String,
+    },
     /// The file is damaged or is no database of this program.
     #[error("the database {path} is damaged or not a kefu database: {detail}. Restore a backup, or move the file away")]
     Damaged {
@@ -335,6 +355,32 @@ pub trait KeyStore: Send + Sync {
     async fn revoke_key(&self, id: ApiKeyId, at: Timestamp) -> Result<bool, StorageError>;
 }
 
+/// Work that is done by one node at a time, where several nodes share a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Learning from conversations: like questions are one gap only if one node compares them.
+    Learn,
+}
+
+/// The right to do a [`Job`], until it is dropped or its node dies.
+pub struct Claim {
+    _held: Option<Box<dyn Any + Send>>,
+}
+
+impl Claim {
+    /// The right of the only node there is.
+    fn of_only_node() -> Self {
+        Self { _held: None }
+    }
+
+    /// The right that lasts as long as `what`.
+    fn held(what: impl Any + Send) -> Self {
+        Self {
+            _held: Some(Box::new(what)),
+        }
+    }
+}
+
 /// Everything that is stored.
 #[async_trait]
 pub trait Store:
@@ -356,6 +402,11 @@ pub trait Store:
 {
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StorageError>;
+    /// Waits until the knowledge base may have a newer version than `known`, at most `patience`. Never later than `patience`, and sooner
+    /// where the database tells of changes; a return means: look. A database that is away is no error here.
+    async fn kb_moved(&self, known: KbVersion, patience: Duration);
+    /// The right to do `job`; `None` while another node does it. Where the database has one node, it is always given.
+    async fn claim(&self, job: Job) -> Result<Option<Claim>, StorageError>;
     /// Name and version, for people ("SQLite 3.51.3").
     fn describe(&self) -> String;
     /// Waits for what is under way and closes.

@@ -12,6 +12,7 @@ pub mod inner;
 mod knowledge;
 mod learning;
 pub mod moods;
+mod nodes;
 mod openai;
 mod people;
 mod policies;

@@ -82,7 +82,8 @@ impl Base {
             std::fs::write(&path, page(passage)).with_context(|| path.display().to_string())?;
             ids.push(passage.passage_id.as_str());
         }
-        let app = App::open(config, work, &common.models, need).await?;
+        // What is measured here is no knowledge of the company.
+        let app = App::open(config.with_embedded_database(), work, &common.models, need).await?;
         let imported = app.ingester().import(&[pages], &(), &CancellationToken::new()).await?;
         if imported.failures() > 0 {
             tracing::warn!(

@@ -97,7 +97,13 @@ impl Documents {
         } else {
             self.docs.clone()
         };
-        let app = App::open(common.settings(None)?, work.path(), &common.models, Need::Search).await?;
+        let app = App::open(
+            common.settings(None)?.with_embedded_database(),
+            work.path(),
+            &common.models,
+            Need::Search,
+        )
+        .await?;
         let imported = app.ingester().import(&[docs], &(), &CancellationToken::new()).await?;
         let unread: Vec<Value> = (imported.files.iter())
             .filter_map(|file| match &file.outcome {

@@ -1,6 +1,6 @@
 //! `kefu kb list`, `show`, `versions`, `export` and `search`.
 
-use crate::app::{self, App, Need};
+use crate::app::{App, Need};
 use crate::cli::{Common, output};
 use crate::domain::{DocumentId, FaqId, KbItem, KbVersion, RevisionId, RevisionSummary, Scope};
 use crate::jobs;
@@ -28,7 +28,7 @@ async fn all_documents(store: &dyn Store) -> anyhow::Result<Vec<DocumentSummary>
 }
 
 pub(super) async fn list(common: &Common) -> anyhow::Result<ExitCode> {
-    let store = app::open_store(&common.data).await?;
+    let store = common.store().await?;
     let documents = all_documents(store.as_ref()).await?;
     let counts = store.knowledge_counts().await?;
     if common.json {
@@ -87,7 +87,7 @@ pub(super) async fn resolve(store: &dyn Store, name: &str) -> anyhow::Result<Nam
 }
 
 pub(super) async fn show(common: &Common, name: &str) -> anyhow::Result<ExitCode> {
-    let store = app::open_store(&common.data).await?;
+    let store = common.store().await?;
     let revision = match name.parse::<RevisionId>() {
         Ok(id) => store.revision(id).await?,
         Err(_) => None,
@@ -198,7 +198,7 @@ pub(super) fn print_summary(one: &RevisionSummary) {
 }
 
 pub(super) async fn versions(common: &Common, version: Option<KbVersion>) -> anyhow::Result<ExitCode> {
-    let store = app::open_store(&common.data).await?;
+    let store = common.store().await?;
     if let Some(version) = version {
         let entry = store.version(version).await?.context("there is no such version")?;
         let mut changes = Vec::new();
@@ -255,7 +255,7 @@ pub(super) async fn versions(common: &Common, version: Option<KbVersion>) -> any
 }
 
 pub(super) async fn export(common: &Common, directory: &Path) -> anyhow::Result<ExitCode> {
-    let store = app::open_store(&common.data).await?;
+    let store = common.store().await?;
     let report = jobs::export(store.as_ref(), directory).await?;
     if common.json {
         output::print_json(

@@ -1,6 +1,5 @@
 //! `kefu kb golden`: questions whose right answer is known.
 
-use crate::app;
 use crate::cli::{Common, output};
 use crate::domain::{GoldenId, SystemClock};
 use crate::jobs::read_golden;
@@ -32,7 +31,7 @@ pub enum Golden {
 
 impl Golden {
     pub async fn run(self, common: &Common) -> anyhow::Result<ExitCode> {
-        let store = app::open_store(&common.data).await?;
+        let store = common.store().await?;
         match self {
             Self::Import { file } => {
                 let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;

@@ -41,7 +41,7 @@ pub(super) async fn import(common: &Common, paths: &[PathBuf], draft: bool) -> a
     if config.knowledge.four_eyes && !draft {
         bail!("knowledge.four_eyes is set: import with --draft, and let another person publish");
     }
-    let store = app::open_store(&common.data).await?;
+    let store = common.store().await?;
     let before = store.kb_version().await?;
     let keep = config.knowledge.keep_revisions;
     let embedder = app::load_embedder(&config, &common.models).await?;

@@ -2,7 +2,7 @@
 
 use super::How;
 use super::browse::{print_summary, resolve, summary_json};
-use crate::app::{self, App, Need};
+use crate::app::{App, Need};
 use crate::cli::{Common, output};
 use crate::domain::{KbVersion, RevisionId, RevisionState, RevisionSummary, Scope, SystemClock};
 use crate::jobs::{GoldenReport, PublishError, PublishRequest, Published, Publisher};
@@ -37,7 +37,7 @@ async fn open_revisions(store: &dyn Store) -> anyhow::Result<Vec<RevisionSummary
 }
 
 pub(super) async fn drafts(common: &Common) -> anyhow::Result<ExitCode> {
-    let store = app::open_store(&common.data).await?;
+    let store = common.store().await?;
     let open = open_revisions(store.as_ref()).await?;
     if common.json {
         output::print_json(&open.iter().map(summary_json).collect());
@@ -55,7 +55,7 @@ pub(super) async fn publish(
     all: bool,
     how: How,
 ) -> anyhow::Result<ExitCode> {
-    let store = app::open_store(&common.data).await?;
+    let store = common.store().await?;
     let ids = if all {
         open_revisions(store.as_ref()).await?.iter().map(|one| one.id).collect()
     } else {
@@ -68,12 +68,12 @@ pub(super) async fn publish(
 }
 
 pub(super) async fn rollback(common: &Common, version: KbVersion, how: How) -> anyhow::Result<ExitCode> {
-    let store = app::open_store(&common.data).await?;
+    let store = common.store().await?;
     work(common, store, Work::Rollback(version), how).await
 }
 
 pub(super) async fn discard(common: &Common, revisions: &[RevisionId]) -> anyhow::Result<ExitCode> {
-    let store = app::open_store(&common.data).await?;
+    let store = common.store().await?;
     for id in revisions {
         store.discard_revision(*id, COMMAND_LINE).await?;
     }
@@ -90,7 +90,7 @@ pub(super) async fn remove(common: &Common, name: &str, draft: bool) -> anyhow::
     if !draft && common.settings(None)?.knowledge.four_eyes {
         bail!("knowledge.four_eyes is set: remove with --draft, and let another person publish");
     }
-    let store = app::open_store(&common.data).await?;
+    let store = common.store().await?;
     let named = resolve(store.as_ref(), name).await?;
     let removal = NewDraft {
         item: named.item,

@@ -3,6 +3,7 @@
 use super::client::{Events, Reply, read_reply};
 use super::doubles::{HashingEmbedder, OverlapReader, ScriptedModel};
 use jiff::Timestamp;
+use kefu::app::follow_knowledge;
 use kefu::config::{self, Config, Overrides};
 use kefu::desk::Customers;
 use kefu::dialogue::{Assistant, Conversations, FlowDriver, FlowParts, flow};
@@ -11,11 +12,12 @@ use kefu::http::{AppState, Part, PartState, Services};
 use kefu::inference::{Embedder, LanguageModel};
 use kefu::jobs::{Eraser, Imports, Learner, Publisher};
 use kefu::retrieval::{Ingester, Retriever, Vectors};
-use kefu::storage::{ApiKey, SqliteStore, Store, Vault};
+use kefu::storage::{ApiKey, PostgresStore, SqliteStore, Store, Vault};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -71,6 +73,52 @@ impl Server {
 
     /// A server whose models are not there yet.
     pub async fn start_loading(change: impl FnOnce(&mut Config)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
+        let store: Arc<dyn Store> = if on_postgres() {
+            let server = crate::postgres::shared().await;
+            let database = server.database("").await;
+            let options = server.options(&database);
+            Arc::new(PostgresStore::open(&options, clock.clone()).await.unwrap())
+        } else {
+            Arc::new(SqliteStore::open(directory.path(), clock.clone()).await.unwrap())
+        };
+        let filled = fill(store.as_ref()).await;
+        Self::over(store, filled, clock, directory, change).await
+    }
+
+    /// One of several servers over a database, which holds what [`fill`] puts there. It follows what the others publish.
+    pub async fn node(store: Arc<dyn Store>, vault_key: &[u8]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let key = directory.path().join("vault.key");
+        let mut file = std::fs::OpenOptions::new();
+        let mut file = file.write(true).create_new(true).mode(0o600).open(key).unwrap();
+        std::io::Write::write_all(&mut file, vault_key).unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
+        let filled = (PassageId::new(), FaqId::new());
+        let server = Self::over(store, filled, clock, directory, |_| {}).await;
+        server.finish_loading().await;
+        let retriever = Arc::clone(server.state.services().unwrap().assistant.retriever());
+        // It is the database that tells of changes: this test would not last until the next look.
+        let every = Duration::from_hours(1);
+        let (store, state) = (Arc::clone(&server.store), server.state.clone());
+        tokio::spawn(follow_knowledge(
+            store,
+            retriever,
+            every,
+            state,
+            server.shutdown.clone(),
+        ));
+        server
+    }
+
+    async fn over(
+        store: Arc<dyn Store>,
+        (passage, faq): (PassageId, FaqId),
+        clock: Arc<ManualClock>,
+        directory: tempfile::TempDir,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = config::load(&Overrides::default()).unwrap();
         // Approved answers for their own wording alone; everything else is answered from passages.
         config.dialogue.faq_confidence = 1.0;
@@ -80,10 +128,6 @@ impl Server {
         config.dialogue.written_answers = true;
         config.dialogue.second_reading = false;
         change(&mut config);
-        let directory = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::new(Timestamp::from_second(1_780_000_000).unwrap()));
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path(), clock.clone()).await.unwrap());
-        let (passage, faq) = fill(store.as_ref()).await;
         let (sender, cancelled) = mpsc::unbounded_channel();
         let model = Arc::new(ScriptedModel::new(sender));
         let state = AppState::new(Arc::new(config.http.clone()), Arc::clone(&store), clock.clone());
@@ -321,7 +365,13 @@ pub async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, work).await.expect("the server hangs")
 }
 
-async fn fill(store: &dyn Store) -> (PassageId, FaqId) {
+/// Whether the servers of these tests stand on PostgreSQL instead of the embedded database: `KEFU_TEST_STORE=postgres`.
+fn on_postgres() -> bool {
+    std::env::var_os("KEFU_TEST_STORE").is_some_and(|name| name == "postgres")
+}
+
+/// The knowledge base and the keys of these tests.
+pub async fn fill(store: &dyn Store) -> (PassageId, FaqId) {
     let now = Timestamp::from_second(1_780_000_000).unwrap();
     let text = format!("# 信用卡安全\n\n{PASSAGE}");
     let start = text.len() - PASSAGE.len();
