@@ -2,6 +2,7 @@
 //! wrong match here would swallow a question.
 
 use super::normalise::letters;
+use super::script::simplify;
 use crate::domain::Language;
 
 /// What is said beside the matter.
@@ -41,7 +42,7 @@ impl Smalltalk {
 /// The smalltalk that `text` is, if it is nothing else.
 #[must_use]
 pub fn smalltalk(text: &str) -> Option<Smalltalk> {
-    let key = letters(text);
+    let key = letters(&simplify(text));
     let key = key.trim_end_matches(['啊', '呀', '哈', '哦', '吗', '呢', '了', '啦', '的']);
     let is = |words: &[&str]| words.contains(&key);
     if is(&[
@@ -66,6 +67,8 @@ pub fn smalltalk(text: &str) -> Option<Smalltalk> {
         "多谢",
         "感谢",
         "好的谢谢",
+        "辛苦",
+        "辛苦您",
         "thanks",
         "thankyou",
         "thankyouverymuch",
@@ -75,7 +78,17 @@ pub fn smalltalk(text: &str) -> Option<Smalltalk> {
         "好",
     ]) {
         Some(Smalltalk::Thanks)
-    } else if is(&["再见", "拜拜", "bye", "goodbye", "没有问题", "没别的问题"]) {
+    } else if is(&[
+        "再见",
+        "谢谢再见",
+        "好的再见",
+        "好的谢谢再见",
+        "拜拜",
+        "bye",
+        "goodbye",
+        "没有问题",
+        "没别的问题",
+    ]) {
         Some(Smalltalk::Farewell)
     } else if is(&[
         "你是谁",
@@ -96,7 +109,18 @@ pub fn smalltalk(text: &str) -> Option<Smalltalk> {
 /// Whether the customer asks for a person. This wish is always honoured.
 #[must_use]
 pub fn wants_person(text: &str) -> bool {
-    const ZH: [&str; 12] = [
+    const ZH: [&str; 23] = [
+        "找个人工",
+        "找个真人",
+        "活人",
+        "找客服",
+        "叫你们经理",
+        "找你们经理",
+        "叫经理",
+        "找经理",
+        "叫你们领导",
+        "找你们领导",
+        "客服联系我",
         "转人工",
         "人工客服",
         "人工服务",
@@ -122,7 +146,25 @@ pub fn wants_person(text: &str) -> bool {
         "speaktoanagent",
         "speaktosomeone",
     ];
-    let key = letters(text);
+    const CALL_ME: [&str; 5] = ["客服给我打", "客服给我回", "人工给我打", "人工给我回", "经理给我打"];
+    const NOT: [&str; 8] = [
+        "不用转人工",
+        "不要转人工",
+        "别转人工",
+        "不需要人工",
+        "不用人工",
+        "不要人工",
+        "donttransfer",
+        "noagent",
+    ];
+    let key = letters(&simplify(text));
+    let has = |phrases: &[&str]| phrases.iter().any(|phrase| key.contains(phrase));
+    if has(&NOT) {
+        return false;
+    }
+    let short = key
+        .trim_end_matches("please")
+        .trim_end_matches(['呢', '吧', '啊', '呀', '了']);
     // "人工服务几点下班" asks about the service: a longer question with an asking word stays a question.
     let asks = [
         "几点",
@@ -138,7 +180,10 @@ pub fn wants_person(text: &str) -> bool {
     ]
     .iter()
     .any(|word| key.contains(word));
-    matches!(key.as_str(), "人工" | "agent" | "human" | "operator" | "representative")
+    matches!(
+        short,
+        "人工" | "真人" | "agent" | "human" | "operator" | "representative"
+    ) || has(&CALL_ME)
         || (!asks && ZH.iter().chain(&EN).any(|phrase| key.contains(phrase)))
 }
 
@@ -150,6 +195,8 @@ mod tests {
     fn only_whole_messages_are_smalltalk() {
         assert_eq!(smalltalk("您好！"), Some(Smalltalk::Greeting));
         assert_eq!(smalltalk("谢谢啊"), Some(Smalltalk::Thanks));
+        assert_eq!(smalltalk("謝謝"), Some(Smalltalk::Thanks));
+        assert_eq!(smalltalk("好的谢谢再见"), Some(Smalltalk::Farewell));
         assert_eq!(smalltalk("你好，信用卡丢了"), None);
         assert_eq!(smalltalk("Hello"), Some(Smalltalk::Greeting));
     }
@@ -162,10 +209,21 @@ mod tests {
             "请转人工谢谢",
             "I want to talk to a human",
             "agent",
+            "agent please",
+            "人工呢",
+            "轉人工",
+            "能不能给我找个活人",
+            "叫你们经理来",
+            "让客服给我打电话",
         ] {
             assert!(wants_person(text), "{text}");
         }
-        for text in ["人工服务几点下班", "人工智能存款", "信用卡年费"] {
+        for text in [
+            "人工服务几点下班",
+            "人工智能存款",
+            "信用卡年费",
+            "不用转人工，退款多久到账",
+        ] {
             assert!(!wants_person(text), "{text}");
         }
     }

@@ -75,7 +75,7 @@ impl World {
             path.display()
         );
         let config = load(&Overrides::default()).unwrap();
-        let embedder = E5Embedder::load(&path, "multilingual-e5-small", "test", &config.inference).unwrap();
+        let embedder = E5Embedder::load(&path, "multilingual-e5-small", "", &config.inference).unwrap();
         let reader = CrossReader::built_in(&embedder, &config.inference).unwrap();
         let embedder: Arc<dyn Embedder> = Arc::new(embedder);
         let directory = tempfile::tempdir().unwrap();

@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn long_numbers_and_links_are_alike_and_hotlines_are_not() {
-        assert_eq!(shared("13800138000", "6222021234567890"), 2);
+        let all = counts("13800138000").0.iter().map(HashMap::len).sum::<usize>();
+        assert_eq!(shared("13800138000", "6222021234567890"), all);
         assert_eq!(shared("12315", "96110"), 0);
         assert!(shared("看 https://a.example/x", "看 http://b.example/y") >= 4);
     }

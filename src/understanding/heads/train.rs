@@ -2,7 +2,7 @@
 //!
 //! Sources: Kingma and Ba, arXiv:1412.6980; Loshchilov and Hutter, arXiv:1711.05101; Srivastava et al., JMLR 15 (2014); Szegedy
 //! et al., arXiv:1512.00567, section 7. The weights of grams, of which a text has few, are trained by Adagrad (Duchi et al., JMLR 12
-//! (2011)). The same seed gives the same network on the same machine, however many threads there are.
+//! (2011)). The same seed gives the same network on the same machine with as many threads.
 
 use super::lexicon::{Grams, Lexicon};
 use super::matrix::{Matrix, Side};

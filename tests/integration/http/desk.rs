@@ -145,13 +145,21 @@ async fn where_the_index_fails_a_person_is_called() {
     let (id, token) = server.visitor().await;
     // What is only busy passes.
     server.embedder.overloaded.store(true, Ordering::SeqCst);
-    let events = server.say(&id, &token, QUESTION).await.rest().await;
-    assert!(events_named(&events, "handoff").is_empty(), "{events:?}");
-    assert_eq!(events_named(&events, "error")[0]["code"], "overloaded");
+    let busy = server
+        .request(
+            "POST",
+            &format!("/api/v1/conversations/{id}/messages"),
+            &[("Authorization", &format!("Bearer {token}"))],
+            Some(&json!({ "text": QUESTION }).to_string()),
+        )
+        .await;
+    assert_eq!((busy.status, busy.code()), (503, "overloaded".to_owned()));
+    assert_eq!(server.transcript(&id, &token).await["status"], "open");
     server.embedder.overloaded.store(false, Ordering::SeqCst);
     server.embedder.stopped.store(true, Ordering::SeqCst);
     let events = server.say(&id, &token, "另一个问题是什么？").await.rest().await;
     let handoff = events_named(&events, "handoff");
+    assert_eq!(handoff.len(), 1, "{events:?}");
     assert_eq!(
         (&handoff[0]["reason"], &handoff[0]["position"]),
         (&json!("failure"), &json!(0))

@@ -122,7 +122,7 @@ pub async fn senses(config: &UnderstandingConfig) -> Senses {
 async fn server() -> Server {
     Server::start_with(|config| {
         config.understanding.heads = "of the test".into();
-        config.understanding.handoff_dissatisfaction = 0.7;
+        config.understanding.handoff_dissatisfaction = 0.5;
         config.understanding.risk_confidence = 0.7;
         config.understanding.handoff_risks = vec!["self_harm".into()];
     })

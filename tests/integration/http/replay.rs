@@ -7,6 +7,7 @@ use kefu::dialogue::flow::tools::{tools_of, zone};
 use kefu::dialogue::{Assistant, Difference, FlowDriver, FlowParts, Replayed, Replayer, flow};
 use kefu::domain::{Clock, MessageId, Route, SystemClock};
 use kefu::storage::Vault;
+use kefu::understanding::normalise;
 use std::sync::Arc;
 
 async fn say(server: &Server, (id, token): &(String, String), text: &str) -> MessageId {
@@ -61,7 +62,10 @@ async fn the_same_answer_comes_again_until_something_moves() {
         ]
     );
     let (record, environment) = server.store.reply_record(replies[3]).await.unwrap().unwrap();
-    assert_eq!((record.basis.understood.as_str(), record.history.len()), (QUESTION, 6));
+    assert_eq!(
+        (record.basis.understood.as_str(), record.history.len()),
+        (normalise(QUESTION).as_str(), 6)
+    );
     assert!(!record.basis.hits.is_empty() && record.basis.answer_confidence.is_some());
     assert!(environment.json.contains("scripted-model") && environment.json.contains("hashing-embedder"));
 
@@ -147,10 +151,10 @@ async fn another_setting_is_named_and_so_is_what_was_masked_since() {
     );
 
     // A number that went on in the next message is masked in the first one then.
-    let reply = say(&server, &visitor, "我的手机号是1387654").await;
+    let reply = say(&server, &visitor, "我的手机号是138").await;
     let (record, _) = server.store.reply_record(reply).await.unwrap().unwrap();
     assert!(!record.basis.understood.is_empty());
-    say(&server, &visitor, "3210，请尽快").await;
+    say(&server, &visitor, "12345678，请尽快").await;
     let (record, _) = server.store.reply_record(reply).await.unwrap().unwrap();
     assert_eq!(record.basis.understood, "");
     let replayed = replayer(&server).replay(reply).await.unwrap();
