@@ -109,6 +109,6 @@ mod tests {
         let scores: Vec<f64> = (0..100).map(f64::from).collect();
         let threshold = above(&scores, 0.05);
         assert_eq!(scores.iter().filter(|score| **score > threshold).count(), 5);
-        assert_eq!(above(&scores[..3], 0.01), 2.0);
+        assert!((above(&scores[..3], 0.01) - 2.0).abs() < 1e-9);
     }
 }

@@ -25,11 +25,11 @@ const LISTED: usize = 20;
 /// See from dialogues who is not satisfied, and when a person should take over
 #[derive(Debug, Args)]
 pub struct Handoff {
-    /// Dialogues, one JSON object a line: {"dialog_id", "turns": [{"user", "reply", "satisfaction"}]} with 0 for not satisfied (null:
-    /// not labelled), or {"history": [{"user", "reply"}], "satisfaction"} for the last turn alone
+    /// Dialogues, one JSON object a line: `{"dialog_id", "turns": [{"user", "reply", "satisfaction"}]}` with 0 for not satisfied (null:
+    /// not labelled), or `{"history": [{"user", "reply"}], "satisfaction"}` for the last turn alone
     #[arg(long, value_name = "FILE")]
     dialogs: PathBuf,
-    /// When a person should take over: {"dialog_id", "n_dissatisfied", "first_turn_of_3_in_a_row_dissatisfied"}
+    /// When a person should take over: `{"dialog_id", "n_dissatisfied", "first_turn_of_3_in_a_row_dissatisfied"}`
     #[arg(long, value_name = "FILE")]
     gold: Option<PathBuf>,
     /// Take so many of the dialogues, evenly spread over the file

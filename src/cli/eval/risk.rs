@@ -121,16 +121,15 @@ impl Risk {
         for path in &self.train {
             sources.push(encoder.read(path, None, 0).await?);
         }
-        let (head, seconds) = match &self.head {
-            Some(path) => (load_head(path, "risk", &encoder)?, None),
-            None => {
-                let all = sources
-                    .iter()
-                    .skip(1)
-                    .fold(sources[0].clone(), |all, more| all.and(more));
-                let (head, seconds) = self.trained(&all, &encoder).await?;
-                (head, Some(seconds))
-            }
+        let (head, seconds) = if let Some(path) = &self.head {
+            (load_head(path, "risk", &encoder)?, None)
+        } else {
+            let all = sources
+                .iter()
+                .skip(1)
+                .fold(sources[0].clone(), |all, more| all.and(more));
+            let (head, seconds) = self.trained(&all, &encoder).await?;
+            (head, Some(seconds))
         };
         ensure!(
             head.about().place(NORMAL).is_some(),

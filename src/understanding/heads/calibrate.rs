@@ -124,7 +124,7 @@ mod tests {
     fn labels_count_equally() {
         let pairs = [(0, 0), (0, 0), (0, 1), (1, 1)];
         let f1 = macro_f1(pairs.into_iter(), 3);
-        assert!((f1 - (0.8 + 2.0 / 3.0) / 2.0).abs() < 1e-9, "{f1}");
+        assert!((f1 - f64::midpoint(0.8, 2.0 / 3.0)).abs() < 1e-9, "{f1}");
     }
 
     #[test]

@@ -66,7 +66,9 @@ impl Lexicon {
             }));
             let kind = &mut grams[first..];
             let norm = kind.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
-            kind.iter_mut().for_each(|(_, weight)| *weight /= norm);
+            for (_, weight) in kind {
+                *weight /= norm;
+            }
         }
         grams.sort_unstable_by_key(|&(place, _)| place);
         grams

@@ -217,10 +217,12 @@ impl Head {
         let calibration =
             calibrate::calibrate(samples, labels.len(), base.width, &training, &|share| done(share / 2.0));
         let network = train::train(samples, labels.len(), base.width, &training, &|share| {
-            done(0.5 + share / 2.0)
+            done(0.5 + share / 2.0);
         });
         let mut examples = vec![0; labels.len()];
-        samples.iter().for_each(|sample| examples[sample.label as usize] += 1);
+        for sample in samples {
+            examples[sample.label as usize] += 1;
+        }
         let about = About {
             task: task.to_owned(),
             labels,

@@ -113,7 +113,9 @@ pub(super) fn standardised(numbers: &[f32], means: &[f32], block: usize) -> Vec<
     for block in out.chunks_mut(block.max(1)) {
         let norm = block.iter().map(|x| x * x).sum::<f32>().sqrt();
         if norm > 0.0 {
-            block.iter_mut().for_each(|x| *x *= target / norm);
+            for x in block {
+                *x *= target / norm;
+            }
         }
     }
     out
@@ -124,7 +126,9 @@ pub(super) fn softmax(scores: &[f32], temperature: f32) -> Vec<f32> {
     let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut out: Vec<f32> = scores.iter().map(|x| ((x - largest) / temperature).exp()).collect();
     let sum: f32 = out.iter().sum();
-    out.iter_mut().for_each(|x| *x /= sum);
+    for x in &mut out {
+        *x /= sum;
+    }
     out
 }
 

@@ -338,7 +338,7 @@ impl World {
                         "{case}: {} {}",
                         reply.status,
                         reply.text()
-                    )
+                    );
                 }
                 None => assert!(
                     reply.status < 400 || reply.status == 409,
