@@ -1,7 +1,7 @@
 //! A PostgreSQL server: one database for any number of nodes. Each call that changes something is one transaction; what several
 //! nodes must do one after another is done under an advisory lock of the transaction, so that no lock outlives its node.
 //!
-//! Lock order: [`Turn::Knowledge`], rows, [`Turn::Audit`] last.
+//! Lock order: the turn of knowledge, rows, the turn of the audit log last.
 
 mod audit;
 mod conversations;
