@@ -29,7 +29,7 @@ trap 'kill $server 2>/dev/null || true; rm -rf "$work"' EXIT
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 "$KEFU" kb import kb --data "$work/data"
 # Answers that the model writes take long enough to be stopped half way; quoted ones do not.
-printf '[dialogue]\nwritten_answers = true\nsecond_reading = false\n' >"$work/kefu.toml"
+printf '[dialogue]\nwritten_answers = true\njudging = false\nsecond_reading = false\nanswer_confidence = 0.5\n' >"$work/kefu.toml"
 "$KEFU" serve --config "$work/kefu.toml" --data "$work/data" --model qwen2.5-coder-0.5b-instruct --listen "127.0.0.1:$port" 2>"$work/log" &
 server=$!
 for _ in $(seq 300); do
