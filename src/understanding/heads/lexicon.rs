@@ -65,6 +65,8 @@ impl Lexicon {
                 Some((place as u32, (1.0 + (count as f32).ln()) * self.idf[place]))
             }));
             let kind = &mut grams[first..];
+            // A sum of floats depends on its order, and a map has none.
+            kind.sort_unstable_by_key(|&(place, _)| place);
             let norm = kind.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
             for (_, weight) in kind {
                 *weight /= norm;
