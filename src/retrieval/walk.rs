@@ -60,8 +60,8 @@ pub(super) fn files(root: &Path) -> Result<Vec<Found>, RetrievalError> {
                 continue;
             }
             let path = entry.path();
-            // Task flows and settings are no knowledge; one that is named itself is told so.
-            if path.extension().is_some_and(|extension| extension == "toml") {
+            // Task flows, settings and lists of synonyms are no knowledge; one that is named itself is told so.
+            if path.extension().is_some_and(|extension| extension == "toml" || extension == "list") {
                 continue;
             }
             let kind = entry.file_type().map_err(io(&path))?;
