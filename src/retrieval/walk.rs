@@ -61,7 +61,10 @@ pub(super) fn files(root: &Path) -> Result<Vec<Found>, RetrievalError> {
             }
             let path = entry.path();
             // Task flows, settings and lists of synonyms are no knowledge; one that is named itself is told so.
-            if path.extension().is_some_and(|extension| extension == "toml" || extension == "list") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "toml" || extension == "list")
+            {
                 continue;
             }
             let kind = entry.file_type().map_err(io(&path))?;
