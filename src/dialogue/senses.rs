@@ -59,7 +59,7 @@ impl Senses {
         })
     }
 
-    /// What is sensed of a message and of the turns before it. Costs one pass of the encoder over four short texts.
+    /// What is sensed of a message and of the turns before it. Costs one pass of the encoder over six short texts at most.
     ///
     /// # Errors
     /// What the encoder reports.
