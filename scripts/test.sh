@@ -54,6 +54,8 @@ printf 'test only: admin of a moment\n' | "$KEFU" user add e2e --role admin --pa
 
 say "Without any network"
 "$KEFU" doctor --airgap --data "$work/data" --model qwen2.5-coder-0.5b-instruct
+say "Personal data in chats, imports, logs, metrics, a crash and a backup"
+KEFU=$KEFU python3 tests/planted.py
 say "The sample knowledge base answers its own questions (floors a few questions below what was measured)"
 "$KEFU" eval kb --quote-only --data "$work/data" --json >"$work/eval.json"
 python3 - "$work/eval.json" <<'PY'

@@ -374,6 +374,7 @@ impl App {
             self.config.retrieval.clone(),
         )
         .with_readers(self.readers.clone())
+        .with_masker(self.assistant.masker())
     }
 
     /// What publishes, tried on this knowledge base.

@@ -2,13 +2,12 @@
 
 use super::heads::{Encoder, Line, few, read};
 use super::{Common, output};
-use crate::domain::sha256_hex;
-use crate::understanding::heads::Training;
+use crate::understanding::heads::{Head, Training};
 use crate::understanding::mood::{DISSATISFIED, Dialogue, Signals, Weights, examples};
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Train heads of understanding
 #[derive(Debug, Subcommand)]
@@ -36,7 +35,11 @@ pub struct Examples {
     /// Take so many examples of each label
     #[arg(long, value_name = "N")]
     shots: Option<usize>,
-    /// For satisfaction: the head for emotion, which the mood of a conversation is made of, too
+    /// For satisfaction: other dialogues of the same form, on which it is fitted how the head's word weighs beside other signs of a
+    /// mood; without them it stands alone
+    #[arg(long, value_name = "FILE")]
+    mood: Option<PathBuf>,
+    /// For satisfaction with --mood: the head for emotion, one of these signs
     #[arg(long, value_name = "FILE")]
     emotion: Option<PathBuf>,
     #[command(flatten)]
@@ -114,8 +117,9 @@ impl Examples {
         let encoder = Encoder::load(common).await?;
         let set = encoder.set(&texts).await?;
         let (mut head, seconds) = encoder.train(task, &set, training).await?;
-        if task == "satisfaction" {
-            head = head.with_mood(self.mood(training, &encoder).await?);
+        if let Some(dialogues) = self.mood.as_ref().filter(|_| task == "satisfaction") {
+            let weights = self.mood_of(dialogues, &head, &encoder).await?;
+            head = head.with_mood(weights);
         }
         let bytes = head.to_bytes();
         std::fs::write(&self.out, &bytes).with_context(|| self.out.display().to_string())?;
@@ -143,51 +147,23 @@ impl Examples {
         Ok(())
     }
 
-    /// The weights of a mood, fitted on what heads say of dialogues that they were not trained on: one half by what the other teaches.
-    /// Dialogues that begin alike are in the same half.
-    async fn mood(&self, training: Training, encoder: &Encoder) -> anyhow::Result<Weights> {
+    /// The weights of a mood, fitted on what `head` says of dialogues that it was not trained on.
+    async fn mood_of(&self, path: &Path, head: &Head, encoder: &Encoder) -> anyhow::Result<Weights> {
         let emotion = match &self.emotion {
             Some(path) => Some(super::eval::load_head(path, "emotion", encoder)?),
             None => None,
         };
-        let mut halves = [Vec::new(), Vec::new()];
-        for path in &self.train {
-            let dialogues: Vec<Dialogue> = super::eval::lines(path)?;
-            for dialogue in dialogues.into_iter().filter(|dialogue| !dialogue.history.is_empty()) {
-                let first = sha256_hex(dialogue.history[0].user.as_bytes());
-                halves[usize::from(first.as_bytes()[0] % 2)].push(dialogue);
-            }
-        }
-        ensure!(
-            halves.iter().all(|half| !half.is_empty()),
-            "too few dialogues to fit a mood on"
-        );
+        let mut dialogues: Vec<Dialogue> = super::eval::lines(path)?;
+        dialogues.retain(|dialogue| !dialogue.history.is_empty());
+        ensure!(!dialogues.is_empty(), "{}: no dialogues", path.display());
+        let set = encoder.set(&examples(&dialogues)).await?;
         let mut seen = Vec::new();
-        for (half, other) in [(&halves[0], &halves[1]), (&halves[1], &halves[0])] {
-            let (head, _) = encoder
-                .train("satisfaction", &encoder.set(&examples(other)).await?, training)
-                .await?;
-            let contexts = encoder.set(&examples(half)).await?;
-            let own: Vec<(String, String)> = (half.iter())
-                .map(|dialogue| {
-                    (
-                        dialogue
-                            .history
-                            .last()
-                            .map(|last| last.user.clone())
-                            .unwrap_or_default(),
-                        String::new(),
-                    )
-                })
-                .collect();
-            let own = encoder.set(&own).await?;
-            for (at, dialogue) in half.iter().enumerate() {
-                let satisfaction = head.predict(contexts.row(at), &contexts.texts[at]);
-                let emotion = (emotion.as_ref()).map(|head| (head, head.predict(own.row(at), &own.texts[at])));
-                let emotion = emotion.as_ref().map(|(head, said)| (*head, said));
-                let signals = Signals::of(&dialogue.history, (&head, &satisfaction), emotion);
-                seen.push((signals, dialogue.label() == DISSATISFIED));
-            }
+        for (at, dialogue) in dialogues.iter().enumerate() {
+            let satisfaction = head.predict(set.row(at), &set.texts[at]);
+            let emotion = (emotion.as_ref()).map(|head| (head, head.predict(set.row(at), &set.texts[at])));
+            let emotion = emotion.as_ref().map(|(head, said)| (*head, said));
+            let signals = Signals::of(&dialogue.history, (head, &satisfaction), emotion);
+            seen.push((signals, dialogue.label() == DISSATISFIED));
         }
         Ok(Weights::fit(&seen))
     }

@@ -1,5 +1,6 @@
 //! From a question to a stream of checked words with their sources.
 
+use super::choices::Opening;
 use super::confidence::{Confidence, Features};
 use super::evidence::Evidence;
 use super::grounding::Grounding;
@@ -8,6 +9,7 @@ use super::qualifiers::contradicts;
 use super::quote::Detail;
 use super::senses::{Sensed, Senses};
 use super::speaker::Speaker;
+use super::strangers::stranger;
 use super::tabled::Tabled;
 use super::two_readers::Second;
 use super::{Ask, DialogueError, Done, ReplyEvent, Timings, TokenUsage, next, prompt, replies};
@@ -118,6 +120,8 @@ struct Looked {
     tabled: Option<Tabled>,
     /// The first hit is rather the answer than not.
     likely: bool,
+    /// A company that the question names and no source.
+    stranger: Option<String>,
 }
 
 /// What an answer cost, who wrote it, and what may be asked next.
@@ -364,7 +368,10 @@ impl Assistant {
         let question = standalone(&ask.question, &ask.history);
         let mut found = self.search(&question, ask).await?;
         let thresholds = Thresholds::from(&self.config);
-        if let Some(decision) = policy::decide_faq(&Features::of(&found, &question), &self.confidence, thresholds) {
+        let stranger = stranger(&question, &found.unknown);
+        if stranger.is_none()
+            && let Some(decision) = policy::decide_faq(&Features::of(&found, &question), &self.confidence, thresholds)
+        {
             // What a table answers by comparing rows goes before a FAQ that says the same values and leaves the comparing to the
             // customer.
             let tabled = self.tabled(&question, &found).await?;
@@ -379,11 +386,14 @@ impl Assistant {
                 second: None,
                 tabled,
                 likely: true,
+                stranger,
             });
         }
         self.read(&question, &mut found).await?;
         let mut features = Features::of(&found, &question);
-        if policy::asks_judge(&features, &self.confidence, thresholds) {
+        // Where a name keeps everything from being the answer, nobody has to look closer.
+        let open = stranger.is_none();
+        if open && policy::asks_judge(&features, &self.confidence, thresholds) {
             self.judge(&question, &mut found).await;
             features = Features::of(&found, &question);
         }
@@ -391,19 +401,25 @@ impl Assistant {
         let tabled = tabled.filter(|tabled| tabled.agrees_with(&found));
         let sure = tabled.as_ref().is_some_and(Tabled::is_sure);
         // A second reader looks for words that hold the answer, too: it is not asked where rows are compared.
-        let second = if !sure && policy::asks_second(&features, &self.confidence, thresholds) {
+        let second = if open && !sure && policy::asks_second(&features, &self.confidence, thresholds) {
             self.read_again(&question, &found, ask).await
         } else {
             None
         };
         let agreement = second.as_ref().map(|second| second.agreement);
         let decision = policy::decide(&features, &ask.past_routes, &self.confidence, thresholds, agreement);
+        let decision = policy::with_table(decision, sure, thresholds);
         Ok(Looked {
             found,
-            decision: policy::with_table(decision, sure, thresholds),
+            decision: if open {
+                decision
+            } else {
+                policy::about_another(decision)
+            },
             second,
             tabled,
             likely: self.confidence.first(&features) >= LIKELY,
+            stranger,
         })
     }
 
@@ -446,6 +462,7 @@ impl Assistant {
             second,
             tabled,
             likely,
+            stranger,
         } = match self.look(ask).await {
             Ok(looked) => looked,
             Err(error) => return Ok(Err(error)),
@@ -486,7 +503,12 @@ impl Assistant {
                     confidence,
                 })
                 .await?;
-                self.clarify(&found, second.as_ref(), likely, language, sink).await?;
+                let opening = match &stranger {
+                    Some(name) => Opening::Stranger(name),
+                    None if likely => Opening::Likely,
+                    None => Opening::Unsure,
+                };
+                self.clarify(&found, second.as_ref(), opening, language, sink).await?;
             }
             Decision::Refuse { confidence } => {
                 sink.send(ReplyEvent::Route {

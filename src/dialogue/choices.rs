@@ -16,6 +16,17 @@ const PLACES: usize = 3;
 /// How likely a hit must be the best beside the first to be shown, as a difference of logarithms: a seventh.
 const LIKELY: f32 = -2.0;
 
+/// What is said of the places.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Opening<'a> {
+    /// The first is rather the answer than not.
+    Likely,
+    /// They may be related.
+    Unsure,
+    /// The question names a company that no source names.
+    Stranger(&'a str),
+}
+
 /// One place.
 struct Place {
     evidence: Evidence,
@@ -76,12 +87,17 @@ impl Assistant {
         &self,
         found: &Found,
         second: Option<&Second>,
-        likely: bool,
+        opening: Opening<'_>,
         language: Language,
         sink: &mut Sink,
     ) -> Result<(), Gone> {
         let places = places(found, second);
-        sink.say(replies::clarify(places.len(), likely, language)).await?;
+        let opening = match opening {
+            Opening::Likely => replies::clarify(places.len(), true, language).to_owned(),
+            Opening::Unsure => replies::clarify(places.len(), false, language).to_owned(),
+            Opening::Stranger(name) => replies::clarify_stranger(name, language),
+        };
+        sink.say(opening).await?;
         for (n, Place { evidence, quote }) in (1_u32..).zip(places) {
             sink.send(ReplyEvent::Citation(evidence.cite(
                 n,
@@ -138,6 +154,7 @@ mod tests {
                 hit(three, "营业时间九点到五点。", -6.0),
             ],
             kb_version: KbVersion(1),
+            unknown: Vec::new(),
             embed_ms: 0.0,
             search_ms: 0.0,
         };

@@ -299,6 +299,7 @@ mod tests {
             faqs,
             hits: vec![hit(0.92, 0.9, 4.0), hit(0.84, 0.83, -3.0), hit(0.83, 0.82, -4.0)],
             kb_version: KbVersion(1),
+            unknown: Vec::new(),
             embed_ms: 0.0,
             search_ms: 0.0,
         }

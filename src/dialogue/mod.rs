@@ -25,6 +25,7 @@ mod second_reading;
 mod senses;
 mod sentences;
 mod speaker;
+mod strangers;
 mod table;
 mod tabled;
 mod two_readers;

@@ -175,6 +175,15 @@ pub fn with_table(decision: Decision, sure: bool, at: Thresholds) -> Decision {
     }
 }
 
+/// The decision where the question names a company that no source names: what was found is shown, as nothing more than it is.
+#[must_use]
+pub fn about_another(decision: Decision) -> Decision {
+    match decision {
+        Decision::Faq { confidence } | Decision::Passages { confidence } => Decision::Clarify { confidence },
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Decision, Thresholds, Understood, decide, decide_early, decide_sensed, with_table};

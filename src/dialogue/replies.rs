@@ -16,6 +16,19 @@ pub fn refusal(language: Language) -> &'static str {
     }
 }
 
+/// Before what may be related, where the question names a company that no source names.
+#[must_use]
+pub fn clarify_stranger(name: &str, language: Language) -> String {
+    match language {
+        Language::Zh => format!("现有资料里没有提到“{name}”。下面是我们自己的相关内容，不一定适用，请您看看原文："),
+        Language::En => {
+            format!(
+                "Our documents do not mention \"{name}\". This is what they say of ourselves and may not apply; please see:"
+            )
+        }
+    }
+}
+
 /// Before the places where the answer may be, so many of them; `likely` where the first is rather the answer than not.
 #[must_use]
 pub fn clarify(places: usize, likely: bool, language: Language) -> &'static str {

@@ -6,7 +6,7 @@ use crate::config::UnderstandingConfig;
 use crate::domain::Role;
 use crate::inference::{Features, InferenceError};
 use crate::understanding::heads::{Head, HeadError, Prediction, prepared};
-use crate::understanding::mood::{Exchange, Signals, TURNS, context};
+use crate::understanding::mood::{Exchange, Signals, TURNS};
 use std::sync::Arc;
 
 /// The harmless label of a head for risk.
@@ -59,51 +59,46 @@ impl Senses {
         })
     }
 
-    /// What is sensed of a message and of the turns before it. Costs one pass of the encoder over six short texts at most.
+    /// What is sensed of a message and of the turns before it. Costs one pass of the encoder over one text, and over three at most where the turns before were not looked at lately.
     ///
     /// # Errors
     /// What the encoder reports.
     pub async fn sense(&self, ask: &Ask) -> Result<Sensed, InferenceError> {
         let history = exchanges(ask);
         let first = history.len().saturating_sub(TURNS);
-        let mut texts = vec![prepared(&ask.question)];
-        // The emotion of earlier turns is looked at again: nothing of it is stored.
-        texts.extend(
-            history[first..history.len() - 1]
-                .iter()
-                .map(|exchange| prepared(&exchange.user)),
-        );
-        let own = texts.len();
-        texts.extend((first + 1..=history.len()).map(|end| prepared(&context(&history[..end]))));
+        // Earlier turns are looked at again: nothing of it is stored.
+        let texts: Vec<String> = history[first..]
+            .iter()
+            .map(|exchange| prepared(&exchange.user))
+            .collect();
         let numbers = self.features.features(texts.clone()).await?;
         let row = |at: usize| &numbers.data[at * numbers.dim..(at + 1) * numbers.dim];
         let said = |head: &Head, at: usize| head.predict(row(at), &texts[at]);
-        let signals: Vec<Signals> = (first..history.len())
-            .enumerate()
-            .map(|(place, turn)| {
-                let message = if turn + 1 == history.len() { 0 } else { 1 + place };
-                let emotion = said(&self.emotion, message);
-                let satisfaction = said(&self.satisfaction, own + place);
+        let signals: Vec<Signals> = (0..texts.len())
+            .map(|at| {
+                let (emotion, satisfaction) = (said(&self.emotion, at), said(&self.satisfaction, at));
                 Signals::of(
-                    &history[..=turn],
+                    &history[..=first + at],
                     (&self.satisfaction, &satisfaction),
                     Some((&self.emotion, &emotion)),
                 )
             })
             .collect();
         let weights = self.satisfaction.about().mood.unwrap_or_default();
-        let (emotion, risk) = (said(&self.emotion, 0), said(&self.risk, 0));
-        Ok(self.judged(weights.dissatisfaction(&signals), &emotion, &risk))
+        let last = texts.len() - 1;
+        let (emotion, risk) = (said(&self.emotion, last), said(&self.risk, last));
+        let mood = (weights.dissatisfaction(&signals), weights.lasting(&signals));
+        Ok(self.judged(mood, &emotion, &risk))
     }
 
-    fn judged(&self, dissatisfaction: f32, emotion: &Prediction, risk: &Prediction) -> Sensed {
+    fn judged(&self, (dissatisfaction, lasting): (f32, f32), emotion: &Prediction, risk: &Prediction) -> Sensed {
         let labels = self.risk.about().labels.iter().zip(&risk.probabilities);
         let likely = labels.filter(|(label, p)| *label != NORMAL && **p >= self.config.risk_confidence);
         let risks: Vec<(String, f32)> = likely.map(|(label, p)| (label.clone(), *p)).collect();
         let handoff = if risks.iter().any(|(risk, _)| self.config.handoff_risks.contains(risk)) {
             Some("risk")
         } else {
-            (dissatisfaction >= self.config.handoff_dissatisfaction).then_some("emotion")
+            (lasting >= self.config.handoff_dissatisfaction).then_some("emotion")
         };
         Sensed {
             emotion: self

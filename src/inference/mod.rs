@@ -18,12 +18,14 @@ mod requantise;
 pub mod sampler;
 pub mod stop;
 pub mod tokenizer;
+mod vector_cache;
 mod weights;
 
 pub use encoder::{CrossReader, E5Embedder, LayerFeatures};
 pub use engine::load_language_model;
 pub use remote::RemoteModel;
 pub use requantise::Precision;
+pub use vector_cache::VectorCache;
 
 use async_trait::async_trait;
 use futures::Stream;

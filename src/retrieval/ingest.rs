@@ -19,6 +19,7 @@ use crate::domain::{
 };
 use crate::inference::{Embedder, TextKind};
 use crate::storage::{NewDraft, Store};
+use crate::understanding::pii::Masker;
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -69,6 +70,8 @@ pub struct FileReport {
     pub outcome: FileOutcome,
     /// The drafts made of it, where the import makes drafts.
     pub drafts: Vec<RevisionId>,
+    /// Values that were masked in it: numbers of persons, which the policy wants in no document.
+    pub masked: usize,
 }
 
 /// What an import did.
@@ -125,6 +128,7 @@ pub struct Ingester {
     readers: Option<Readers>,
     /// Who proposes what is imported; `None`: it is published at once.
     drafts_of: Option<String>,
+    masker: Masker,
 }
 
 /// A file in memory, on the disk or in an archive before.
@@ -142,6 +146,8 @@ struct Run<'a> {
     total: usize,
     /// Drafts made of the present file.
     drafts: Vec<RevisionId>,
+    /// Values masked in the present file.
+    masked: usize,
     progress: &'a dyn ImportProgress,
     cancel: &'a CancellationToken,
 }
@@ -163,6 +169,7 @@ impl Run<'_> {
             source: source.to_owned(),
             outcome,
             drafts: std::mem::take(&mut self.drafts),
+            masked: std::mem::take(&mut self.masked),
         };
         self.progress.file_done(&file);
         self.report.files.push(file);
@@ -185,7 +192,15 @@ impl Ingester {
             config,
             readers: None,
             drafts_of: None,
+            masker: Masker::default().for_documents(),
         }
+    }
+
+    /// Masks personal data by another policy than the built-in one.
+    #[must_use]
+    pub fn with_masker(mut self, masker: &Masker) -> Self {
+        self.masker = masker.for_documents();
+        self
     }
 
     /// Makes drafts by `author` of what is imported, which somebody publishes later, in place of publishing it at once.
@@ -228,6 +243,7 @@ impl Ingester {
             report: ImportReport::default(),
             total: found.len(),
             drafts: Vec::new(),
+            masked: 0,
             progress,
             cancel,
         };
@@ -436,7 +452,9 @@ impl Ingester {
             max: self.config.max_passage_tokens,
         };
         let parsed = self.parse(bytes, format).await?;
-        let (document, passages) = blocking("cutting", move || {
+        let masker = self.masker.clone();
+        let (document, passages, masked) = blocking("cutting", move || {
+            let (parsed, masked) = parsed.masked(&masker);
             document.title = parsed.title.clone().unwrap_or(stem);
             let count = |text: &str| embedder.count_tokens(TextKind::Passage, text);
             let passages = chunk(document.id, &document.title, &parsed, limits, &count)?;
@@ -446,9 +464,10 @@ impl Ingester {
             {
                 document.scope = scope;
             }
-            Ok::<(Document, Vec<Passage>), RetrievalError>((document, passages))
+            Ok::<(Document, Vec<Passage>, usize), RetrievalError>((document, passages, masked))
         })
         .await?;
+        run.masked = masked;
         let mut texts: Vec<String> = passages.iter().map(searchable_passage).collect();
         texts.extend(passages.iter().flat_map(segments));
         let total = texts.len();
@@ -493,6 +512,14 @@ impl Ingester {
             mut errors,
             mut faults,
         } = blocking("parsing", move || parse(&bytes)).await?;
+        let masker = self.masker.clone();
+        let (rows, masked) = blocking("masking", move || {
+            let mut rows = rows;
+            let masked = rows.iter_mut().map(|row| row.mask(&masker)).sum();
+            Ok((rows, masked))
+        })
+        .await?;
+        run.masked = masked;
         let mut faqs: Vec<Faq> = Vec::with_capacity(rows.len());
         let mut lines: HashMap<String, u64> = HashMap::new();
         for row in rows {

@@ -170,6 +170,7 @@ mod tests {
                 hit("营业时间。", None),
             ],
             kb_version: KbVersion(1),
+            unknown: Vec::new(),
             embed_ms: 0.0,
             search_ms: 0.0,
         }

@@ -14,7 +14,6 @@ mod layer;
 mod lexical;
 mod mask;
 pub mod parse;
-mod query_cache;
 mod rank;
 mod reading;
 mod retriever;
@@ -131,6 +130,8 @@ pub struct Found {
     pub faqs: Vec<FaqHit>,
     /// Passages and FAQs, best first.
     pub hits: Vec<Hit>,
+    /// The informative words of the question that no text of the knowledge base has, simplified and in lower case.
+    pub unknown: Vec<String>,
     /// The knowledge base that was searched.
     pub kb_version: KbVersion,
     /// Milliseconds to embed the question.

@@ -6,7 +6,6 @@ use super::draft::Draft;
 use super::expand::SynonymsFile;
 use super::index::GraphSettings;
 use super::layer::Layer;
-use super::query_cache::QueryCache;
 use super::search::{Expansion, Question, Searched};
 use super::snapshot::Snapshots;
 use super::state::{Found as FoundRow, State, Wear, internal};
@@ -14,7 +13,7 @@ use super::vectors::{Vectors, readable};
 use super::{FaqHit, Found, Hit, RetrievalError, SearchMode, Source};
 use crate::config::RetrievalConfig;
 use crate::domain::{DocumentId, KbItem, KbVersion, Passage, PassageId, Scope, Viewer};
-use crate::inference::{Embedder, EmbedderInfo, TextKind};
+use crate::inference::{Embedder, EmbedderInfo, TextKind, VectorCache};
 use crate::storage::Store;
 use crate::understanding::normalise;
 use std::collections::HashMap;
@@ -115,7 +114,7 @@ struct Shared {
     config: RetrievalConfig,
     tuning: Tuning,
     snapshots: Arc<Snapshots>,
-    cache: QueryCache,
+    cache: VectorCache,
     synonyms: SynonymsFile,
     searches: Semaphore,
     /// Indexes what changed.
@@ -174,7 +173,7 @@ impl Retriever {
             config,
             tuning,
             snapshots,
-            cache: QueryCache::new(CACHED_QUESTIONS),
+            cache: VectorCache::new(CACHED_QUESTIONS),
             searches: Semaphore::new(cores),
             follow_pool: pool("index", cores)?,
             base_pool: pool("index-base", cores)?,
@@ -212,6 +211,7 @@ impl Retriever {
             faqs: Vec::new(),
             hits: Vec::new(),
             kb_version: state.edition.version,
+            unknown: Vec::new(),
             embed_ms: 0.0,
             search_ms: 0.0,
         };
@@ -239,6 +239,7 @@ impl Retriever {
         let searched = shared.search_state(state.clone(), question).await?;
         found.hits = self.0.hits(&state, &searched, query.top_k).await?;
         found.faqs = searched.faqs;
+        found.unknown = searched.unknown;
         found.search_ms = milliseconds(started);
         Ok(found)
     }

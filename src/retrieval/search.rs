@@ -57,6 +57,7 @@ pub(super) struct Searched {
     pub(super) rows: Vec<(u32, Scores)>,
     pub(super) faqs: Vec<FaqHit>,
     pub(super) words: Weighted,
+    pub(super) unknown: Vec<String>,
 }
 
 /// The informative words of a text with their rarity.
@@ -215,7 +216,13 @@ impl View<'_> {
         };
         let rows = self.ranked(question, &wanted)?;
         let faqs = self.faqs(question, &rows, &words)?;
-        Ok(Searched { rows, faqs, words })
+        let unknown = self.unknown(&words)?;
+        Ok(Searched {
+            rows,
+            faqs,
+            words,
+            unknown,
+        })
     }
 
     /// The `k` nearest vectors of a kind, as rows of the state (for wordings the rows of their FAQs).
@@ -450,6 +457,17 @@ impl View<'_> {
         let (theirs, all_theirs) = self.weighted(wording)?.found_in(question);
         let sum = all + all_theirs;
         Ok(if sum > 0.0 { (ours + theirs) / sum } else { 0.0 })
+    }
+
+    /// Those of the words that no text has.
+    fn unknown(&self, words: &Weighted) -> Result<Vec<String>, RetrievalError> {
+        let mut unknown = Vec::new();
+        for (word, _) in &words.0 {
+            if self.words.frequency(word)? == 0 {
+                unknown.push(word.clone());
+            }
+        }
+        Ok(unknown)
     }
 
     fn weighted(&self, text: &str) -> Result<Weighted, RetrievalError> {

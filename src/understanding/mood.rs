@@ -6,12 +6,10 @@ use super::normalise::letters;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
-/// Characters of a reply that are read along with the next message: its beginning says what kind of reply it was.
-const REPLY_CHARS: usize = 60;
 /// Turns that are looked at, this one included.
 pub const TURNS: usize = 3;
 /// How much of the mood a new turn makes up; the rest is from before.
-const NEW_SHARE: f32 = 0.6;
+const NEW_SHARE: f32 = 0.8;
 /// Signals of a turn.
 const SIGNALS: usize = 5;
 
@@ -64,6 +62,12 @@ pub struct Dialogue {
 }
 
 impl Dialogue {
+    /// The last message.
+    #[must_use]
+    pub fn said(&self) -> &str {
+        self.history.last().map_or("", |exchange| exchange.user.as_str())
+    }
+
     /// The label's name.
     #[must_use]
     pub fn label(&self) -> &'static str {
@@ -78,25 +82,12 @@ impl Dialogue {
 /// The label of who is not satisfied, in a head for satisfaction.
 pub const DISSATISFIED: &str = "dissatisfied";
 
-/// What a head for satisfaction learns from.
+/// What a head for satisfaction learns from: the last messages alone. With the exchange before them heads told less
+/// (`benches/README.md`).
 #[must_use]
 pub fn examples(dialogues: &[Dialogue]) -> Vec<(String, String)> {
-    let example = |dialogue: &Dialogue| (context(&dialogue.history), dialogue.label().to_owned());
+    let example = |dialogue: &Dialogue| (dialogue.said().to_owned(), dialogue.label().to_owned());
     dialogues.iter().map(example).collect()
-}
-
-/// The last message of a dialogue with the exchange before it, as a head for satisfaction reads it.
-#[must_use]
-pub fn context(history: &[Exchange]) -> String {
-    let Some((last, before)) = history.split_last() else {
-        return String::new();
-    };
-    let mut text = last.user.clone();
-    if let Some(exchange) = before.last() {
-        let reply: String = exchange.reply.chars().take(REPLY_CHARS).collect();
-        text = format!("{text} | {} | {reply}", exchange.user);
-    }
-    text
 }
 
 /// What is known of a turn.
@@ -104,7 +95,7 @@ pub fn context(history: &[Exchange]) -> String {
 pub struct Signals(pub [f32; SIGNALS]);
 
 impl Signals {
-    /// Of the last message of `history`: `satisfaction` is what a head says of its [`context`], `emotion` of the message itself.
+    /// Of the last message of `history`, of which `satisfaction` and `emotion` are what heads say.
     #[must_use]
     pub fn of(history: &[Exchange], satisfaction: (&Head, &Prediction), emotion: Option<(&Head, &Prediction)>) -> Self {
         let last = history.last().map_or("", |exchange| exchange.user.as_str());
@@ -214,24 +205,21 @@ impl Weights {
     }
 }
 
+impl Weights {
+    /// How likely the customer was dissatisfied in every one of the last [`TURNS`] turns, on the average: 0 to 1; 0 where there
+    /// were fewer. A person is called by this, not for one message.
+    #[must_use]
+    pub fn lasting(&self, turns: &[Signals]) -> f32 {
+        match turns.len().checked_sub(TURNS) {
+            Some(first) => turns[first..].iter().map(|signals| self.turn(signals)).sum::<f32>() / TURNS as f32,
+            None => 0.0,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn exchange(user: &str, reply: &str) -> Exchange {
-        Exchange {
-            user: user.to_owned(),
-            reply: reply.to_owned(),
-        }
-    }
-
-    #[test]
-    fn the_context_is_the_message_with_the_exchange_before_it() {
-        let history = [exchange("a", "b"), exchange("退款", "请等待"), exchange("还没到", "")];
-        assert_eq!(context(&history), "还没到 | 退款 | 请等待");
-        assert_eq!(context(&history[..1]), "a");
-        assert_eq!(context(&[]), "");
-    }
 
     #[test]
     fn asking_again_is_seen() {
@@ -267,5 +255,14 @@ mod tests {
         let over = weights.dissatisfaction(&[bad, good, good]);
         assert!(over < once && once < always, "{over} {once} {always}");
         assert!(weights.dissatisfaction(&[]).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_person_is_called_for_what_lasts() {
+        let weights = Weights::default();
+        let (bad, good) = (Signals([3.0, 0.0, 0.0, 0.0, 0.0]), Signals([-3.0, 0.0, 0.0, 0.0, 0.0]));
+        assert!(weights.lasting(&[good, bad, bad, bad]) > 0.9);
+        assert!(weights.lasting(&[bad, bad, good]) < 0.7);
+        assert!(weights.lasting(&[bad, bad]).abs() < 1e-6);
     }
 }

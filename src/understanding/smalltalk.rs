@@ -16,7 +16,12 @@ pub enum Smalltalk {
     Farewell,
     /// The question who or what answers here.
     Identity,
+    /// That something was heard, and no more.
+    Acknowledgement,
 }
+
+/// What is longer says something.
+const MOST_BYTES: usize = 90;
 
 impl Smalltalk {
     /// The reply.
@@ -35,75 +40,172 @@ impl Smalltalk {
             (Self::Identity, Language::En) => {
                 "I am an AI assistant and answer from approved documents. Type \"agent\" to ask for a person."
             }
+            (Self::Acknowledgement, Language::Zh) => "好的。还有其他问题可以继续问我。",
+            (Self::Acknowledgement, Language::En) => "All right. Is there anything else I can help with?",
         }
     }
 }
 
-/// The smalltalk that `text` is, if it is nothing else.
+/// What smalltalk is made of, the telling kinds first.
+const PIECES: [(Smalltalk, &[&str]); 5] = [
+    (
+        Smalltalk::Identity,
+        &[
+            "你是谁",
+            "你是机器人",
+            "你是人还是机器人",
+            "你是真人",
+            "你是ai",
+            "whoareyou",
+            "areyouarobot",
+            "areyouabot",
+            "areyouhuman",
+            "areyouanai",
+        ],
+    ),
+    (
+        Smalltalk::Farewell,
+        &[
+            "再见",
+            "拜拜",
+            "bye",
+            "byebye",
+            "goodbye",
+            "没有问题",
+            "没别的问题",
+            "没有别的问题",
+            "没有其他问题",
+            "没其他问题",
+            "没别的事",
+            "没事",
+            "thatsall",
+            "thatisall",
+            "noquestions",
+            "nomorequestions",
+        ],
+    ),
+    (
+        Smalltalk::Thanks,
+        &[
+            "谢谢",
+            "谢谢你",
+            "谢谢您",
+            "谢",
+            "多谢",
+            "感谢",
+            "非常感谢",
+            "辛苦",
+            "辛苦您",
+            "辛苦你",
+            "麻烦你",
+            "麻烦您",
+            "你真棒",
+            "真棒",
+            "太棒",
+            "你真好",
+            "你真厉害",
+            "真厉害",
+            "太好",
+            "真不错",
+            "thanks",
+            "thankyou",
+            "thx",
+            "somuch",
+            "verymuch",
+            "alot",
+            "great",
+            "perfect",
+            "awesome",
+            "welldone",
+            "goodjob",
+        ],
+    ),
+    (
+        Smalltalk::Greeting,
+        &[
+            "你好",
+            "您好",
+            "哈喽",
+            "嗨",
+            "hi",
+            "hello",
+            "hey",
+            "there",
+            "在",
+            "在不在",
+            "有人",
+            "早上好",
+            "上午好",
+            "中午好",
+            "下午好",
+            "晚上好",
+            "goodmorning",
+            "goodafternoon",
+            "goodevening",
+        ],
+    ),
+    (
+        Smalltalk::Acknowledgement,
+        &[
+            "好",
+            "嗯",
+            "恩",
+            "哦",
+            "噢",
+            "明白",
+            "知道",
+            "了解",
+            "收到",
+            "清楚",
+            "懂",
+            "ok",
+            "okay",
+            "gotit",
+            "isee",
+            "我知道",
+            "我明白",
+            "我懂",
+            "我清楚",
+            "我了解",
+            "iknow",
+        ],
+    ),
+];
+
+/// What may stand after any of them.
+const PARTICLES: [&str; 12] = [
+    "啊", "呀", "哈", "哦", "吗", "呢", "了", "啦", "的", "哟", "喔", "please",
+];
+
+/// The smalltalk that `text` is, if it is nothing else: a row of such phrases from beginning to end, of which the most telling counts
+/// ("好的，知道了，谢谢").
 #[must_use]
 pub fn smalltalk(text: &str) -> Option<Smalltalk> {
     let key = letters(&simplify(text));
-    let key = key.trim_end_matches(['啊', '呀', '哈', '哦', '吗', '呢', '了', '啦', '的']);
-    let is = |words: &[&str]| words.contains(&key);
-    if is(&[
-        "你好",
-        "您好",
-        "hi",
-        "hello",
-        "hey",
-        "在",
-        "有人",
-        "早上好",
-        "下午好",
-        "晚上好",
-        "goodmorning",
-        "hellothere",
-    ]) {
-        Some(Smalltalk::Greeting)
-    } else if is(&[
-        "谢谢",
-        "谢谢你",
-        "谢谢您",
-        "多谢",
-        "感谢",
-        "好的谢谢",
-        "辛苦",
-        "辛苦您",
-        "thanks",
-        "thankyou",
-        "thankyouverymuch",
-        "thx",
-        "明白",
-        "知道",
-        "好",
-    ]) {
-        Some(Smalltalk::Thanks)
-    } else if is(&[
-        "再见",
-        "谢谢再见",
-        "好的再见",
-        "好的谢谢再见",
-        "拜拜",
-        "bye",
-        "goodbye",
-        "没有问题",
-        "没别的问题",
-    ]) {
-        Some(Smalltalk::Farewell)
-    } else if is(&[
-        "你是谁",
-        "你是机器人",
-        "你是人还是机器人",
-        "你是真人",
-        "whoareyou",
-        "areyouarobot",
-        "areyouabot",
-        "areyouhuman",
-    ]) {
-        Some(Smalltalk::Identity)
-    } else {
-        None
+    if key.is_empty() || key.len() > MOST_BYTES {
+        return None;
     }
+    // The most telling kind, by its place among the pieces, of each beginning of the text that is made of pieces.
+    let mut made: Vec<Option<usize>> = vec![None; key.len() + 1];
+    for at in 0..key.len() {
+        let before = if at == 0 { Some(PIECES.len()) } else { made[at] };
+        let Some(before) = before else { continue };
+        let mut reach = |piece: &str, kind: usize| {
+            if key[at..].starts_with(piece) {
+                let kind = kind.min(before);
+                let known = &mut made[at + piece.len()];
+                *known = Some(known.map_or(kind, |known| known.min(kind)));
+            }
+        };
+        for (kind, (_, pieces)) in PIECES.iter().enumerate() {
+            pieces.iter().for_each(|piece| reach(piece, kind));
+        }
+        if at > 0 {
+            PARTICLES.iter().for_each(|particle| reach(particle, PIECES.len()));
+        }
+    }
+    let kind = made[key.len()]?;
+    PIECES.get(kind).map(|(kind, _)| *kind)
 }
 
 /// Whether the customer asks for a person. This wish is always honoured.
@@ -199,6 +301,22 @@ mod tests {
         assert_eq!(smalltalk("好的谢谢再见"), Some(Smalltalk::Farewell));
         assert_eq!(smalltalk("你好，信用卡丢了"), None);
         assert_eq!(smalltalk("Hello"), Some(Smalltalk::Greeting));
+        assert_eq!(smalltalk("好的，知道了，谢谢你啊"), Some(Smalltalk::Thanks));
+        assert_eq!(smalltalk("Thank you so much, bye!"), Some(Smalltalk::Farewell));
+        assert_eq!(smalltalk("你真棒"), Some(Smalltalk::Thanks));
+        assert_eq!(smalltalk("嗯嗯"), Some(Smalltalk::Acknowledgement));
+        assert_eq!(smalltalk("hi there"), Some(Smalltalk::Greeting));
+        for question in [
+            "好的卡在哪办",
+            "在哪",
+            "没有收到",
+            "谢谢，那年费呢",
+            "我",
+            "好评怎么写",
+            "知道怎么退款吗",
+        ] {
+            assert_eq!(smalltalk(question), None, "{question}");
+        }
     }
 
     #[test]

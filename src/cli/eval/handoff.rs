@@ -9,7 +9,7 @@ use crate::cli::heads::Encoder;
 use crate::cli::output::{self, interval};
 use crate::domain::sha256_hex;
 use crate::understanding::heads::{Head, prepared};
-use crate::understanding::mood::{Exchange, Signals, TURNS, Weights, context};
+use crate::understanding::mood::{Exchange, Signals, TURNS, Weights};
 use crate::understanding::wants_person;
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -74,6 +74,8 @@ struct Seen {
     turns: Vec<Turn>,
     /// Dissatisfaction after each turn.
     mood: Vec<f32>,
+    /// How it was over the last turns, by which a person is called.
+    lasting: Vec<f32>,
 }
 
 impl Line {
@@ -121,8 +123,13 @@ impl Handoff {
         let mut seen = Vec::new();
         for line in lines {
             let (id, turns) = line.turns();
-            let mood = moods(&turns, &heads, &encoder).await?;
-            seen.push(Seen { id, turns, mood });
+            let (mood, lasting) = moods(&turns, &heads, &encoder).await?;
+            seen.push(Seen {
+                id,
+                turns,
+                mood,
+                lasting,
+            });
         }
         let gold: Vec<Gold> = match &self.gold {
             Some(path) => super::lines(path)?,
@@ -144,26 +151,22 @@ impl Handoff {
     }
 }
 
-/// Dissatisfaction after each turn.
-async fn moods(turns: &[Turn], heads: &Heads, encoder: &Encoder) -> anyhow::Result<Vec<f32>> {
+/// Dissatisfaction after each turn, and how it was over the last ones.
+async fn moods(turns: &[Turn], heads: &Heads, encoder: &Encoder) -> anyhow::Result<(Vec<f32>, Vec<f32>)> {
     let history: Vec<Exchange> = (turns.iter())
         .map(|turn| Exchange {
             user: turn.user.clone(),
             reply: turn.reply.clone(),
         })
         .collect();
-    let contexts = (1..=history.len()).map(|end| prepared(&context(&history[..end])));
-    let texts: Vec<String> = contexts
-        .chain(history.iter().map(|exchange| prepared(&exchange.user)))
-        .collect();
+    let texts: Vec<String> = history.iter().map(|exchange| prepared(&exchange.user)).collect();
     let numbers = encoder.quietly(&texts).await?;
     let width = numbers.len() / texts.len().max(1);
     let row = |at: usize| &numbers[at * width..(at + 1) * width];
     let signals: Vec<Signals> = (0..history.len())
         .map(|at| {
             let satisfaction = heads.satisfaction.predict(row(at), &texts[at]);
-            let own = history.len() + at;
-            let emotion = heads.emotion.predict(row(own), &texts[own]);
+            let emotion = heads.emotion.predict(row(at), &texts[at]);
             Signals::of(
                 &history[..=at],
                 (&heads.satisfaction, &satisfaction),
@@ -172,8 +175,10 @@ async fn moods(turns: &[Turn], heads: &Heads, encoder: &Encoder) -> anyhow::Resu
         })
         .collect();
     let weights: Weights = heads.satisfaction.about().mood.unwrap_or_default();
-    let mood = |end: usize| weights.dissatisfaction(&signals[end.saturating_sub(TURNS)..end]);
-    Ok((1..=signals.len()).map(mood).collect())
+    let seen = |end: usize| &signals[end.saturating_sub(TURNS)..end];
+    Ok((1..=signals.len())
+        .map(|end| (weights.dissatisfaction(seen(end)), weights.lasting(seen(end))))
+        .unzip())
 }
 
 /// How well labelled turns are told apart.
@@ -211,7 +216,7 @@ fn handoffs(seen: &[Seen], gold: &[Gold], threshold: f32) -> Value {
     let (mut due, mut on_time, mut calm, mut alarms) = (0, 0, 0, 0);
     let (mut explicit, mut honoured) = (0, 0);
     for dialogue in seen {
-        let fires = dialogue.mood.iter().map(|mood| *mood >= threshold);
+        let fires = dialogue.lasting.iter().map(|lasting| *lasting >= threshold);
         let fires: Vec<bool> = fires.collect();
         for turn in &dialogue.turns {
             if turn.wants_person.unwrap_or_else(|| asks_plainly(&turn.user)) {
@@ -274,6 +279,7 @@ mod tests {
             id: id.into(),
             turns: satisfaction.iter().map(turn).collect(),
             mood: mood.to_vec(),
+            lasting: mood.to_vec(),
         }
     }
 

@@ -96,6 +96,18 @@ fn found(head: &Head, risky: &Set, harmless: &Set) -> Value {
     })
 }
 
+/// Of the harmless texts, how many would be noted for each risk as the settings have it.
+fn noted(head: &Head, harmless: &Set, confidence: f32) -> Value {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for said in predictions(head, harmless) {
+        let labels = head.about().labels.iter().zip(&said.probabilities);
+        for (label, _) in labels.filter(|(label, p)| *label != NORMAL && **p >= confidence) {
+            *counts.entry(label).or_default() += 1;
+        }
+    }
+    json!({"from": confidence, "n": harmless.len(), "by_kind": counts})
+}
+
 /// The texts with a risk, or those without.
 fn split(set: &Set, risky: bool) -> Set {
     let places: Vec<usize> = (0..set.len())
@@ -144,6 +156,7 @@ impl Risk {
             "model": {"name": about.base.model, "sha256": about.base.sha256},
             "heads": {"risk": sha256_hex(&head.to_bytes())}, "machine": output::machine(),
             "train_seconds": seconds, "calibration": about.calibration, "cross_source": cross,
+            "noted": noted(&head, &harmless, encoder.config.understanding.risk_confidence),
         });
         show(&with(report, found(&head, &risky, &harmless)), common);
         Ok(())

@@ -45,8 +45,10 @@ pub(super) async fn import(common: &Common, paths: &[PathBuf], draft: bool) -> a
     let before = store.kb_version().await?;
     let keep = config.knowledge.keep_revisions;
     let embedder = app::load_embedder(&config, &common.models).await?;
+    let masker = app::masker(&config)?;
     let mut ingester = Ingester::new(Arc::clone(&store), embedder, Arc::new(SystemClock), config.retrieval)
-        .with_readers(app::document_readers());
+        .with_readers(app::document_readers())
+        .with_masker(&masker);
     if draft {
         ingester = ingester.with_drafts(COMMAND_LINE);
     }
@@ -99,7 +101,15 @@ pub(super) async fn import(common: &Common, paths: &[PathBuf], draft: bool) -> a
                 ("failed", error.clone())
             }
         };
-        rows.push(json!({"path": path, "outcome": what, "detail": detail, "drafts": file.drafts}));
+        if file.masked > 0 {
+            eprintln!(
+                "{path}: {} values that belong to persons were masked (see [privacy] policy_file)",
+                file.masked
+            );
+        }
+        rows.push(
+            json!({"path": path, "outcome": what, "detail": detail, "drafts": file.drafts, "masked": file.masked}),
+        );
     }
     let drafts: usize = report.files.iter().map(|file| file.drafts.len()).sum();
     let counts = store.knowledge_counts().await?;

@@ -20,6 +20,7 @@ mod number_format;
 mod numbering;
 mod odf;
 mod pdf;
+mod personal;
 mod pptx;
 mod rtf;
 mod scope;

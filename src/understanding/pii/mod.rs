@@ -13,7 +13,7 @@ mod stream;
 
 use super::normalise::View;
 use crate::domain::Language;
-use detect::Hit;
+use detect::{Hit, Weight};
 use scan::Scan;
 use std::fmt;
 use std::ops::Range;
@@ -106,19 +106,31 @@ pub fn tells_of_secret(text: &str) -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct Masker {
     policy: Policy,
+    /// Only what a checksum proves.
+    proven: bool,
 }
 
 impl Masker {
     /// A masker by `policy`.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self { policy }
+        Self { policy, proven: false }
     }
 
     /// Its policy.
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// A masker for documents and FAQs (see [`Policy::for_documents`]). It masks what a checksum proves alone: of a manual no number
+    /// may be lost that only looks like somebody's.
+    #[must_use]
+    pub fn for_documents(&self) -> Self {
+        Self {
+            policy: self.policy.for_documents(),
+            proven: true,
+        }
     }
 
     /// `text` with masks. Cost: linear in its length.
@@ -178,7 +190,8 @@ impl Masker {
         };
         let hits = detect::find(&scan)
             .into_iter()
-            .filter(|hit| !(is_word(hit.kind) && hidden(hit)));
+            .filter(|hit| !(is_word(hit.kind) && hidden(hit)))
+            .filter(|hit| !self.proven || hit.weight >= Weight::Proven);
         let language = Language::detect(text);
         hits.filter_map(|hit| self.found(&view, &scan, hit, language)).collect()
     }

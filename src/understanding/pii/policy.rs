@@ -61,6 +61,7 @@ fn percent() -> usize {
 pub struct Policy {
     rules: BTreeMap<Kind, Rule>,
     public_numbers: Vec<String>,
+    documents: Vec<Kind>,
 }
 
 /// What is wrong with a policy.
@@ -85,7 +86,14 @@ pub enum PolicyError {
 struct File {
     #[serde(default)]
     public_numbers: Vec<String>,
+    #[serde(default = "documents")]
+    documents: Vec<Kind>,
     kinds: BTreeMap<Kind, Rule>,
+}
+
+/// What is masked in documents where a policy says nothing of them.
+fn documents() -> Vec<Kind> {
+    vec![Kind::IdCard, Kind::Permit, Kind::BankCard]
 }
 
 impl Policy {
@@ -94,7 +102,11 @@ impl Policy {
     /// # Errors
     /// Where it is no such file, a kind is missing, a secret would stay, or a mask would hide nothing.
     pub fn parse(toml: &str) -> Result<Self, PolicyError> {
-        let File { public_numbers, kinds } = toml::from_str(toml)?;
+        let File {
+            public_numbers,
+            documents,
+            kinds,
+        } = toml::from_str(toml)?;
         for kind in Kind::ALL {
             let rule = kinds.get(&kind).ok_or(PolicyError::Missing(kind.name()))?;
             if rule.keep_percent > MOST_SHOWN {
@@ -107,8 +119,22 @@ impl Policy {
         let digits = |number: &String| number.chars().filter(char::is_ascii_digit).collect();
         Ok(Self {
             rules: kinds,
+            documents,
             public_numbers: public_numbers.iter().map(digits).collect(),
         })
+    }
+
+    /// The policy for what is written in documents and FAQs: kinds that it does not name stay, secrets too ("the first password is
+    /// the last six digits of your card").
+    #[must_use]
+    pub fn for_documents(&self) -> Self {
+        let mut policy = self.clone();
+        for (kind, rule) in &mut policy.rules {
+            if !self.documents.contains(kind) {
+                rule.action = Action::Keep;
+            }
+        }
+        policy
     }
 
     /// What becomes of a kind.
@@ -161,6 +187,7 @@ impl Default for Policy {
         Self::parse(DEFAULT_POLICY).unwrap_or(Self {
             // Unreachable (a test reads the file): without rules everything is dropped.
             rules: BTreeMap::new(),
+            documents: Vec::new(),
             public_numbers: Vec::new(),
         })
     }

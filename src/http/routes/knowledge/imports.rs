@@ -56,6 +56,8 @@ pub(crate) struct ImportedFile {
     revision_id: Option<String>,
     /// Drafts that were made of it.
     drafts: usize,
+    /// Numbers of persons that were masked in it.
+    masked: usize,
 }
 
 /// What is known of an import.
@@ -128,6 +130,7 @@ impl From<FileReport> for ImportedFile {
             error,
             revision_id: from.drafts.first().map(ToString::to_string),
             drafts: from.drafts.len(),
+            masked: from.masked,
         }
     }
 }

@@ -78,7 +78,9 @@ fn card(scan: &Scan<'_>, run: &Run, group: usize) -> Option<(Hit, usize)> {
     let near = scan.cue(place, 10, &CUES) && !order::announced(scan, place);
     let begins = matches!(digits, [3..=6 | 9, ..]) || digits.len() >= 15;
     let tail = scan.cue(place, 6, &["尾号", "后四位", "后4位", "末四位"]);
-    if near && begins && !tail && digits.len() >= 8 && !digits.contains(&10) {
+    // 信用卡400-000-8611（24小时）
+    let service = matches!(digits, [4 | 8, 0, 0, ..]) && (group..=last).any(|at| run.groups[at].end == start + 10);
+    if near && begins && !tail && !service && digits.len() >= 8 && !digits.contains(&10) {
         return hit(last, end, Weight::Cue);
     }
     None

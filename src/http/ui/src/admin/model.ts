@@ -75,6 +75,8 @@ export interface ImportFile {
   readonly faqs: number | null;
   /** Drafts that it made; one of them is `revisionId`. */
   readonly drafts: number;
+  /** Numbers of persons that were masked in it. */
+  readonly masked: number;
   readonly error: string;
   readonly revisionId: string;
 }

@@ -173,6 +173,7 @@ function importFile(value: unknown): ImportFile | null {
     passages: number(body["passages"]),
     faqs: number(body["faqs"]),
     drafts: number(body["drafts"]) ?? 0,
+    masked: number(body["masked"]) ?? 0,
     error: text(body["error"]),
     revisionId: text(body["revision_id"]),
   };

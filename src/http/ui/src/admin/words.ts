@@ -140,6 +140,7 @@ const zh = {
   importCancel: "取消导入",
   importAgain: "再传一些",
   importPassages: (n: number) => `${n} 段`,
+  importMasked: (n: number) => `已遮盖 ${n} 处个人号码`,
   importFaqs: (n: number) => `${n} 条问答`,
   outcomes: {
     added: "新增",
@@ -501,6 +502,7 @@ const en: AdminWords = {
   importCancel: "Cancel import",
   importAgain: "Upload more",
   importPassages: (n) => `${n} passages`,
+  importMasked: (n) => `${n} personal numbers masked`,
   importFaqs: (n) => `${n} FAQs`,
   outcomes: {
     added: "added",

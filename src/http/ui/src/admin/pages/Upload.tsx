@@ -188,6 +188,7 @@ function Progress({ id, onDone, onAgain }: { readonly id: string; readonly onDon
                   {words.outcomes[file.outcome] ?? file.outcome}
                 </Badge>
                 {file.passages !== null && <span class="small muted">{words.importPassages(file.passages)}</span>}
+                {file.masked > 0 && <span class="small muted">{words.importMasked(file.masked)}</span>}
                 {file.faqs !== null && <span class="small muted">{words.importFaqs(file.faqs)}</span>}
                 {file.revisionId !== "" && file.drafts === 1 && (
                   <Link to={href(`drafts/${file.revisionId}`)} class="small">

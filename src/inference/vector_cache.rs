@@ -1,31 +1,34 @@
-//! Vectors of questions that were asked lately.
+//! Vectors of texts that were asked for lately.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Keeps the vectors of the questions used last.
-pub(super) struct QueryCache {
+/// Keeps the vectors of the texts used last.
+pub struct VectorCache {
     capacity: usize,
     entries: Mutex<Entries>,
 }
 
 #[derive(Default)]
 struct Entries {
-    /// Question: when it was used last, and its vector.
+    /// Text: when it was used last, and its vector.
     by_text: HashMap<String, (u64, Arc<[f32]>)>,
     uses: u64,
 }
 
-impl QueryCache {
-    /// A cache of `capacity` questions.
-    pub(super) fn new(capacity: usize) -> Self {
+impl VectorCache {
+    /// A cache of `capacity` texts.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
         Self {
             capacity,
             entries: Mutex::default(),
         }
     }
 
-    pub(super) fn get(&self, text: &str) -> Option<Arc<[f32]>> {
+    /// The vector of a text, if it is there; it counts as used.
+    #[must_use]
+    pub fn get(&self, text: &str) -> Option<Arc<[f32]>> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.uses += 1;
         let now = entries.uses;
@@ -35,7 +38,7 @@ impl QueryCache {
     }
 
     /// Puts a vector in; the one not used for longest goes when it is full. Cost: a look at all entries then.
-    pub(super) fn put(&self, text: &str, vector: Arc<[f32]>) {
+    pub fn put(&self, text: &str, vector: Arc<[f32]>) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.uses += 1;
         let now = entries.uses;
@@ -59,7 +62,7 @@ mod tests {
 
     #[test]
     fn the_one_not_used_for_longest_goes() {
-        let cache = QueryCache::new(2);
+        let cache = VectorCache::new(2);
         let vector = |x: f32| Arc::from([x].as_slice());
         cache.put("a", vector(1.0));
         cache.put("b", vector(2.0));
