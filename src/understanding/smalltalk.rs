@@ -198,10 +198,14 @@ pub fn smalltalk(text: &str) -> Option<Smalltalk> {
             }
         };
         for (kind, (_, pieces)) in PIECES.iter().enumerate() {
-            pieces.iter().for_each(|piece| reach(piece, kind));
+            for piece in *pieces {
+                reach(piece, kind);
+            }
         }
         if at > 0 {
-            PARTICLES.iter().for_each(|particle| reach(particle, PIECES.len()));
+            for particle in PARTICLES {
+                reach(particle, PIECES.len());
+            }
         }
     }
     let kind = made[key.len()]?;

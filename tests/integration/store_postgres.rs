@@ -285,7 +285,10 @@ async fn a_change_that_is_dropped_midway_leaves_nothing() {
         drop(change);
         let stored = store.document(document.id).await.unwrap().is_some();
         assert_eq!(store.kb_version().await.unwrap(), KbVersion(version));
-        assert_eq!(stored, store.document_by_source("kb/dropped.md").await.unwrap().is_some());
+        assert_eq!(
+            stored,
+            store.document_by_source("kb/dropped.md").await.unwrap().is_some()
+        );
         if version > 0 {
             break;
         }
