@@ -1,22 +1,23 @@
 //! Follow-up questions: "那运费呢？" after a question about returns means the freight of a return.
 
+use super::matter::matter;
 use super::normalise;
 use crate::domain::{Role, Turn, is_han};
 
 /// A message that can be searched without what was said before: the message itself where it stands alone, else the
-/// customer's last standalone question followed by the message.
+/// customer's last standalone question followed by the message; both without what they say of the person.
 ///
 /// Rules instead of a model: a small model that rewrites follow-ups gets the entity wrong. Joining keeps every word
 /// that was said, and the search weighs the rare ones.
 #[must_use]
 pub fn standalone(message: &str, history: &[Turn]) -> String {
-    let message = normalise(message);
+    let message = normalise(&matter(message));
     if !depends_on_history(&message) {
         return message;
     }
     let mut parts = vec![message];
     for turn in history.iter().rev().filter(|turn| turn.role == Role::Visitor).take(3) {
-        let earlier = normalise(&turn.text);
+        let earlier = normalise(&matter(&turn.text));
         let stands_alone = !depends_on_history(&earlier);
         parts.push(earlier);
         if stands_alone {

@@ -3,6 +3,7 @@
 mod dictionary;
 mod followup;
 pub mod heads;
+mod matter;
 pub mod mood;
 mod normalise;
 pub mod pii;
