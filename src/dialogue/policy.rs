@@ -186,7 +186,7 @@ pub fn about_another(decision: Decision) -> Decision {
 
 #[cfg(test)]
 mod tests {
-    use super::{Decision, Thresholds, Understood, decide, decide_early, decide_sensed, with_table};
+    use super::{Decision, Thresholds, Understood, about_another, decide, decide_early, decide_sensed, with_table};
     use crate::dialogue::confidence::{Confidence, Features};
     use crate::domain::Route;
 
@@ -201,6 +201,18 @@ mod tests {
 
     fn nothing_found() -> Features {
         Features::default()
+    }
+
+    #[test]
+    fn what_holds_of_us_is_no_answer_about_another() {
+        for sure in [
+            Decision::Faq { confidence: 0.9 },
+            Decision::Passages { confidence: 0.9 },
+        ] {
+            assert_eq!(about_another(sure), Decision::Clarify { confidence: 0.9 });
+        }
+        let refused = Decision::Refuse { confidence: 0.7 };
+        assert_eq!(about_another(refused), refused);
     }
 
     #[test]

@@ -63,6 +63,9 @@ const INTRODUCTIONS: [&str; 58] = [
     "and",
 ];
 
+/// What a number plate begins with.
+const PROVINCES: &str = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼";
+
 /// Where a clause ends.
 const ENDS: [char; 11] = ['，', ',', '。', '；', ';', '！', '!', '？', '?', '\n', '、'];
 
@@ -111,6 +114,8 @@ fn unmasked(clause: &str) -> String {
         let piece: String = chars[at..end].iter().collect();
         if !piece.contains("**") {
             out.push_str(&piece);
+        } else if piece.starts_with(|c: char| c.is_ascii_uppercase()) && out.ends_with(|c| PROVINCES.contains(c)) {
+            out.pop();
         }
         at = end;
     }
@@ -154,6 +159,7 @@ mod tests {
                 "I'm [Name: J***], my card is 6222********0128, when is my bill due?",
                 "when is my bill due?",
             ),
+            ("我的车牌是沪A****5，信用卡积分怎么兑换？", "信用卡积分怎么兑换？"),
             ("退款多久到账", "退款多久到账"),
         ] {
             assert_eq!(matter(message), about);

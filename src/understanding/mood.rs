@@ -203,11 +203,9 @@ impl Weights {
         each.reduce(|mood, now| mood + NEW_SHARE * (now - mood))
             .unwrap_or_default()
     }
-}
 
-impl Weights {
-    /// How likely the customer was dissatisfied in every one of the last [`TURNS`] turns, on the average: 0 to 1; 0 where there
-    /// were fewer. A person is called by this, not for one message.
+    /// How likely the customer was dissatisfied in each of the last [`TURNS`] turns, on the average: 0 to 1; 0 where there were
+    /// fewer. A person is called by this, not for one message.
     #[must_use]
     pub fn lasting(&self, turns: &[Signals]) -> f32 {
         match turns.len().checked_sub(TURNS) {
