@@ -1,6 +1,8 @@
 //! What a message is about, without what it says of the person: "my number is 138****5678, when do I get my money back?" is
 //! searched for by the second half. Masks mean nothing to an embedding, and take their share of it.
 
+use super::normalise::letters;
+
 /// What introduces a value; a clause of these and masks alone says nothing else.
 const INTRODUCTIONS: [&str; 58] = [
     "我的",
@@ -120,13 +122,6 @@ fn unmasked(clause: &str) -> String {
         at = end;
     }
     out
-}
-
-fn letters(text: &str) -> String {
-    text.chars()
-        .filter(|c| c.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect()
 }
 
 /// Whether a text is made of introductions from beginning to end.

@@ -17,15 +17,19 @@ fn masked(text: &str, masker: &Masker, count: &mut usize) -> Option<String> {
         return None;
     }
     *count += found.len();
-    let mut out = String::with_capacity(text.len());
-    let mut at = 0;
+    Some(replaced(text, &found))
+}
+
+/// `text` with the masks in their places.
+fn replaced(text: &str, found: &[(Range<usize>, String)]) -> String {
+    let (mut out, mut at) = (String::with_capacity(text.len()), 0);
     for (range, mask) in found {
         out.push_str(&text[at..range.start]);
-        out.push_str(&mask);
+        out.push_str(mask);
         at = range.end;
     }
     out.push_str(&text[at..]);
-    Some(out)
+    out
 }
 
 /// The bytes of `text` that a mask replaces, in order.
@@ -48,7 +52,9 @@ impl ParsedDocument {
         if let Some(title) = self.title.as_ref().and_then(|title| masked(title, masker, &mut count)) {
             self.title = Some(title);
         }
-        let mut found = Vec::new();
+        // Before the first block stands the front matter, which is kept with the text.
+        let first = self.blocks.first().map_or(self.text.len(), |block| block.range.start);
+        let mut found = changes(&self.text[..first], masker);
         for block in &mut self.blocks {
             let start = block.range.start;
             let here = changes(&self.text[block.range.clone()], masker);
@@ -66,17 +72,15 @@ impl ParsedDocument {
         if found.is_empty() {
             return (self, count);
         }
-        let mut out = String::with_capacity(self.text.len());
         // Where each replaced part ended, and how far what follows moves.
-        let mut moves: Vec<(usize, isize)> = Vec::with_capacity(found.len());
-        let mut at = 0;
-        for (range, mask) in &found {
-            out.push_str(&self.text[at..range.start]);
-            out.push_str(mask);
-            at = range.end;
-            moves.push((range.end, out.len() as isize - range.end as isize));
-        }
-        out.push_str(&self.text[at..]);
+        let mut by = 0;
+        let moves: Vec<(usize, isize)> = found
+            .iter()
+            .map(|(range, mask)| {
+                by += mask.len() as isize - range.len() as isize;
+                (range.end, by)
+            })
+            .collect();
         let moved = |place: usize| -> usize {
             let before = moves.partition_point(|(end, _)| *end <= place);
             let by = before.checked_sub(1).map_or(0, |last| moves[last].1);
@@ -88,7 +92,7 @@ impl ParsedDocument {
         for page in &mut self.pages {
             *page = moved(*page);
         }
-        self.text = out;
+        self.text = replaced(&self.text, &found);
         count += found.len();
         (self, count)
     }
@@ -122,7 +126,7 @@ mod tests {
     #[test]
     fn places_follow_what_is_masked() {
         let source = format!(
-            "# 名单 {ID}\n\n客服电话400-000-8600，网点经理张伟 13800138000。\n\n| 姓名 | 卡号 | 额度 |\n| --- | --- | --- |\n| 王芳 | {CARD} | 5000 |\n| 李雷 | {CARD} | 6000 |\n\n结束语。\n"
+            "---\nauthor: {ID}\n---\n# 名单 {ID}\n\n客服电话400-000-8600，网点经理张伟 13800138000。\n\n| 姓名 | 卡号 | 额度 |\n| --- | --- | --- |\n| 王芳 | {CARD} | 5000 |\n| 李雷 | {CARD} | 6000 |\n\n结束语。\n"
         );
         let parsed = parse_document(source.as_bytes(), DocumentFormat::Markdown).unwrap();
         let parts: Vec<String> = parsed
