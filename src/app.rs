@@ -4,14 +4,14 @@ use crate::config::{self, Config};
 use crate::desk::Customers;
 use crate::dialogue::flow::tools::tools_of;
 use crate::dialogue::flow::{self, Similarity};
-use crate::dialogue::{Assistant, Conversations, FlowDriver, FlowParts, Replayer, Senses};
+use crate::dialogue::{Assistant, Confidence, Conversations, FlowDriver, FlowParts, Replayer, Senses};
 use crate::domain::{Clock, SystemClock, Viewer};
 use crate::http::{self, AppState, Part, PartState, Services};
 use crate::inference::{
     CrossReader, E5Embedder, Embedder, InferenceError, LanguageModel, LayerFeatures, Reader, RemoteModel, TextKind,
     load_language_model, manifest,
 };
-use crate::jobs::{Eraser, Imports, Learner, Publisher};
+use crate::jobs::{Eraser, Imports, Learner, Publisher, Trainer};
 use crate::retrieval::parse::child::{Limits, Readers};
 use crate::retrieval::{Ingester, Retriever, Vectors};
 use crate::storage::{PostgresOptions, PostgresStore, SqliteStore, Store, Vault};
@@ -189,8 +189,31 @@ pub async fn load_embedder(config: &Config, models: &Path) -> anyhow::Result<Arc
     Ok(Arc::new(embedder))
 }
 
+/// The calibration of the confidences that the settings name.
+fn calibrated(config: &Config, reader: &dyn Reader) -> anyhow::Result<Confidence> {
+    let confidence = match config.dialogue.calibration.as_str() {
+        "" => Confidence::built_in()?,
+        file => std::fs::read_to_string(file)
+            .map_err(anyhow::Error::from)
+            .and_then(|json| Ok(Confidence::parse(&json)?))
+            .with_context(|| format!("the setting [dialogue] calibration, {file}"))?,
+    };
+    let fitted = &confidence.calibration().reader;
+    if fitted != reader.version() {
+        tracing::warn!(
+            "the confidences were fitted with the reader {fitted}, and {} is loaded: run `kefu eval calibrate --out FILE` and name the \
+             file in [dialogue] calibration",
+            reader.version()
+        );
+    }
+    Ok(confidence)
+}
+
 /// Loads the reader over the embedding model.
-async fn load_reader(config: &Config, embedder: Arc<E5Embedder>) -> anyhow::Result<Arc<dyn Reader>> {
+///
+/// # Errors
+/// A file that is none, or belongs to another embedding model.
+pub async fn load_reader(config: &Config, embedder: Arc<E5Embedder>) -> anyhow::Result<Arc<dyn Reader>> {
     let settings = config.inference.clone();
     let reader = tokio::task::spawn_blocking(move || match settings.reader.as_str() {
         "" => Ok(CrossReader::built_in(&embedder, &settings)?),
@@ -233,7 +256,8 @@ pub fn head_bytes(config: &Config, models: &Path, task: &str) -> anyhow::Result<
         directory => (PathBuf::from(directory), true),
     };
     let path = directory.join(format!("{task}.kfh"));
-    if !named && !path.is_file() {
+    // What customers want is every company's own: such a head need not be there.
+    if (!named || task == "intent") && !path.is_file() {
         return Ok(None);
     }
     let bytes = std::fs::read(&path).with_context(|| format!("[understanding] heads: {}", path.display()))?;
@@ -242,19 +266,28 @@ pub fn head_bytes(config: &Config, models: &Path, task: &str) -> anyhow::Result<
 
 /// What senses moods and risks over the embedding model's encoder, unless the settings want nothing sensed.
 fn load_senses(config: &Config, models: &Path, embedder: &E5Embedder) -> anyhow::Result<Option<Senses>> {
-    let bytes = |task| head_bytes(config, models, task);
-    let (Some(emotion), Some(satisfaction), Some(risk)) = (bytes("emotion")?, bytes("satisfaction")?, bytes("risk")?)
-    else {
-        tracing::info!("no heads for emotion, satisfaction and risk: nobody is handed over for a mood or a danger");
+    if config.understanding.heads == "none" {
+        tracing::info!("no heads: nobody is handed over for a mood or a danger, and no intents are known");
         return Ok(None);
-    };
+    }
+    let bytes = |task| head_bytes(config, models, task);
     let features = Arc::new(LayerFeatures::over(embedder, &config.inference)?);
-    let senses = Senses::new(features, [&emotion, &satisfaction, &risk], config.understanding.clone());
-    let senses = senses.map_err(|(task, error)| {
+    let bad = |task: &str, error| {
         anyhow::Error::new(error).context(format!(
-        "the head for {task} (set [understanding] heads = \"none\" to go without heads, or to a directory of your own)"
-    ))
-    })?;
+            "the head for {task} (set [understanding] heads = \"none\" to go without heads, or to a directory of your own)"
+        ))
+    };
+    let moods = (bytes("emotion")?, bytes("satisfaction")?, bytes("risk")?);
+    let senses = if let (Some(emotion), Some(satisfaction), Some(risk)) = moods {
+        let heads = [emotion.as_slice(), &satisfaction, &risk];
+        Senses::new(features, heads, config.understanding.clone()).map_err(|(task, error)| bad(task, error))?
+    } else {
+        tracing::info!("no heads for emotion, satisfaction and risk: nobody is handed over for a mood or a danger");
+        Senses::without_moods(features, config.understanding.clone())
+    };
+    if let Some(intents) = bytes("intent")? {
+        senses.use_intents(0, &intents).map_err(|error| bad("intent", error))?;
+    }
     Ok(Some(senses))
 }
 
@@ -335,6 +368,7 @@ impl App {
             Arc::clone(&retriever),
             Arc::clone(&reader),
             model,
+            calibrated(&config, reader.as_ref())?,
             config.dialogue.clone(),
         );
         let assistant = assistant.with_masker(masker(&config)?);
@@ -385,11 +419,7 @@ impl App {
             Arc::clone(&self.clock),
             self.config.knowledge.clone(),
         )
-        .with_trial(
-            Arc::clone(&self.retriever),
-            Arc::clone(&self.reader),
-            self.config.dialogue.clone(),
-        )
+        .with_trial(Arc::clone(&self.assistant))
     }
 
     /// What the server answers with.
@@ -424,6 +454,7 @@ impl App {
         );
         Ok(Services {
             publisher,
+            trainer: self.trainer(),
             imports: Arc::new(imports),
             assistant: Arc::clone(&self.assistant),
             conversations: Arc::new(conversations),
@@ -484,6 +515,18 @@ impl App {
             Arc::clone(&self.store),
             flows,
         ))
+    }
+
+    /// What learns what customers want; `None` where nothing is sensed.
+    fn trainer(&self) -> Option<Arc<Trainer>> {
+        self.assistant.senses().map(|senses| {
+            Arc::new(Trainer::new(
+                Arc::clone(senses),
+                Arc::clone(&self.store),
+                Arc::clone(&self.clock),
+                self.config.inference.threads,
+            ))
+        })
     }
 
     /// What learns from conversations.
@@ -591,6 +634,16 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
         }
     };
     let imports = Arc::clone(&services.imports);
+    let trainer = services.trainer.clone();
+    if let Some(trainer) = &trainer
+        && let Err(error) = trainer.catch_up().await
+    {
+        // A head for another embedding model, for one: questions are answered without intents until it is trained anew.
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the stored head for intents cannot be used"
+        );
+    }
     state.install(services);
     state.set(Part::Index, PartState::Ok);
     state.set(
@@ -606,6 +659,7 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
         state,
         shutdown.clone(),
     ));
+    let heads = tokio::spawn(follow_heads(trainer, shutdown.clone()));
     let learning = tokio::spawn(learn_from_conversations(app.learner(), shutdown.clone()));
     let removing = tokio::spawn(remove_what_is_old(
         app.eraser(),
@@ -614,12 +668,43 @@ pub async fn serve(config: Config, data: &Path, models: &Path, shutdown: Cancell
     ));
     let served = server.await?;
     following.await?;
+    heads.await?;
     learning.await?;
     removing.await?;
     imports.stop();
     app.close().await;
     served?;
     Ok(())
+}
+
+/// How often is looked for a head that another node trained.
+const HEADS_EVERY: Duration = Duration::from_secs(2);
+
+/// Uses the newest head for intents, whichever process trained it.
+async fn follow_heads(trainer: Option<Arc<Trainer>>, shutdown: CancellationToken) {
+    let Some(trainer) = trainer else { return };
+    let mut failing = false;
+    while shutdown
+        .run_until_cancelled(tokio::time::sleep(HEADS_EVERY))
+        .await
+        .is_some()
+    {
+        match trainer.catch_up().await {
+            Ok(newer) => {
+                failing = false;
+                if let Some(version) = newer {
+                    tracing::info!(version, "another head for intents is in use");
+                }
+            }
+            Err(error) if !std::mem::replace(&mut failing, true) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the newest head for intents cannot be used"
+                );
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 /// How often conversations are looked at for what they teach.

@@ -26,7 +26,9 @@ impl Ask {
         let (mut answer, mut route, mut citations) = (String::new(), None, Vec::new());
         while let Some(event) = events.next().await {
             match event {
-                ReplyEvent::Route { route: by, confidence } => route = Some((by, confidence)),
+                ReplyEvent::Route {
+                    route: by, confidence, ..
+                } => route = Some((by, confidence)),
                 ReplyEvent::Citation(citation) => citations.push(citation),
                 ReplyEvent::Token { text } => {
                     if self.stream && !common.json {

@@ -4,8 +4,9 @@ use crate::app;
 use crate::cli::Common;
 use crate::config::Config;
 use crate::inference::{Features, LayerFeatures};
-use crate::kernels::pool;
-use crate::understanding::heads::{Base, Head, Sample, Training, label_words, prepared};
+pub use crate::jobs::Set;
+use crate::jobs::fit;
+use crate::understanding::heads::{Base, Head, Training};
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
@@ -15,11 +16,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
-
-/// Texts that the encoder gets at once.
-const BATCH: usize = 256;
-/// With fewer examples than this a label's name is an example too.
-const FEW: usize = 20;
 
 /// A line of a set: a text and its label, whatever the label is called.
 #[derive(Clone, Debug, Deserialize)]
@@ -48,54 +44,6 @@ impl Line {
     fn label(&self) -> String {
         let label = self.value().cloned().unwrap_or_default();
         label.as_str().map_or_else(|| label.to_string(), str::to_owned)
-    }
-}
-
-/// Labelled texts with what the encoder says of them.
-#[derive(Clone, Debug, Default)]
-pub struct Set {
-    /// The texts, as heads see them.
-    pub texts: Vec<String>,
-    /// Their labels.
-    pub labels: Vec<String>,
-    /// `[texts, width]`.
-    pub numbers: Vec<f32>,
-    /// Numbers of a text.
-    pub width: usize,
-}
-
-impl Set {
-    /// The numbers of one text.
-    pub fn row(&self, place: usize) -> &[f32] {
-        &self.numbers[place * self.width..(place + 1) * self.width]
-    }
-
-    pub fn len(&self) -> usize {
-        self.texts.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.texts.is_empty()
-    }
-
-    /// Those of its texts that stand at `places`.
-    pub fn part(&self, places: &[usize]) -> Self {
-        Self {
-            texts: places.iter().map(|&place| self.texts[place].clone()).collect(),
-            labels: places.iter().map(|&place| self.labels[place].clone()).collect(),
-            numbers: places.iter().flat_map(|&place| self.row(place)).copied().collect(),
-            width: self.width,
-        }
-    }
-
-    /// Both together.
-    pub fn and(&self, other: &Self) -> Self {
-        let mut both = self.clone();
-        both.texts.extend_from_slice(&other.texts);
-        both.labels.extend_from_slice(&other.labels);
-        both.numbers.extend_from_slice(&other.numbers);
-        both.width = both.width.max(other.width);
-        both
     }
 }
 
@@ -157,19 +105,7 @@ impl Encoder {
         }
     }
 
-    /// What it says of texts.
-    pub async fn numbers(&self, texts: &[String]) -> anyhow::Result<Vec<f32>> {
-        let bar = self.bar(texts.len() as u64, "encoding");
-        let mut numbers = Vec::new();
-        for batch in texts.chunks(BATCH) {
-            numbers.extend(self.features.features(batch.to_vec()).await?.data);
-            bar.inc(batch.len() as u64);
-        }
-        bar.finish_and_clear();
-        Ok(numbers)
-    }
-
-    /// The same without showing how far it is, for few texts.
+    /// What it says of texts, without showing how far it is: for few.
     pub async fn quietly(&self, texts: &[String]) -> anyhow::Result<Vec<f32>> {
         Ok(self.features.features(texts.to_vec()).await?.data)
     }
@@ -181,15 +117,10 @@ impl Encoder {
 
     /// Texts with their labels and what it says of them.
     pub async fn set(&self, texts: &[(String, String)]) -> anyhow::Result<Set> {
-        let info = self.features.info();
-        let labels = texts.iter().map(|(_, label)| label.clone()).collect();
-        let texts: Vec<String> = texts.iter().map(|(text, _)| prepared(text)).collect();
-        Ok(Set {
-            numbers: self.numbers(&texts).await?,
-            texts,
-            labels,
-            width: info.width * info.layers,
-        })
+        let bar = self.bar(texts.len() as u64, "encoding");
+        let set = Set::of(&self.features, texts, &|done| bar.set_position(done as u64)).await?;
+        bar.finish_and_clear();
+        Ok(set)
     }
 
     /// The lines of files as a set; of each label at most `shots`, where given.
@@ -205,39 +136,13 @@ impl Encoder {
     /// Trains a head; returns it with the seconds that took.
     pub async fn train(&self, task: &str, set: &Set, training: Training) -> anyhow::Result<(Head, f64)> {
         let began = Instant::now();
-        let mut examples: BTreeMap<&str, usize> = BTreeMap::new();
-        for label in &set.labels {
-            *examples.entry(label).or_default() += 1;
-        }
-        let labels: Vec<String> = examples.keys().map(|label| (*label).to_owned()).collect();
-        let scarce = examples.values().any(|count| *count < FEW);
-        let mut set = set.clone();
-        if scarce {
-            let names: Vec<(String, String)> = (labels.iter())
-                .map(|label| (label_words(label), label.clone()))
-                .filter(|(words, _)| words.chars().any(char::is_alphabetic))
-                .collect();
-            set = set.and(&self.set(&names).await?);
-        }
-        let (base, task, threads) = (self.base(), task.to_owned(), self.config.inference.threads);
         let bar = self.bar(1000, "training");
-        let head = tokio::task::spawn_blocking(move || {
-            let place = |label: &String| labels.binary_search(label).unwrap_or_default() as u32;
-            let samples: Vec<Sample<'_>> = (0..set.len())
-                .map(|at| Sample {
-                    text: &set.texts[at],
-                    numbers: set.row(at),
-                    label: place(&set.labels[at]),
-                })
-                .collect();
-            let done = |share: f32| bar.set_position((share * 1000.0) as u64);
-            let head = pool::with_threads(threads, || {
-                Head::train(&task, labels.clone(), &samples, base, training, &done)
-            });
-            bar.finish_and_clear();
-            head
-        });
-        let head = head.await.context("training")??;
+        let told = bar.clone();
+        let told = move |share: f32| told.set_position((share * 1000.0) as u64);
+        let threads = self.config.inference.threads;
+        let head = fit(task, &self.features, set.clone(), training, threads, told).await;
+        bar.finish_and_clear();
+        let head = head.context("training")?;
         Ok((head, began.elapsed().as_secs_f64()))
     }
 

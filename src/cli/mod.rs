@@ -1,5 +1,16 @@
 //! The command line: one verb a file. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
+/// Prints a line as the standard macro does, but for what cannot be printed: see [`output::print`].
+macro_rules! println {
+    () => { $crate::cli::output::print(format_args!("\n")) };
+    ($($words:tt)*) => { $crate::cli::output::print(format_args!("{}\n", format_args!($($words)*))) };
+}
+
+/// Prints as the standard macro does, but for what cannot be printed: see [`output::print`].
+macro_rules! print {
+    ($($words:tt)*) => { $crate::cli::output::print(format_args!($($words)*)) };
+}
+
 mod ask;
 mod bench;
 mod chat;
@@ -148,7 +159,7 @@ pub fn main() -> ExitCode {
         runtime.shutdown_timeout(std::time::Duration::from_secs(5));
         result
     });
-    match result {
+    match result.and_then(|code| output::printed().map(|()| code)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("kefu: {}", in_words(&error));

@@ -1,7 +1,10 @@
 //! How the program speaks: logs, JSON, and the machine's name.
 
+use anyhow::bail;
 use serde_json::{Value, json};
-use std::io::IsTerminal;
+use std::fmt::Arguments;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging to standard error: JSON lines where a service manager reads them, plain words on a terminal.
@@ -16,6 +19,32 @@ pub fn start_logging(serving: bool) {
         builder.with_target(false).init();
     } else {
         builder.json().flatten_event(true).init();
+    }
+}
+
+/// Why something could not be printed.
+static UNPRINTED: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Prints to standard output, where the standard macros would end the program in the midst of its work. Whoever closes the pipe
+/// (`kefu kb list | head`) has read enough; anything else ([`printed`]) makes the command fail at its end.
+pub fn print(words: Arguments<'_>) {
+    if let Err(error) = std::io::stdout().write_fmt(words)
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        let _ = UNPRINTED.set(error);
+    }
+}
+
+/// Whether all that was printed is where it should be.
+///
+/// # Errors
+/// Why it is not.
+pub fn printed() -> anyhow::Result<()> {
+    match (UNPRINTED.get(), std::io::stdout().flush()) {
+        (None, Ok(())) => Ok(()),
+        (None, Err(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        (Some(error), _) => bail!("standard output: {error}"),
+        (None, Err(error)) => bail!("standard output: {error}"),
     }
 }
 

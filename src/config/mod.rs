@@ -235,11 +235,17 @@ pub struct DialogueConfig {
     pub answer_timeout_ms: u64,
     /// Characters of a question.
     pub max_question_chars: usize,
-    /// Probability, from which on a question that can be answered gets the approved answer of the best FAQ.
+    /// Calibration of the confidences (`kefu eval calibrate --out`); empty for the one that comes with the program.
+    pub calibration: String,
+    /// Share of the answers sent that may be wrong, by the calibration.
+    pub wrong_answers: f32,
+    /// Probability, from which on a question that can be answered gets the approved answer of the best FAQ; negative for what
+    /// `wrong_answers` allows.
     pub faq_confidence: f32,
-    /// Probability that what was found answers the question, from which on it is answered.
+    /// Probability that the first hit is the answer, from which on it is sent; negative likewise.
     pub answer_confidence: f32,
-    /// The same, from which on the customer is shown what may be related; below, the question is refused.
+    /// Probability that what was found answers the question, from which on the customer is shown what may be related; below, the
+    /// question is refused.
     pub clarify_confidence: f32,
     /// Directory of task flows; empty for none.
     pub flows: String,

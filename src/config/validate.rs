@@ -186,6 +186,14 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
     for (name, value) in [
         ("faq_confidence", dialogue.faq_confidence),
         ("answer_confidence", dialogue.answer_confidence),
+    ] {
+        need(
+            (-1.0..=1.0).contains(&value),
+            &format!("dialogue.{name} must lie between 0 and 1, or be -1 for what dialogue.wrong_answers allows"),
+        );
+    }
+    for (name, value) in [
+        ("wrong_answers", dialogue.wrong_answers),
         ("clarify_confidence", dialogue.clarify_confidence),
         ("flow_similarity", dialogue.flow_similarity),
         ("confirmed_confidence", dialogue.confirmed_confidence),

@@ -19,10 +19,10 @@ use crate::domain::{
 };
 use crate::inference::{GenerateRequest, InferenceError, LanguageModel, Reader};
 use crate::retrieval::{
-    FaqHit, Found, Hit, Query, Related, RetrievalError, Retriever, SearchMode, Source, judge_hits, order_read,
-    read_faq, read_hits,
+    FaqHit, Found, Hit, Query, Related, RetrievalError, Retriever, SearchMode, Source, compare_faqs, judge_hits,
+    order_read, read_faq, read_hits,
 };
-use crate::understanding::pii::{Masker, tells_of_secret};
+use crate::understanding::pii::{Masked, Masker, tells_of_secret};
 use crate::understanding::{normalise, smalltalk, standalone, wants_person};
 use futures::Stream;
 use std::pin::Pin;
@@ -60,6 +60,7 @@ pub struct Assistant {
     reader: Arc<dyn Reader>,
     pub(super) model: Option<Arc<dyn LanguageModel>>,
     confidence: Confidence,
+    thresholds: Thresholds,
     masker: Masker,
     senses: Option<Arc<Senses>>,
     environment: Environment,
@@ -77,6 +78,8 @@ pub(super) struct Sink {
     pub(super) spoke: bool,
     /// What the customer is told before the answer.
     notice: Option<&'static str>,
+    /// What was sensed of the question.
+    sensed: Sensed,
     /// What is understood and found.
     basis: Basis,
 }
@@ -94,6 +97,17 @@ impl Sink {
             self.sender.send(ReplyEvent::Token { text }).await.map_err(|_| Gone)?;
         }
         Ok(())
+    }
+
+    /// Says how it will be answered.
+    async fn route(&mut self, route: Route, confidence: f32) -> Result<(), Gone> {
+        let sensed = Box::new(self.sensed.clone());
+        let event = ReplyEvent::Route {
+            route,
+            confidence,
+            sensed,
+        };
+        self.send(event).await
     }
 
     pub(super) async fn say(&mut self, text: impl Into<String>) -> Result<(), Gone> {
@@ -165,20 +179,22 @@ fn model_name(model: &dyn LanguageModel) -> String {
 }
 
 impl Assistant {
-    /// An assistant over an index. Without a `model` it quotes passages instead of writing answers.
+    /// An assistant over an index, as sure of itself as `confidence` says. Without a `model` it quotes passages instead of writing answers.
     #[must_use]
     pub fn new(
         retriever: Arc<Retriever>,
         reader: Arc<dyn Reader>,
         model: Option<Arc<dyn LanguageModel>>,
+        confidence: Confidence,
         config: DialogueConfig,
     ) -> Self {
-        let environment = environment_of(&retriever, reader.as_ref(), model.as_deref(), &config);
+        let environment = environment_of(&retriever, reader.as_ref(), model.as_deref(), &confidence, &config);
         Self {
             retriever,
             reader,
             model,
-            confidence: Confidence::default(),
+            thresholds: Thresholds::of(&config, &confidence),
+            confidence,
             masker: Masker::default(),
             senses: None,
             environment,
@@ -201,10 +217,29 @@ impl Assistant {
         }
     }
 
+    /// The same over another index, with this language model or without one, and sensing nothing: what tries a draft.
+    #[must_use]
+    pub fn over(&self, retriever: Arc<Retriever>, model: Option<Arc<dyn LanguageModel>>) -> Self {
+        let (reader, confidence) = (Arc::clone(&self.reader), self.confidence.clone());
+        Self::new(retriever, reader, model, confidence, self.config.clone()).with_masker(self.masker.clone())
+    }
+
+    /// What senses moods, dangers and intents, where there is something.
+    #[must_use]
+    pub fn senses(&self) -> Option<&Arc<Senses>> {
+        self.senses.as_ref()
+    }
+
     /// What answers rest on beside the knowledge base: models with their hashes, and settings.
     #[must_use]
     pub fn environment(&self) -> &Environment {
         &self.environment
+    }
+
+    /// How sure it is of its answers.
+    #[must_use]
+    pub fn confidence(&self) -> &Confidence {
+        &self.confidence
     }
 
     /// What masks personal data.
@@ -234,7 +269,7 @@ impl Assistant {
     /// `Empty` and `TooLong`; what fails later comes as [`ReplyEvent::Error`].
     pub fn reply(self: &Arc<Self>, ask: Ask) -> Result<Replies, DialogueError> {
         self.check(&ask.question)?;
-        let ask = self.masked(ask);
+        let (ask, _) = self.masked(ask);
         let (sender, receiver) = mpsc::channel(EVENTS_AHEAD);
         let assistant = Arc::clone(self);
         tokio::spawn(async move {
@@ -245,6 +280,7 @@ impl Assistant {
                 timings: Timings::default(),
                 spoke: false,
                 notice: tells_of_secret(&ask.question).then(|| replies::secret_notice(language)),
+                sensed: Sensed::default(),
                 basis: Basis::default(),
             };
             if let Ok(Err(error)) = assistant.run(&ask, &mut sink).await.map_err(|Gone| ()) {
@@ -262,8 +298,8 @@ impl Assistant {
         Ok(Replies { receiver })
     }
 
-    /// The question and what customers said before, masked.
-    fn masked(&self, mut ask: Ask) -> Ask {
+    /// The question and what customers said before, masked; and what was found in the question.
+    pub(super) fn masked(&self, mut ask: Ask) -> (Ask, Masked) {
         for turn in ask.history.iter_mut().filter(|turn| turn.role == Role::Visitor) {
             turn.text = self.masker.mask(&turn.text).text;
         }
@@ -274,11 +310,9 @@ impl Assistant {
                 .find(|turn| turn.role == role)
                 .map_or("", |turn| turn.text.as_str())
         };
-        ask.question = self
-            .masker
-            .mask_after(said(Role::Visitor), said(Role::Assistant), &ask.question)
-            .text;
-        ask
+        let masked = (self.masker).mask_after(said(Role::Visitor), said(Role::Assistant), &ask.question);
+        ask.question.clone_from(&masked.text);
+        (ask, masked)
     }
 
     /// Whether a question may be asked.
@@ -323,6 +357,7 @@ impl Assistant {
             let wordings = hit.faq.wordings().collect::<Vec<_>>().join("\n");
             !contradicts(question, &format!("{wordings}\n{}", hit.faq.answer))
         });
+        compare_faqs(self.reader.as_ref(), question, &mut found.faqs).await?;
         if let Some(best) = found.faqs.first_mut() {
             read_faq(self.reader.as_ref(), question, best).await?;
         }
@@ -367,7 +402,7 @@ impl Assistant {
     async fn look(&self, ask: &Ask) -> Result<Looked, DialogueError> {
         let question = standalone(&ask.question, &ask.history);
         let mut found = self.search(&question, ask).await?;
-        let thresholds = Thresholds::from(&self.config);
+        let thresholds = self.thresholds;
         let stranger = stranger(&question, &found.unknown);
         if stranger.is_none()
             && let Some(decision) = policy::decide_faq(&Features::of(&found, &question), &self.confidence, thresholds)
@@ -449,8 +484,8 @@ impl Assistant {
             written.related = next::questions(&self.retriever, &question, source, true, &ask.viewer).await;
             return self.done(written, kb_version, sink).await.map(Ok);
         }
-        let sensed = self.sense(ask).await;
-        if let Some(decision) = policy::decide_sensed(sensed.handoff, &ask.past_routes) {
+        sink.sensed = self.sense(ask).await;
+        if let Some(decision) = policy::decide_sensed(sink.sensed.handoff, &ask.past_routes) {
             let kb_version = self.retriever.kb_version();
             self.perform_early(decision, language, sink).await?;
             return self.done(Written::default(), kb_version, sink).await.map(Ok);
@@ -469,6 +504,7 @@ impl Assistant {
         };
         sink.timings.retrieve = sink.elapsed() - sink.timings.understand;
         sink.basis = self.basis(&question, &found, second.as_ref(), tabled.is_some());
+        sink.basis.intent = (sink.sensed.intent.as_ref()).map(|intent| (intent.name.clone(), intent.confidence));
         let first_hit = || found.hits.first().map(|hit| hit.source.clone());
         let shown = match decision {
             Decision::Faq { .. } => Some((found.faqs.first().map(|best| Source::Faq(best.faq.clone())), true)),
@@ -483,11 +519,7 @@ impl Assistant {
                     .await?;
             }
             Decision::Passages { confidence } => {
-                sink.send(ReplyEvent::Route {
-                    route: Route::Passages,
-                    confidence,
-                })
-                .await?;
+                sink.route(Route::Passages, confidence).await?;
                 if let Some(tabled) = &tabled {
                     self.answer_table(tabled, language, found.kb_version, sink).await?;
                 } else {
@@ -498,11 +530,7 @@ impl Assistant {
                 }
             }
             Decision::Clarify { confidence } => {
-                sink.send(ReplyEvent::Route {
-                    route: Route::Clarify,
-                    confidence,
-                })
-                .await?;
+                sink.route(Route::Clarify, confidence).await?;
                 let opening = match &stranger {
                     Some(name) => Opening::Stranger(name),
                     None if likely => Opening::Likely,
@@ -511,11 +539,7 @@ impl Assistant {
                 self.clarify(&found, second.as_ref(), opening, language, sink).await?;
             }
             Decision::Refuse { confidence } => {
-                sink.send(ReplyEvent::Route {
-                    route: Route::Refuse,
-                    confidence,
-                })
-                .await?;
+                sink.route(Route::Refuse, confidence).await?;
                 sink.say(replies::refusal(language)).await?;
             }
             early @ (Decision::Smalltalk(_) | Decision::Handoff { .. }) => {
@@ -568,7 +592,7 @@ impl Assistant {
         Basis {
             understood: question.to_owned(),
             exact: features.exact,
-            faq_features: features.faq.to_vec(),
+            faq_features: features.faq.map(|features| features.to_vec()).unwrap_or_default(),
             passage_features: features.passages.to_vec(),
             faq_confidence: Some(self.confidence.faq(&features)),
             first_features: features.first.to_vec(),
@@ -586,20 +610,12 @@ impl Assistant {
     async fn perform_early(&self, decision: Decision, language: Language, sink: &mut Sink) -> Result<(), Gone> {
         match decision {
             Decision::Handoff { reason } => {
-                sink.send(ReplyEvent::Route {
-                    route: Route::Handoff,
-                    confidence: 1.0,
-                })
-                .await?;
+                sink.route(Route::Handoff, 1.0).await?;
                 sink.send(ReplyEvent::Handoff { reason, position: 0 }).await?;
                 sink.say(replies::handoff_reply(reason, language)).await
             }
             Decision::Smalltalk(kind) => {
-                sink.send(ReplyEvent::Route {
-                    route: Route::Smalltalk,
-                    confidence: 1.0,
-                })
-                .await?;
+                sink.route(Route::Smalltalk, 1.0).await?;
                 sink.say(kind.reply(language)).await
             }
             Decision::Faq { .. } | Decision::Passages { .. } | Decision::Clarify { .. } | Decision::Refuse { .. } => {
@@ -615,11 +631,7 @@ impl Assistant {
         kb_version: KbVersion,
         sink: &mut Sink,
     ) -> Result<(), Gone> {
-        sink.send(ReplyEvent::Route {
-            route: Route::Faq,
-            confidence,
-        })
-        .await?;
+        sink.route(Route::Faq, confidence).await?;
         let Some(best) = best else { return Ok(()) };
         let faq = &best.faq;
         sink.send(ReplyEvent::Citation(Citation {
@@ -794,6 +806,7 @@ fn environment_of(
     retriever: &Retriever,
     reader: &dyn Reader,
     model: Option<&dyn LanguageModel>,
+    confidence: &Confidence,
     config: &DialogueConfig,
 ) -> Environment {
     let embedder = retriever.embedder();
@@ -805,6 +818,7 @@ fn environment_of(
         "program": env!("CARGO_PKG_VERSION"),
         "embedder": {"name": embedder.name, "sha256": embedder.sha256},
         "reader": reader.version(),
+        "calibration": confidence.calibration(),
         "model": model,
         "dialogue": config,
         "retrieval": retriever.settings(),

@@ -8,6 +8,7 @@
 use super::evidence::Evidence;
 use super::quote::Detail;
 use crate::retrieval::{Found, Hit, Scores, Source, rank};
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
 /// What the search reports about a question, as numbers.
@@ -15,8 +16,8 @@ use std::collections::HashSet;
 pub struct Features {
     /// Question and a wording of the best FAQ are the same.
     pub exact: bool,
-    /// For the best FAQ: see [`FAQ_FEATURES`].
-    pub faq: [f32; FAQ_FEATURES.len()],
+    /// For the best FAQ, where there is one: see [`FAQ_FEATURES`].
+    pub faq: Option<[f32; FAQ_FEATURES.len()]>,
     /// For the passages found: see [`PASSAGE_FEATURES`].
     pub passages: [f32; PASSAGE_FEATURES.len()],
     /// For the first of them: see [`FIRST_FEATURES`].
@@ -26,7 +27,7 @@ pub struct Features {
 }
 
 /// The features of the best FAQ, in order.
-pub const FAQ_FEATURES: [&str; 7] = [
+pub const FAQ_FEATURES: [&str; 8] = [
     "similarity",
     "overlap",
     "margin",
@@ -34,6 +35,7 @@ pub const FAQ_FEATURES: [&str; 7] = [
     "share",
     "segment",
     "reading",
+    "same",
 ];
 
 /// The features of what was found, in order.
@@ -53,6 +55,10 @@ pub const FIRST_FEATURES: [&str; 6] = ["share", "fused", "reading", "segment", "
 
 /// The features that a language model adds, in order.
 pub const JUDGED_FEATURES: [&str; 2] = ["yes", "likelihood"];
+
+/// The most by which the best FAQ's likeness counts as more than the second's: what one question in a hundred has where there are many
+/// FAQs, and every question where there are two.
+const WIDEST_MARGIN: f32 = 0.05;
 
 /// The log-odds of what was not read or not found.
 const UNREAD: f32 = -4.0;
@@ -109,7 +115,9 @@ impl Features {
         let best_faq = found.faqs.first();
         let similarity = best_faq.map_or(0.0, |hit| hit.similarity);
         let overlap = best_faq.map_or(0.0, |hit| hit.overlap);
-        let second = found.faqs.iter().skip(1).map(|hit| hit.similarity).fold(0.0, f32::max);
+        // An only FAQ is no surer for that, nor is one of three things that have nothing in common.
+        let second = found.faqs.iter().skip(1).map(|hit| hit.similarity).reduce(f32::max);
+        let margin = second.map_or(0.0, |second| (similarity - second).min(WIDEST_MARGIN));
         let faq_hit = best_faq.and_then(|best| {
             found
                 .hits
@@ -152,15 +160,18 @@ impl Features {
             }),
             judged,
             exact: best_faq.is_some_and(|hit| hit.exact),
-            faq: [
-                similarity,
-                overlap,
-                similarity - second,
-                agreement,
-                faq_hit.map_or(0.0, |hit| hit.scores.fused),
-                faq_hit.and_then(|hit| hit.scores.segment).unwrap_or_default(),
-                best_faq.and_then(|hit| hit.reading).unwrap_or(UNREAD),
-            ],
+            faq: best_faq.is_some().then(|| {
+                [
+                    similarity,
+                    overlap,
+                    margin,
+                    agreement,
+                    faq_hit.map_or(0.0, |hit| hit.scores.fused),
+                    faq_hit.and_then(|hit| hit.scores.segment).unwrap_or_default(),
+                    best_faq.and_then(|hit| hit.reading).unwrap_or(UNREAD),
+                    best_faq.and_then(|hit| hit.same).unwrap_or(UNREAD),
+                ]
+            }),
             passages: [
                 segment,
                 segment_margin,
@@ -175,72 +186,177 @@ impl Features {
 
 /// A logistic model: probability = 1 / (1 + exp(-(bias + weights · features))).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Logistic<const N: usize> {
+struct Logistic<const N: usize> {
     /// Added to the sum.
-    pub bias: f32,
+    bias: f32,
     /// One for each feature.
-    pub weights: [f32; N],
+    weights: [f32; N],
 }
 
 impl<const N: usize> Logistic<N> {
     /// The probability for `features`.
-    #[must_use]
-    pub fn probability(&self, features: &[f32; N]) -> f32 {
+    fn probability(&self, features: &[f32; N]) -> f32 {
         let sum: f32 = self.weights.iter().zip(features).map(|(w, x)| w * x).sum();
         1.0 / (1.0 + (-(self.bias + sum)).exp())
     }
 }
 
-/// The fitted models.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Confidence {
-    /// That the best FAQ answers the question.
-    pub faq_model: Logistic<{ FAQ_FEATURES.len() }>,
-    /// That what was found answers the question.
-    pub passage_model: Logistic<{ PASSAGE_FEATURES.len() }>,
-    /// That the first hit is the answer.
-    pub first_model: Logistic<{ FIRST_FEATURES.len() }>,
-    /// The same where a language model has judged.
-    pub judged_model: Logistic<{ FIRST_FEATURES.len() + JUDGED_FEATURES.len() }>,
+/// What of the questions that a model was fitted on would be sent from a confidence on, judged without the question in the fit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RiskPoint {
+    /// The confidence.
+    pub from: f32,
+    /// Share of the questions that are sent.
+    pub sent: f32,
+    /// Share of these that are wrong.
+    pub wrong: f32,
 }
 
-/// As `kefu eval calibrate --judge` fitted them on `kb/questions-calibration.jsonl` (250 questions, 180 of them answerable) with
-/// multilingual-e5-small, the reader of 2026-11-23 and a language model of 1.5B parameters. Cross-validated area under the ROC
-/// curve: 0.87 for FAQs, 0.92 for whether the passages answer (0.80 and 0.75 without the reader); for whether the first hit is the
-/// answer 0.82, by which 62 of the 250 could be sent with one in twenty from another source than the marked ones. A model of
-/// the former alone would send 7. The likeness of the best FAQ is none of the passages' features: it adds .004 to that area, and
-/// a base without FAQs would answer nothing.
-impl Default for Confidence {
-    fn default() -> Self {
-        Self {
-            faq_model: Logistic {
-                bias: -7.145,
-                weights: [6.629, -1.108, 31.971, 0.689, 1.331, -0.102, 0.467],
-            },
-            passage_model: Logistic {
-                bias: -16.348,
-                weights: [9.301, 34.876, 9.724, 24.902, 0.359, 0.391],
-            },
-            first_model: Logistic {
-                bias: -13.113,
-                weights: [0.442, 1.060, 0.271, 13.842, 44.344, 0.004],
-            },
-            judged_model: Logistic {
-                bias: -8.721,
-                weights: [0.436, 0.661, 0.356, 9.777, 31.382, 0.274, 0.559, 0.078],
-            },
+/// A fitted model, as a calibration holds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FittedModel {
+    /// The names of its features.
+    pub features: Vec<String>,
+    /// Added to the sum.
+    pub bias: f32,
+    /// One for each feature.
+    pub weights: Vec<f32>,
+    /// Risk against coverage, the surest first.
+    #[serde(default)]
+    pub curve: Vec<RiskPoint>,
+}
+
+/// All fitted models, as `kefu eval calibrate --out` writes them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// The reader that they were fitted with.
+    pub reader: String,
+    /// The hash of the embedding model.
+    pub embedder: String,
+    /// How many questions they were fitted on.
+    pub questions: usize,
+    /// That the best FAQ answers the question: [`FAQ_FEATURES`].
+    pub faq: FittedModel,
+    /// That what was found answers the question: [`PASSAGE_FEATURES`].
+    pub passages: FittedModel,
+    /// That the first hit is the answer: [`FIRST_FEATURES`].
+    pub first: FittedModel,
+    /// The same where a language model has judged: [`FIRST_FEATURES`], then [`JUDGED_FEATURES`].
+    pub judged: FittedModel,
+}
+
+/// The calibration that comes with the program.
+const BUILT_IN: &str = include_str!("../../models/reader/calibration.json");
+
+/// Why a calibration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrationError {
+    /// It is no such file.
+    #[error("this is no calibration: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A model is made for other features than the program computes.
+    #[error(
+        "its model \"{0}\" is for other features than this version computes; run `kefu eval calibrate --out` again"
+    )]
+    Features(&'static str),
+}
+
+/// From which confidence on at most a share `wrong` of what was sent was wrong: as low as that allows. Above 1, so that nothing
+/// is sent, where no confidence does.
+fn from_which(curve: &[RiskPoint], wrong: f32) -> f32 {
+    let allowed = curve.iter().filter(|point| point.wrong <= wrong);
+    allowed.map(|point| point.from).reduce(f32::min).unwrap_or(2.0)
+}
+
+/// The fitted models, and from where on an answer is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Confidence {
+    faq_model: Logistic<{ FAQ_FEATURES.len() }>,
+    passage_model: Logistic<{ PASSAGE_FEATURES.len() }>,
+    first_model: Logistic<{ FIRST_FEATURES.len() }>,
+    judged_model: Logistic<{ FIRST_FEATURES.len() + JUDGED_FEATURES.len() }>,
+    calibration: Calibration,
+}
+
+impl Confidence {
+    /// The models of a calibration.
+    ///
+    /// # Errors
+    /// One that is for other features.
+    pub fn new(calibration: Calibration) -> Result<Self, CalibrationError> {
+        fn model<const N: usize>(
+            name: &'static str,
+            features: &[&str],
+            from: &FittedModel,
+        ) -> Result<Logistic<N>, CalibrationError> {
+            let weights = <[f32; N]>::try_from(from.weights.as_slice());
+            match weights {
+                Ok(weights) if from.features == features => Ok(Logistic {
+                    bias: from.bias,
+                    weights,
+                }),
+                _ => Err(CalibrationError::Features(name)),
+            }
         }
+        let judged: Vec<&str> = FIRST_FEATURES.into_iter().chain(JUDGED_FEATURES).collect();
+        Ok(Self {
+            faq_model: model("faq", &FAQ_FEATURES, &calibration.faq)?,
+            passage_model: model("passages", &PASSAGE_FEATURES, &calibration.passages)?,
+            first_model: model("first", &FIRST_FEATURES, &calibration.first)?,
+            judged_model: model("judged", &judged, &calibration.judged)?,
+            calibration,
+        })
+    }
+
+    /// The models of a calibration as it is written in a file.
+    ///
+    /// # Errors
+    /// [`CalibrationError`].
+    pub fn parse(json: &str) -> Result<Self, CalibrationError> {
+        Self::new(serde_json::from_str(json)?)
+    }
+
+    /// The models that come with the program.
+    ///
+    /// # Errors
+    /// None, if the program's tests passed.
+    pub fn built_in() -> Result<Self, CalibrationError> {
+        Self::parse(BUILT_IN)
+    }
+
+    /// What the models were fitted on.
+    #[must_use]
+    pub fn calibration(&self) -> &Calibration {
+        &self.calibration
+    }
+
+    /// From which confidence on at most a share `wrong` of the FAQs sent was wrong; above 1 if there is none.
+    #[must_use]
+    pub fn faq_from(&self, wrong: f32) -> f32 {
+        from_which(&self.calibration.faq.curve, wrong)
+    }
+
+    /// The same for what is quoted of the first hit, where no language model has judged and where one has. Both models give
+    /// probabilities: where no curve was measured of the latter, that of the former says from which one on.
+    #[must_use]
+    pub fn first_from(&self, wrong: f32) -> [f32; 2] {
+        let [first, judged] = [&self.calibration.first, &self.calibration.judged].map(|model| &model.curve);
+        let judged = if judged.is_empty() { first } else { judged };
+        [first, judged].map(|curve| from_which(curve, wrong))
     }
 }
 
 impl Confidence {
-    /// How sure it is that the best FAQ answers: 1 for a question in its own wording.
+    /// How sure it is that the best FAQ answers: 1 for a question in its own wording, 0 where there is none.
     #[must_use]
     pub fn faq(&self, features: &Features) -> f32 {
         if features.exact {
             1.0
         } else {
-            self.faq_model.probability(&features.faq)
+            (features.faq.as_ref()).map_or(0.0, |features| self.faq_model.probability(features))
         }
     }
 
@@ -320,6 +436,37 @@ mod tests {
     }
 
     #[test]
+    fn the_curve_says_from_which_confidence_on_so_many_are_wrong() {
+        let point = |from, sent, wrong| RiskPoint { from, sent, wrong };
+        // The surest ones are few, and one of them is wrong.
+        let curve = [
+            point(0.9, 0.1, 0.1),
+            point(0.8, 0.3, 0.03),
+            point(0.7, 0.5, 0.04),
+            point(0.6, 0.8, 0.2),
+        ];
+        assert_eq!(super::from_which(&curve, 0.05).to_bits(), 0.7_f32.to_bits());
+        assert_eq!(super::from_which(&curve, 0.3).to_bits(), 0.6_f32.to_bits());
+        assert!(
+            super::from_which(&curve, 0.01) > 1.0 && super::from_which(&[], 1.0) > 1.0,
+            "nothing is sent"
+        );
+    }
+
+    #[test]
+    fn a_calibration_for_other_features_is_refused() {
+        let mut calibration = Confidence::built_in().unwrap().calibration().clone();
+        let json = serde_json::to_string(&calibration).unwrap();
+        assert_eq!(Confidence::parse(&json).unwrap().calibration(), &calibration);
+        calibration.faq.features.swap(0, 1);
+        assert!(matches!(
+            Confidence::new(calibration),
+            Err(CalibrationError::Features("faq"))
+        ));
+        assert!(matches!(Confidence::parse("{}"), Err(CalibrationError::Json(_))));
+    }
+
+    #[test]
     fn a_base_without_faqs_is_as_sure_of_its_passages() {
         let unlike = FaqHit {
             faq: Faq {
@@ -337,14 +484,21 @@ mod tests {
             similarity: 0.8,
             overlap: 0.0,
             exact: false,
+            rank: 0.0,
+            same: None,
             reading: None,
         };
-        let confidence = Confidence::default();
+        let confidence = Confidence::built_in().unwrap();
         let [with, without] = [vec![unlike], Vec::new()].map(|faqs| {
             let features = Features::of(&found(faqs), "q");
-            confidence.passages(&features).to_bits()
+            (confidence.passages(&features).to_bits(), confidence.faq(&features))
         });
-        assert_eq!(with, without);
-        assert!(f32::from_bits(without) > 0.85, "{}", f32::from_bits(without));
+        assert_eq!(with.0, without.0);
+        assert!(f32::from_bits(without.0) > 0.5, "{}", f32::from_bits(without.0));
+        assert!(
+            without.1 == 0.0 && with.1 < 0.2,
+            "an only FAQ is not the answer to everything: {}",
+            with.1
+        );
     }
 }

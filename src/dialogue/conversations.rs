@@ -327,7 +327,7 @@ impl Conversations {
             };
             let Some(mut event) = event else { break };
             match &mut event {
-                ReplyEvent::Route { route, confidence } => {
+                ReplyEvent::Route { route, confidence, .. } => {
                     message.route = Some(*route);
                     message.confidence = Some(*confidence);
                 }

@@ -26,6 +26,8 @@ const MAX_CALLS: usize = 8;
 const MAX_WAITING: usize = 2;
 /// Confidence from which on a message within a flow begins another one.
 const SURE: f32 = 0.9;
+/// How likely an intent must be to begin its flow: a flow that nobody asked for is worse than one that is asked for again.
+const INTENDED: f32 = 0.8;
 /// How long wrong one-time codes count for the next flow of a conversation, in seconds.
 const WRONG_CODES_SECONDS: i64 = 900;
 
@@ -212,13 +214,31 @@ impl FlowDriver {
         let exact = self.assistant.retriever().exact_faq(text, &ask.viewer).is_some();
         let triggered = match triggered {
             Some(triggered) if triggered.confidence >= 1.0 || !exact => Some(triggered),
-            None if !exact => match &self.parts.similarity {
-                Some((similarity, threshold)) => self.triggers.by_meaning(text, similarity.as_ref(), *threshold).await,
-                None => None,
+            None if !exact => match self.by_intent(text).await {
+                Some(triggered) => Some(triggered),
+                None => match &self.parts.similarity {
+                    Some((similarity, threshold)) => {
+                        self.triggers.by_meaning(text, similarity.as_ref(), *threshold).await
+                    }
+                    None => None,
+                },
             },
             _ => None,
         };
         Ok(triggered.map(|triggered| turn(session, Some(triggered))))
+    }
+
+    /// The flow whose intent a message has, where intents are known.
+    async fn by_intent(&self, text: &str) -> Option<Triggered> {
+        if self.parts.flows.iter().all(|flow| flow.intents.is_empty()) {
+            return None;
+        }
+        let intent = self.assistant.senses()?.intent(text).await;
+        let intent = intent
+            .inspect_err(|error| tracing::warn!(%error, "flows begin without looking at intents"))
+            .ok()??;
+        let name = intent.name.filter(|_| intent.confidence >= INTENDED)?;
+        Triggers::by_intent(&self.parts.flows, text, &name, intent.confidence)
     }
 
     /// Begins a reply to a message that is for a flow. `message` is the id under which it will be stored.
@@ -261,6 +281,7 @@ impl FlowDriver {
             .send(ReplyEvent::Route {
                 route: Route::Flow,
                 confidence,
+                sensed: Box::default(),
             })
             .await;
         let mut input = Input::User(ask.question.clone());

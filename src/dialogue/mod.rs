@@ -29,6 +29,7 @@ mod strangers;
 mod table;
 mod tabled;
 mod two_readers;
+mod understand;
 mod versions;
 
 use crate::domain::{Basis, Citation, KbVersion, MessageId, Route, Turn, Viewer};
@@ -39,14 +40,18 @@ use serde::Serialize;
 use std::time::Duration;
 
 pub use assistant::{Assistant, Replies};
-pub use confidence::{Confidence, FAQ_FEATURES, FIRST_FEATURES, Features, JUDGED_FEATURES, PASSAGE_FEATURES};
+pub use confidence::{
+    Calibration, CalibrationError, Confidence, FAQ_FEATURES, FIRST_FEATURES, Features, FittedModel, JUDGED_FEATURES,
+    PASSAGE_FEATURES, RiskPoint,
+};
 pub use conversations::{Conversations, HandoffTicket};
 pub use driver_flow::{FlowDriver, FlowParts, MissingTools};
 pub use grounding::unsupported;
 pub use policy::{Decision, Thresholds};
 pub use replay::{Difference, Replayed, Replayer};
 pub use replies::{failure_reply, handoff_reply};
-pub use senses::{Sensed, Senses};
+pub use senses::{Intent, IntentHead, Sensed, Senses};
+pub use understand::{PersonalData, Understanding};
 
 /// What went wrong on the way to a reply.
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +169,8 @@ pub enum ReplyEvent {
         route: Route,
         /// How sure, 0 to 1.
         confidence: f32,
+        /// What was sensed of the question; nothing where that was not needed.
+        sensed: Box<Sensed>,
     },
     /// A source of the words that follow.
     Citation(Citation),

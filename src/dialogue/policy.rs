@@ -12,7 +12,11 @@ pub struct Thresholds {
     pub faq: f32,
     /// The first hit is the answer.
     pub answer: f32,
-    /// The same where a second reader has looked, and sees the answer in the same place.
+    /// The same where a language model has judged.
+    pub judged: f32,
+    /// A table answers by itself.
+    pub table: f32,
+    /// The first hit is the answer, and a second reader has looked and sees the answer in the same place.
     pub confirmed: f32,
     /// From which agreement on two readers see the answer in the same place.
     pub agreement: f32,
@@ -22,15 +26,33 @@ pub struct Thresholds {
     pub unresolved_turns: usize,
 }
 
-impl From<&DialogueConfig> for Thresholds {
-    fn from(config: &DialogueConfig) -> Self {
+impl Thresholds {
+    /// Those that the settings name; where these leave one open, the one from which on at most the share of answers is wrong that
+    /// the settings allow, by the calibration.
+    #[must_use]
+    pub fn of(config: &DialogueConfig, confidence: &Confidence) -> Self {
+        let or = |named: f32, open: f32| if named < 0.0 { open } else { named };
+        let [answer, judged] = confidence.first_from(config.wrong_answers);
         Self {
-            faq: config.faq_confidence,
-            answer: config.answer_confidence,
+            faq: or(config.faq_confidence, confidence.faq_from(config.wrong_answers)),
+            answer: or(config.answer_confidence, answer),
+            judged: or(config.answer_confidence, judged),
+            table: or(config.answer_confidence, 1.0 - config.wrong_answers),
             confirmed: config.confirmed_confidence,
             agreement: config.agreement,
             clarify: config.clarify_confidence,
             unresolved_turns: config.handoff_after_unresolved,
+        }
+    }
+}
+
+impl Thresholds {
+    /// From which confidence on the first hit is sent, judged or not.
+    fn answer(&self, features: &Features) -> f32 {
+        if features.judged.is_some() {
+            self.judged
+        } else {
+            self.answer
         }
     }
 }
@@ -105,7 +127,7 @@ pub fn decide_faq(features: &Features, confidence: &Confidence, at: Thresholds) 
 /// is not surely it.
 #[must_use]
 pub fn asks_judge(features: &Features, confidence: &Confidence, at: Thresholds) -> bool {
-    confidence.passages(features) >= at.clarify && confidence.first(features) < at.answer
+    confidence.passages(features) >= at.clarify && confidence.first(features) < at.answer(features)
 }
 
 /// Whether a second reader's word could lead to an answer.
@@ -129,7 +151,7 @@ pub fn decide(
     }
     let (answerable, right) = (confidence.passages(features), confidence.first(features));
     let answers = match agreement {
-        None => right >= at.answer,
+        None => right >= at.answer(features),
         Some(agreement) => agreement >= at.agreement && right >= at.confirmed,
     };
     if answers {
@@ -154,7 +176,7 @@ pub fn decide(
 /// How sure an answer is in which a table names every thing and the column that the question names, and every word of the question
 /// is understood. Of the 72 questions in `tests/fixtures/tables` that their tables do not answer none is answered; of the 38 of these that
 /// it was not made with, one was at first.
-const TABLE_CONFIDENCE: f32 = 0.95;
+const TABLE_CONFIDENCE: f32 = 0.975;
 
 /// The decision where a table surely answers (`sure`). The reader was trained on texts that hold an answer, and a difference
 /// stands nowhere: what it says against a comparison says nothing.
@@ -165,7 +187,7 @@ pub fn with_table(decision: Decision, sure: bool, at: Thresholds) -> Decision {
             confidence: confidence.max(TABLE_CONFIDENCE),
         },
         Decision::Clarify { .. } | Decision::Refuse { .. } | Decision::Handoff { reason: "unresolved" }
-            if sure && TABLE_CONFIDENCE >= at.answer =>
+            if sure && TABLE_CONFIDENCE >= at.table =>
         {
             Decision::Passages {
                 confidence: TABLE_CONFIDENCE,
@@ -187,12 +209,35 @@ pub fn about_another(decision: Decision) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::{Decision, Thresholds, Understood, about_another, decide, decide_early, decide_sensed, with_table};
+    use crate::config::{Overrides, load};
     use crate::dialogue::confidence::{Confidence, Features};
     use crate::domain::Route;
+
+    #[test]
+    fn thresholds_are_those_of_the_settings_or_of_the_curve() {
+        let mut config = load(&Overrides::default()).unwrap().dialogue;
+        let confidence = Confidence::built_in().unwrap();
+        config.wrong_answers = 0.1;
+        let open = Thresholds::of(&config, &confidence);
+        assert_eq!(open.faq.to_bits(), confidence.faq_from(0.1).to_bits());
+        assert_eq!(
+            [open.answer, open.judged].map(f32::to_bits),
+            confidence.first_from(0.1).map(f32::to_bits)
+        );
+        assert!((open.table - 0.9).abs() < 1e-6);
+        (config.faq_confidence, config.answer_confidence) = (0.7, 0.4);
+        let named = Thresholds::of(&config, &confidence);
+        assert_eq!(
+            (named.faq, named.answer, named.judged, named.table),
+            (0.7, 0.4, 0.4, 0.4)
+        );
+    }
 
     const AT: Thresholds = Thresholds {
         faq: 0.5,
         answer: 0.5,
+        judged: 0.5,
+        table: 0.5,
         confirmed: 0.4,
         agreement: 0.7,
         clarify: 0.2,
@@ -244,14 +289,14 @@ mod tests {
             ..nothing_found()
         };
         assert_eq!(
-            decide(&features, &[], &Confidence::default(), AT, None),
+            decide(&features, &[], &Confidence::built_in().unwrap(), AT, None),
             Decision::Faq { confidence: 1.0 }
         );
     }
 
     #[test]
     fn the_third_unresolved_turn_goes_to_a_person() {
-        let decision = |past: &[Route]| decide(&nothing_found(), past, &Confidence::default(), AT, None);
+        let decision = |past: &[Route]| decide(&nothing_found(), past, &Confidence::built_in().unwrap(), AT, None);
         assert!(matches!(decision(&[Route::Refuse]), Decision::Refuse { .. }));
         assert!(matches!(
             decision(&[Route::Refuse, Route::Faq, Route::Refuse]),
@@ -270,7 +315,7 @@ mod tests {
                 unresolved_turns: turns,
                 ..AT
             };
-            decide(&nothing_found(), past, &Confidence::default(), at, None)
+            decide(&nothing_found(), past, &Confidence::built_in().unwrap(), at, None)
         };
         let handoff = Decision::Handoff { reason: "unresolved" };
         assert_eq!(decision(1, &[]), handoff);
@@ -285,9 +330,9 @@ mod tests {
     #[test]
     fn a_sure_table_answers_unless_the_settings_ask_for_more() {
         let refuse = Decision::Refuse { confidence: 0.9 };
-        assert_eq!(with_table(refuse, true, AT), Decision::Passages { confidence: 0.95 });
+        assert_eq!(with_table(refuse, true, AT), Decision::Passages { confidence: 0.975 });
         assert_eq!(with_table(refuse, false, AT), refuse);
-        let strict = Thresholds { answer: 0.99, ..AT };
+        let strict = Thresholds { table: 0.99, ..AT };
         assert_eq!(with_table(refuse, true, strict), refuse);
         let requested = Decision::Handoff { reason: "requested" };
         assert_eq!(with_table(requested, true, AT), requested);
@@ -309,7 +354,7 @@ mod tests {
 
     #[test]
     fn two_readers_have_to_agree_where_two_have_looked() {
-        let decision = |sure, agreement| decide(&found(sure), &[], &Confidence::default(), AT, agreement);
+        let decision = |sure, agreement| decide(&found(sure), &[], &Confidence::built_in().unwrap(), AT, agreement);
         assert!(matches!(decision(true, None), Decision::Passages { .. }));
         assert!(matches!(decision(true, Some(0.9)), Decision::Passages { .. }));
         assert!(matches!(decision(true, Some(0.2)), Decision::Clarify { .. }));

@@ -283,7 +283,7 @@ impl Replayer {
         let mut given = Given::default();
         while let Some(event) = events.next().await {
             match event {
-                ReplyEvent::Route { route, confidence } => {
+                ReplyEvent::Route { route, confidence, .. } => {
                     given.route = Some(route);
                     given.confidence = Some(confidence);
                 }

@@ -88,6 +88,10 @@ id!(
     GoldenId
 );
 id!(
+    /// One example of what customers want.
+    ExampleId
+);
+id!(
     /// One person who works with the program.
     UserId
 );

@@ -7,6 +7,7 @@ mod customer;
 mod digest;
 mod golden;
 mod ids;
+mod intent;
 mod knowledge;
 mod language;
 mod learning;
@@ -22,9 +23,10 @@ pub use customer::{Customer, Cutoffs, Gathered, Handoff, HandoffSummary, Identit
 pub use digest::{hexadecimal, sha256_hex};
 pub use golden::{Expectation, GoldenQuestion};
 pub use ids::{
-    ApiKeyId, ConversationId, CustomerId, DocumentId, FaqId, GapId, GoldenId, HandoffId, IdentityId, MessageId,
-    PassageId, RevisionId, SuggestionId, UserId, VaultId,
+    ApiKeyId, ConversationId, CustomerId, DocumentId, ExampleId, FaqId, GapId, GoldenId, HandoffId, IdentityId,
+    MessageId, PassageId, RevisionId, SuggestionId, UserId, VaultId,
 };
+pub use intent::{ExampleOrigin, IntentCount, IntentExample, TrainedHead};
 pub use knowledge::{Document, DocumentFormat, Faq, KbItem, KbVersion, Passage};
 pub use language::{Language, is_han};
 pub use learning::{Decision, Gap, Origin, SimilarFaq, Suggestion, SuggestionState, Unresolved};

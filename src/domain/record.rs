@@ -14,6 +14,10 @@ pub struct Basis {
     pub understood: String,
     /// It is an approved wording.
     pub exact: bool,
+    /// What the customer wants, `None` for nothing that is known, with the probability of the likeliest intent; `None` without a head
+    /// for intents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intent: Option<(Option<String>, f32)>,
     /// The features of the best FAQ; empty where nothing was searched.
     pub faq_features: Vec<f32>,
     /// The features of what was found.

@@ -6,7 +6,7 @@ use super::error::ApiError;
 use super::middleware::envelope;
 use super::routes::{
     ask, audit, auth, conversations, desk, docs, gaps, health, knowledge, openai, pages, passages, personal_data,
-    search, suggestions,
+    search, suggestions, understanding,
 };
 use super::state::AppState;
 use crate::domain::Roles;
@@ -137,6 +137,20 @@ impl Routes {
             .add(admin, Answer, routes!(customers::erase))
     }
 
+    /// What intents are learnt from: all may look, who may draft may say what a message was about, editors decide what is learnt.
+    fn understanding(self) -> Self {
+        use Patience::Short;
+        let reader = Policy::Person(Roles::ALL);
+        let author = Policy::Person(Roles::AUTHORS);
+        let editor = Policy::Person(Roles::EDITORS);
+        self.add(reader, Short, routes!(understanding::intents))
+            .add(editor, Short, routes!(understanding::train))
+            .add(reader, Short, routes!(understanding::examples))
+            .add(editor, Short, routes!(understanding::add_examples))
+            .add(editor, Short, routes!(understanding::remove_example))
+            .add(author, Short, routes!(understanding::correct))
+    }
+
     /// A page to look at, which the document leaves out.
     fn page(mut self, policy: Policy, path: &str, methods: MethodRouter<AppState>) -> Self {
         self.table.push(RoutePolicy {
@@ -212,6 +226,7 @@ pub fn build(state: &AppState) -> (Router, Vec<RoutePolicy>) {
     let routes = routes
         .add(ApiKey, Answer, routes!(ask::ask))
         .add(ApiKey, Short, routes!(search::search))
+        .add(ApiKey, Short, routes!(understanding::understand))
         .add(Reader, Short, routes!(passages::passage))
         .add(Public, Short, routes!(conversations::create))
         .add(Visitor, Short, routes!(conversations::show))
@@ -234,6 +249,7 @@ pub fn build(state: &AppState) -> (Router, Vec<RoutePolicy>) {
         .add(Person(Roles::REVIEWERS), Short, routes!(audit::list))
         .knowledge()
         .desk()
+        .understanding()
         .add(Person(Roles::ALL), Short, routes!(gaps::list))
         .add(Person(Roles::EDITORS), Short, routes!(gaps::close))
         .add(Person(Roles::ALL), Short, routes!(suggestions::list))

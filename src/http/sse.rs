@@ -2,8 +2,8 @@
 
 use super::error::ApiError;
 use super::state::AppState;
-use super::wire::{Citation, DoneEvent, ErrorEvent, HandoffEvent, QueueEvent, RouteEvent, TokenEvent};
-use crate::dialogue::{Replies, ReplyEvent};
+use super::wire::{Citation, DoneEvent, ErrorEvent, HandoffEvent, QueueEvent, RouteEvent, SensedBody, TokenEvent};
+use crate::dialogue::{Replies, ReplyEvent, Sensed};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -72,9 +72,18 @@ fn count(state: &AppState, event: &ReplyEvent) {
     }
 }
 
+/// Who reads along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// A customer: told nothing of what is thought of them.
+    Customer,
+    /// A program of the company's.
+    Integrator,
+}
+
 /// The stream of a reply as a response. Dropping the response drops the reply.
-pub(super) fn respond(events: Events) -> Response {
-    stream(events.map(|event| encode(&event)))
+pub(super) fn respond(events: Events, reader: Reader) -> Response {
+    stream(events.map(move |event| encode(&event, reader)))
 }
 
 /// A stream of events as a response, with comments that keep it alive.
@@ -92,14 +101,19 @@ pub(super) fn stream(events: impl Stream<Item = Result<Event, axum::Error>> + Se
     response
 }
 
-fn encode(event: &ReplyEvent) -> Result<Event, axum::Error> {
+fn encode(event: &ReplyEvent, reader: Reader) -> Result<Event, axum::Error> {
     match event {
-        ReplyEvent::Route { route, confidence } => Event::default().event("route").json_data(RouteEvent {
+        ReplyEvent::Route {
+            route,
+            confidence,
+            sensed,
+        } => Event::default().event("route").json_data(RouteEvent {
             route: route.name(),
             confidence: *confidence,
-            intent: None,
-            emotion: None,
-            risk: Vec::new(),
+            sensed: match reader {
+                Reader::Customer => SensedBody::default(),
+                Reader::Integrator => SensedBody::from(Sensed::clone(sensed)),
+            },
         }),
         ReplyEvent::Citation(citation) => Event::default().event("citation").json_data(Citation::from(citation)),
         ReplyEvent::Token { text } => Event::default().event("token").json_data(TokenEvent { text }),

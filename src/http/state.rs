@@ -8,7 +8,7 @@ use crate::desk::Customers;
 use crate::dialogue::{Assistant, Conversations};
 use crate::domain::Clock;
 use crate::inference::{Embedder, Reader};
-use crate::jobs::{Eraser, Imports, Learner, Publisher};
+use crate::jobs::{Eraser, Imports, Learner, Publisher, Trainer};
 use crate::people::People;
 use crate::storage::Store;
 use jiff::Timestamp;
@@ -29,6 +29,8 @@ pub struct Services {
     pub reader: Arc<dyn Reader>,
     /// Learns from conversations.
     pub learner: Arc<Learner>,
+    /// Learns what customers want; `None` where the settings want nothing sensed.
+    pub trainer: Option<Arc<Trainer>>,
     /// Publishes and rolls back.
     pub publisher: Arc<Publisher>,
     /// Imports uploads.

@@ -1,6 +1,6 @@
 //! The forms in which replies and sources are sent.
 
-use crate::dialogue::{Done, Timings, TokenUsage};
+use crate::dialogue::{Done, Sensed, Timings, TokenUsage};
 use crate::domain;
 use crate::retrieval::{Related, RelatedKind};
 use serde::Serialize;
@@ -108,12 +108,76 @@ pub(super) struct RouteEvent {
     pub(super) route: &'static str,
     /// How sure, 0 to 1.
     pub(super) confidence: f32,
-    /// Reserved: what the customer wants.
-    pub(super) intent: Option<String>,
-    /// Reserved: how the customer feels.
-    pub(super) emotion: Option<String>,
-    /// Reserved: risks found.
-    pub(super) risk: Vec<String>,
+    /// Nothing where a customer reads along: what is thought of people is for those who serve them.
+    #[serde(flatten)]
+    pub(super) sensed: SensedBody,
+}
+
+/// What was sensed of a message.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct SensedBody {
+    /// What the customer wants; null where no head for intents is trained, and where it was not needed.
+    pub(crate) intent: Option<IntentBody>,
+    /// How the customer feels; null where no heads are loaded, and where it was not needed.
+    pub(crate) emotion: Option<EmotionBody>,
+    /// What is dangerous or forbidden, where it is likely enough to be noted.
+    pub(crate) risk: Vec<RiskBody>,
+}
+
+/// What a customer wants.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct IntentBody {
+    /// The intent; null where the message belongs to none that is known.
+    name: Option<String>,
+    /// How likely the likeliest is, 0 to 1.
+    confidence: f32,
+    /// The likeliest three.
+    alternatives: Vec<AlternativeBody>,
+}
+
+/// An intent with its probability.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AlternativeBody {
+    /// The intent.
+    name: String,
+    /// 0 to 1.
+    confidence: f32,
+}
+
+/// How a customer feels.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EmotionBody {
+    /// The emotion.
+    label: String,
+    /// How likely, 0 to 1.
+    score: f32,
+}
+
+/// A risk.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RiskBody {
+    /// What it is.
+    kind: String,
+    /// How likely, 0 to 1.
+    score: f32,
+}
+
+impl From<Sensed> for SensedBody {
+    fn from(sensed: Sensed) -> Self {
+        Self {
+            intent: sensed.intent.map(|intent| IntentBody {
+                name: intent.name,
+                confidence: intent.confidence,
+                alternatives: (intent.alternatives.into_iter())
+                    .map(|(name, confidence)| AlternativeBody { name, confidence })
+                    .collect(),
+            }),
+            emotion: sensed.emotion.map(|(label, score)| EmotionBody { label, score }),
+            risk: (sensed.risks.into_iter())
+                .map(|(kind, score)| RiskBody { kind, score })
+                .collect(),
+        }
+    }
 }
 
 /// Data of the event `token`: the next words.

@@ -643,4 +643,10 @@ pub trait Reader: Send + Sync {
     /// # Errors
     /// `Overloaded` if the queue is full, `Stopped`, `BadModel`, `Tokenizer`.
     async fn read(&self, question: &str, passages: &[ReadPassage]) -> Result<Vec<Reading>, InferenceError>;
+
+    /// For each of `others`, in order, the log-odds that it asks the same as `question`: that one answer serves both.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    async fn same(&self, question: &str, others: &[&str]) -> Result<Vec<f32>, InferenceError>;
 }

@@ -7,6 +7,7 @@ mod golden;
 mod import;
 mod learn;
 mod publish;
+mod train;
 
 pub use erase::{EraseError, Erased, Eraser, Expired};
 pub use export::{ExportReport, export};
@@ -14,3 +15,4 @@ pub use golden::{GoldenReport, Outcome, Worse, read_golden};
 pub use import::{ImportJob, ImportState, Imports, ImportsError, Upload, UploadedFile};
 pub use learn::{LearnError, Learner, Learnt};
 pub use publish::{PublishError, PublishRequest, Published, Publisher};
+pub use train::{Set, TrainError, Trainer, TrainerState, fit};

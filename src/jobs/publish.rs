@@ -1,10 +1,10 @@
 //! Publishing and rolling back, with the golden questions before: what was answered right must not be answered wrong after.
 
 use super::golden::{self, Asked, GoldenReport, Name, Names};
-use crate::config::{DialogueConfig, KnowledgeConfig};
+use crate::config::KnowledgeConfig;
 use crate::dialogue::Assistant;
 use crate::domain::{Clock, Content, KbItem, KbVersion, Revision, RevisionId};
-use crate::inference::{LanguageModel, Reader};
+use crate::inference::LanguageModel;
 use crate::retrieval::{Draft, DraftDocument, RetrievalError, Retriever};
 use crate::storage::{Publication, StorageError, Store};
 use std::sync::Arc;
@@ -56,15 +56,9 @@ pub struct Publisher {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     settings: KnowledgeConfig,
-    trial: Option<Trial>,
+    /// What changes are tried on.
+    trial: Option<Arc<Assistant>>,
     turn: Mutex<()>,
-}
-
-/// What changes are tried on.
-struct Trial {
-    retriever: Arc<Retriever>,
-    reader: Arc<dyn Reader>,
-    dialogue: DialogueConfig,
 }
 
 /// What is to be done.
@@ -86,14 +80,10 @@ impl Publisher {
         }
     }
 
-    /// Tries changes on `retriever` with answers that quote.
+    /// Tries changes on what `assistant` searches, with answers that quote.
     #[must_use]
-    pub fn with_trial(mut self, retriever: Arc<Retriever>, reader: Arc<dyn Reader>, dialogue: DialogueConfig) -> Self {
-        self.trial = Some(Trial {
-            retriever,
-            reader,
-            dialogue,
-        });
+    pub fn with_trial(mut self, assistant: Arc<Assistant>) -> Self {
+        self.trial = Some(assistant);
         self
     }
 
@@ -136,7 +126,7 @@ impl Publisher {
         for id in ids {
             revisions.push(self.needed(*id).await?);
         }
-        let retriever = &self.trial.as_ref().ok_or(PublishError::NotTried)?.retriever;
+        let retriever = self.trial.as_ref().ok_or(PublishError::NotTried)?.retriever();
         retriever.refresh().await?;
         Ok(retriever.preview(draft_of(&revisions).0).await?)
     }
@@ -151,8 +141,7 @@ impl Publisher {
         model: Option<Arc<dyn LanguageModel>>,
     ) -> Result<Assistant, PublishError> {
         let trial = self.trial.as_ref().ok_or(PublishError::NotTried)?;
-        let (reader, dialogue) = (Arc::clone(&trial.reader), trial.dialogue.clone());
-        Ok(Assistant::new(retriever, reader, model, dialogue))
+        Ok(trial.over(retriever, model))
     }
 
     async fn needed(&self, id: RevisionId) -> Result<Revision, StorageError> {
@@ -205,7 +194,7 @@ impl Publisher {
     async fn after(&self, version: KbVersion) {
         tracing::info!(kb_version = %version, "published");
         if let Some(trial) = &self.trial
-            && let Err(error) = trial.retriever.refresh().await
+            && let Err(error) = trial.retriever().refresh().await
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "the index will follow later");
         }
@@ -227,16 +216,9 @@ impl Publisher {
         }
         let (draft, names) = draft_of(&revisions);
         let trial = self.trial.as_ref().ok_or(PublishError::NotTried)?;
-        trial.retriever.refresh().await?;
-        let preview = Arc::new(trial.retriever.preview(draft).await?);
-        let quoting = |retriever: &Arc<Retriever>| {
-            Arc::new(Assistant::new(
-                Arc::clone(retriever),
-                Arc::clone(&trial.reader),
-                None,
-                trial.dialogue.clone(),
-            ))
-        };
+        trial.retriever().refresh().await?;
+        let preview = Arc::new(trial.retriever().preview(draft).await?);
+        let quoting = |retriever: &Arc<Retriever>| Arc::new(trial.over(Arc::clone(retriever), None));
         let none = Names::new();
         let asked = |assistant, names| Asked {
             assistant,
@@ -244,7 +226,7 @@ impl Publisher {
             store: self.store.as_ref(),
             clock: self.clock.as_ref(),
         };
-        let before = asked(quoting(&trial.retriever), &none);
+        let before = asked(quoting(trial.retriever()), &none);
         let after = asked(quoting(&preview), &names);
         let report = golden::compare(&questions, &before, &after).await?;
         if report.worse.is_empty() || request.force {

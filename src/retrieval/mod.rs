@@ -41,7 +41,7 @@ pub use expand::{Synonyms, SynonymsError};
 pub use graph::{Related, RelatedKind};
 pub use ingest::{FileOutcome, FileReport, ImportProgress, ImportReport, Ingester};
 pub use judging::judge_hits;
-pub use reading::{order_read, rank, read_faq, read_hits};
+pub use reading::{compare_faqs, order_read, rank, read_faq, read_hits};
 pub use retriever::{Answered, IndexStatus, IndexWork, Query, Retriever, SourceDate};
 pub use searchable::{searchable_faq, searchable_passage};
 pub use segment::segments;
@@ -119,8 +119,20 @@ pub struct FaqHit {
     pub overlap: f32,
     /// Whether question and wording are the same after normalising.
     pub exact: bool,
+    /// How it ranks by search: the logarithm of its share among what was found, and its likeness.
+    pub rank: f32,
+    /// Log-odds that the wording asks the same as the question, by a reader; `None` where the two were not compared.
+    pub same: Option<f32>,
     /// Log-odds that it answers the question, by a reader; `None` where it was not read.
     pub reading: Option<f32>,
+}
+
+impl FaqHit {
+    /// The wording that is nearest to the question.
+    #[must_use]
+    pub fn nearest_wording(&self) -> &str {
+        self.faq.wordings().nth(self.wording).unwrap_or(&self.faq.question)
+    }
 }
 
 /// All that a search found, with what it took.

@@ -164,6 +164,8 @@ impl State {
             similarity: 1.0,
             overlap: 1.0,
             exact: true,
+            rank: 0.0,
+            same: None,
             reading: None,
         })
     }
@@ -394,11 +396,11 @@ impl View<'_> {
         for row in candidates {
             let share = shares.get(&row).copied().unwrap_or_default().max(LEAST_SHARE);
             if let Some(hit) = self.judge(row, question.vector.as_deref(), words, &haystack)? {
-                hits.push((share.ln() + SIMILARITY_WEIGHT * hit.similarity, hit));
+                let rank = share.ln() + SIMILARITY_WEIGHT * hit.similarity;
+                hits.push(FaqHit { rank, ..hit });
             }
         }
-        hits.sort_by(|(a, x), (b, y)| b.total_cmp(a).then_with(|| x.faq.key.cmp(&y.faq.key)));
-        let mut hits: Vec<FaqHit> = hits.into_iter().map(|(_, hit)| hit).collect();
+        hits.sort_by(|a, b| b.rank.total_cmp(&a.rank).then_with(|| a.faq.key.cmp(&b.faq.key)));
         if let Some(exact) = self.state.exact(&question.text, &question.viewer) {
             hits.retain(|hit| hit.faq.id != exact.faq.id);
             hits.insert(0, exact);
@@ -446,6 +448,8 @@ impl View<'_> {
             similarity: best.1.clamp(-1.0, 1.0),
             overlap: best.2,
             exact: false,
+            rank: 0.0,
+            same: None,
             reading: None,
         }))
     }

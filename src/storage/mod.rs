@@ -4,6 +4,7 @@
 
 mod desk;
 mod flows;
+mod intents;
 mod learning;
 mod people;
 pub mod postgres;
@@ -14,6 +15,7 @@ mod vault;
 
 pub use desk::{CustomerStore, EraseStore, HandoffStore, MAX_PROFILE_BYTES, RecordStore};
 pub use flows::{FlowSession, FlowStore, FlowTurn, MAX_FLOW_BYTES};
+pub use intents::{IntentStore, KEPT_HEADS, MAX_EXAMPLES};
 pub use learning::{GapChange, LearningStore};
 pub use people::{
     AuditCheck, AuditEntry, AuditRecord, AuditStore, AuditVerdict, Session, SessionStore, User, UserChange, UserStore,
@@ -390,6 +392,7 @@ pub trait Store:
     + ConversationStore
     + KeyStore
     + LearningStore
+    + IntentStore
     + FlowStore
     + UserStore
     + SessionStore

@@ -10,6 +10,7 @@ pub mod pii;
 mod pinyin;
 mod script;
 mod smalltalk;
+mod writing;
 
 pub use dictionary::dictionary;
 pub use followup::standalone;
@@ -17,3 +18,4 @@ pub use normalise::{Amount, DateMention, View, amounts, dates, is_emoji, match_k
 pub use pinyin::{MAX_SOUNDED, sounds};
 pub use script::{simplified, simplify};
 pub use smalltalk::{Smalltalk, smalltalk, wants_person};
+pub use writing::Writing;

@@ -11,7 +11,7 @@ use kefu::config::{Config, Overrides, load};
 use kefu::dialogue::flow::machine::step;
 use kefu::dialogue::flow::tools::{tools_of, zone};
 use kefu::dialogue::flow::{self, Flow, Similarity};
-use kefu::dialogue::{Assistant, Conversations, FlowDriver, FlowParts, ReplyEvent};
+use kefu::dialogue::{Assistant, Confidence, Conversations, FlowDriver, FlowParts, ReplyEvent};
 use kefu::domain::{Channel, Clock, ConversationId, ManualClock, MessageId, Role};
 use kefu::inference::{CrossReader, E5Embedder, Embedder};
 use kefu::retrieval::{Ingester, Retriever};
@@ -91,7 +91,13 @@ impl World {
         let retriever = Retriever::open(store.clone(), embedder.clone(), index, config.retrieval.clone())
             .await
             .unwrap();
-        let assistant = Assistant::new(Arc::new(retriever), Arc::new(reader), None, config.dialogue.clone());
+        let assistant = Assistant::new(
+            Arc::new(retriever),
+            Arc::new(reader),
+            None,
+            Confidence::built_in().unwrap(),
+            config.dialogue.clone(),
+        );
         Self {
             store,
             clock,

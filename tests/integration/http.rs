@@ -9,6 +9,7 @@ mod errors;
 mod flows;
 mod honesty;
 pub mod inner;
+mod intents;
 mod knowledge;
 mod learning;
 pub mod moods;

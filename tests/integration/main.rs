@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod command_line;
 mod constraint;
 mod dialogues;
 mod documents;
@@ -17,6 +18,7 @@ mod reader;
 mod retrieval;
 mod store_contract;
 mod store_crash;
+mod store_intents;
 mod store_people;
 mod store_postgres;
 mod store_publishing;

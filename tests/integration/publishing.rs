@@ -4,6 +4,7 @@
 use super::http::doubles::{HashingEmbedder, OverlapReader};
 use super::store_sqlite::connect;
 use kefu::config::{Config, Overrides, load};
+use kefu::dialogue::{Assistant, Confidence};
 use kefu::domain::{Clock, Expectation, GoldenId, GoldenQuestion, KbItem, KbVersion, RevisionState, SystemClock};
 use kefu::jobs::{PublishError, PublishRequest, Publisher, export};
 use kefu::retrieval::{FileOutcome, ImportReport, Ingester, Retriever};
@@ -79,11 +80,10 @@ impl Bench {
             .await
             .unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        Publisher::new(Arc::clone(&self.store), clock, self.config.knowledge.clone()).with_trial(
-            Arc::new(retriever),
-            Arc::new(OverlapReader),
-            self.config.dialogue.clone(),
-        )
+        let (reader, confidence) = (Arc::new(OverlapReader), Confidence::built_in().unwrap());
+        let dialogue = self.config.dialogue.clone();
+        let assistant = Assistant::new(Arc::new(retriever), reader, None, confidence, dialogue);
+        Publisher::new(Arc::clone(&self.store), clock, self.config.knowledge.clone()).with_trial(Arc::new(assistant))
     }
 }
 

@@ -33,6 +33,7 @@ pub async fn contract(store: Arc<dyn Store>) {
     keys(store).await;
     learning(store).await;
     flows(store).await;
+    super::store_intents::contract(store).await;
     super::store_people::contract(store).await;
 }
 
@@ -443,7 +444,8 @@ async fn embeddings(store: &dyn Store) {
     assert_eq!(store.kb_version().await.unwrap(), version, "vectors change no answer");
 }
 
-async fn conversation(store: &dyn Store, channel: Channel) -> Conversation {
+/// A conversation that is stored.
+pub async fn conversation(store: &dyn Store, channel: Channel) -> Conversation {
     let conversation = Conversation {
         id: ConversationId::new(),
         channel,
@@ -456,7 +458,8 @@ async fn conversation(store: &dyn Store, channel: Channel) -> Conversation {
     conversation
 }
 
-fn message(conversation: ConversationId, role: Role, seconds: i64) -> Message {
+/// A message that is not stored yet.
+pub fn message(conversation: ConversationId, role: Role, seconds: i64) -> Message {
     Message {
         id: MessageId::new(),
         conversation_id: conversation,

@@ -5,7 +5,7 @@ use crate::embedder::load as load_embedder;
 use futures::StreamExt;
 use jiff::Timestamp;
 use kefu::config::{Overrides, load};
-use kefu::dialogue::{Ask, Assistant, ReplyEvent, unsupported};
+use kefu::dialogue::{Ask, Assistant, Confidence, ReplyEvent, unsupported};
 use kefu::domain::{Citation, Clock, ManualClock, Route, Scope, Viewer};
 use kefu::inference::{CrossReader, Embedder};
 use kefu::retrieval::{Ingester, Retriever};
@@ -71,7 +71,13 @@ async fn base(files: &[(&str, &str, i64, Scope)]) -> Base {
         .await
         .unwrap();
     let reader = CrossReader::built_in(&embedder, &config.inference).unwrap();
-    let assistant = Assistant::new(Arc::new(retriever), Arc::new(reader), None, config.dialogue);
+    let assistant = Assistant::new(
+        Arc::new(retriever),
+        Arc::new(reader),
+        None,
+        Confidence::built_in().unwrap(),
+        config.dialogue,
+    );
     Base {
         _directory: directory,
         assistant: Arc::new(assistant),

@@ -6,8 +6,10 @@ use super::questions::{Documents, Question, read};
 use super::statistics::auc;
 use crate::app::{App, Need};
 use crate::cli::{Common, output};
-use crate::dialogue::{FAQ_FEATURES, FIRST_FEATURES, Features, JUDGED_FEATURES, PASSAGE_FEATURES};
-use crate::retrieval::Hit;
+use crate::dialogue::{
+    Calibration, FAQ_FEATURES, FIRST_FEATURES, Features, FittedModel, JUDGED_FEATURES, PASSAGE_FEATURES, RiskPoint,
+};
+use crate::retrieval::{Hit, Source};
 use crate::understanding::standalone;
 use anyhow::ensure;
 use clap::Args;
@@ -23,10 +25,18 @@ pub struct Calibrate {
     /// Write every question's features and labels there, for a closer look
     #[arg(long, value_name = "FILE")]
     features: Option<PathBuf>,
-    /// Let the language model judge the hits that are read, and fit the model that weighs its word, too
+    /// Let the language model judge the hits that are read, and fit the model that weighs its word, too; else that model stays as it is
     #[arg(long)]
     judge: bool,
+    /// Write the fitted models there, with what they would send at which risk: for the setting [dialogue] calibration
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
+
+/// Steps of a curve of risk against coverage.
+const STEPS: usize = 40;
+/// Questions that are sent at least where a curve begins: of fewer the share of wrong ones says little.
+const LEAST_SENT: usize = 10;
 
 /// The strength of the pull towards small weights. Of 1, 10 and 30 the areas under the curve are .909, .915 and .916 for
 /// passages; more than 10 pulls all probabilities towards the mean.
@@ -34,6 +44,35 @@ const RIDGE: f64 = 10.0;
 
 /// Folds of the cross-validation.
 const FOLDS: usize = 5;
+
+/// The rows of each model: features and label.
+struct Rows {
+    faq: Vec<Row>,
+    passages: Vec<Row>,
+    first: Vec<Row>,
+    judged: Vec<Row>,
+}
+
+type Row = (Vec<f64>, bool);
+
+impl Rows {
+    fn of(samples: &[Sample]) -> Self {
+        let rows = |row: &dyn Fn(&Sample) -> Option<Row>| samples.iter().filter_map(row).collect();
+        Self {
+            // A question in a FAQ's own wording is answered whatever the model says.
+            faq: rows(&|s| {
+                let features = s.features.faq.as_ref().filter(|_| !s.features.exact)?;
+                Some(Sample::row(&[features], s.faq_right))
+            }),
+            passages: rows(&|s| Some(Sample::row(&[&s.features.passages], s.question.answerable))),
+            first: rows(&|s| Some(Sample::row(&[&s.features.first], s.first_right))),
+            judged: rows(&|s| {
+                let (features, right) = s.judged.as_ref()?;
+                Some(Sample::row(&[&features.first, features.judged.as_ref()?], *right))
+            }),
+        }
+    }
+}
 
 struct Sample {
     question: Question,
@@ -47,11 +86,12 @@ struct Sample {
     /// The features after the language model judged, and whether a right source was the first hit then.
     judged: Option<(Features, bool)>,
     hits: Vec<serde_json::Value>,
+    faqs: Vec<serde_json::Value>,
 }
 
 impl Sample {
     /// One row for a model: its features and its label.
-    fn row(features: &[&[f32]], label: bool) -> (Vec<f64>, bool) {
+    fn row(features: &[&[f32]], label: bool) -> Row {
         let all = features.iter().flat_map(|some| some.iter());
         (all.map(|x| f64::from(*x)).collect(), label)
     }
@@ -77,15 +117,28 @@ impl Calibrate {
             }
             let read = found.hits.iter().filter(|hit| hit.scores.reading.is_some());
             let hits = read.map(|hit| {
+                let (title, text) = match &hit.source {
+                    Source::Passage(passage) => (passage.title(), passage.text.clone()),
+                    Source::Faq(faq) => (format!("FAQ {}: {}", faq.key, faq.question), faq.answer.clone()),
+                };
                 json!({
-                    "right": question.is_source(hit, &documents), "fused": hit.scores.fused, "dense": hit.scores.dense,
+                    "title": title, "text": text, "right": question.is_source(hit, &documents), "fused": hit.scores.fused, "dense": hit.scores.dense,
                     "segment": hit.scores.segment, "reading": hit.scores.reading, "yes": hit.scores.yes,
                     "likelihood": hit.scores.likelihood,
                 })
             });
             let hits = hits.collect();
+            let faqs = found.faqs.iter().map(|hit| {
+                json!({
+                    "key": hit.faq.key, "question": hit.faq.question, "answer": hit.faq.answer,
+                    "right": question.names_faq(&hit.faq.key), "rank": hit.rank, "similarity": hit.similarity, "same": hit.same,
+                    "reading": hit.reading,
+                })
+            });
+            let faqs = faqs.collect();
             samples.push(Sample {
                 hits,
+                faqs,
                 faq_right: found.faqs.first().is_some_and(|best| question.names_faq(&best.faq.key)),
                 found: in_top3,
                 first_right,
@@ -94,8 +147,14 @@ impl Calibrate {
                 features,
             });
         }
+        let (reader, embedder) = (app.reader.version().to_owned(), app.embedder.info().sha256.clone());
+        let present = app.assistant.confidence().calibration().clone();
         app.close().await;
         ensure!(samples.len() >= 50, "at least 50 questions are needed to fit anything");
+        if let Some(path) = &self.out {
+            let calibration = Self::fitted(&samples, reader, embedder, present);
+            std::fs::write(path, format!("{}\n", serde_json::to_string_pretty(&calibration)?))?;
+        }
         if let Some(path) = &self.features {
             let lines: Vec<String> = samples.iter().map(|s| line(s).to_string()).collect();
             std::fs::write(path, lines.join("\n"))?;
@@ -104,29 +163,52 @@ impl Calibrate {
         Ok(())
     }
 
+    /// The models of this fit; what was not measured stays as it was.
+    fn fitted(samples: &[Sample], reader: String, embedder: String, present: Calibration) -> Calibration {
+        let rows = Rows::of(samples);
+        let judged: Vec<&str> = FIRST_FEATURES.into_iter().chain(JUDGED_FEATURES).collect();
+        Calibration {
+            reader,
+            embedder,
+            questions: samples.len(),
+            faq: fitted_model(&FAQ_FEATURES, &rows.faq),
+            passages: FittedModel {
+                // That the base can answer is not sent.
+                curve: Vec::new(),
+                ..fitted_model(&PASSAGE_FEATURES, &rows.passages)
+            },
+            first: fitted_model(&FIRST_FEATURES, &rows.first),
+            judged: if rows.judged.is_empty() {
+                present.judged
+            } else {
+                fitted_model(&judged, &rows.judged)
+            },
+        }
+    }
+
     fn report(samples: &[Sample]) -> serde_json::Value {
-        let rows = |row: &dyn Fn(&Sample) -> (Vec<f64>, bool)| samples.iter().map(row).collect::<Vec<_>>();
-        let faq_rows = rows(&|s| Sample::row(&[&s.features.faq], s.faq_right));
-        let passage_rows = rows(&|s| Sample::row(&[&s.features.passages], s.question.answerable));
-        let first_rows = rows(&|s| Sample::row(&[&s.features.first], s.first_right));
-        let judged_row = |s: &Sample| {
-            let (features, right) = s.judged.as_ref()?;
-            Some(Sample::row(&[&features.first, features.judged.as_ref()?], *right))
-        };
-        let judged_rows: Vec<_> = samples.iter().filter_map(judged_row).collect();
+        let Rows {
+            faq: faq_rows,
+            passages: passage_rows,
+            first: first_rows,
+            judged: judged_rows,
+        } = Rows::of(samples);
         let faq = fit(&faq_rows);
         let passage = fit(&passage_rows);
         let faq_scores = cross_validate(&faq_rows);
         let passage_scores = cross_validate(&passage_rows);
         let answerable = samples.iter().filter(|s| s.question.answerable).count();
         let unanswerable = samples.len() - answerable;
+        let by_faq = |sample: &&Sample| !sample.features.exact && sample.features.faq.is_some();
+        let asked: Vec<&Sample> = samples.iter().filter(by_faq).collect();
         let faq_table: Vec<_> = (4..20)
             .map(|step| f64::from(step) * 0.05)
             .map(|at| {
-                let passes = |i: &usize| faq_scores[*i] >= at;
-                let given: Vec<_> = (0..samples.len()).filter(passes).collect();
-                let right = given.iter().filter(|i| samples[**i].faq_right).count();
-                let harmful = given.iter().filter(|i| !samples[**i].question.answerable).count();
+                let given: Vec<_> = (asked.iter().zip(&faq_scores))
+                    .filter(|(_, score)| **score >= at)
+                    .collect();
+                let right = given.iter().filter(|(sample, _)| sample.faq_right).count();
+                let harmful = given.iter().filter(|(sample, _)| !sample.question.answerable).count();
                 json!({"at": at, "given": given.len(), "right": right, "to_unanswerable": harmful})
             })
             .collect();
@@ -160,20 +242,45 @@ impl Calibrate {
     }
 }
 
-/// A model fitted to the rows, and what its cross-validated probabilities are worth: how many are right, and how many could be
-/// sent at which share of wrong ones.
-fn model_of(names: &[&str], rows: &[(Vec<f64>, bool)]) -> serde_json::Value {
-    let (model, scores) = (fit(rows), cross_validate(rows));
+/// The rows by their scores, the highest first, each with the share of wrong ones among those up to it.
+fn risks(rows: &[Row], scores: &[f64]) -> (Vec<usize>, Vec<f64>) {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
     let mut wrong = 0_u32;
-    let risks: Vec<f64> = (1_u32..)
+    let risks = (1_u32..)
         .zip(&order)
         .map(|(sent, at)| {
             wrong += u32::from(!rows[*at].1);
             f64::from(wrong) / f64::from(sent)
         })
         .collect();
+    (order, risks)
+}
+
+/// A model as a calibration has it, with its curve.
+fn fitted_model(names: &[&str], rows: &[Row]) -> FittedModel {
+    let (model, scores) = (fit(rows), cross_validate(rows));
+    let (order, risks) = risks(rows, &scores);
+    let step = (rows.len() / STEPS).max(1);
+    let at = |sent: usize| RiskPoint {
+        from: scores[order[sent - 1]] as f32,
+        sent: sent as f32 / rows.len() as f32,
+        wrong: risks[sent - 1] as f32,
+    };
+    let weights = model[1..].iter().map(|weight| *weight as f32).collect();
+    FittedModel {
+        features: names.iter().map(|name| (*name).to_owned()).collect(),
+        bias: model[0] as f32,
+        weights,
+        curve: (LEAST_SENT..=rows.len()).step_by(step).map(at).collect(),
+    }
+}
+
+/// A model fitted to the rows, and what its cross-validated probabilities are worth: how many are right, and how many could be
+/// sent at which share of wrong ones.
+fn model_of(names: &[&str], rows: &[Row]) -> serde_json::Value {
+    let (model, scores) = (fit(rows), cross_validate(rows));
+    let (order, risks) = risks(rows, &scores);
     let sent_at = |risk: f64| {
         let most = risks.iter().rposition(|r| *r <= risk);
         most.map(|at| json!({"wrong": risk, "sent": at + 1, "from": scores[order[at]]}))
@@ -190,14 +297,14 @@ fn line(sample: &Sample) -> serde_json::Value {
     json!({
         "id": sample.question.id, "question": sample.question.question, "kind": sample.question.kind,
         "answerable": sample.question.answerable, "faq_right": sample.faq_right, "found": sample.found,
-        "hits": sample.hits, "exact": sample.features.exact, "faq": sample.features.faq, "passages": sample.features.passages,
+        "hits": sample.hits, "faqs": sample.faqs, "exact": sample.features.exact, "faq": sample.features.faq, "passages": sample.features.passages,
         "first": sample.features.first, "first_right": sample.first_right,
         "judged": sample.judged.as_ref().map(|(features, right)| json!({"first": features.first, "judged": features.judged, "right": right})),
     })
 }
 
 /// Scores of each row by models that were fitted without its fold.
-fn cross_validate(rows: &[(Vec<f64>, bool)]) -> Vec<f64> {
+fn cross_validate(rows: &[Row]) -> Vec<f64> {
     let mut scores = vec![0.0; rows.len()];
     for fold in 0..FOLDS {
         let training: Vec<_> = rows
@@ -219,10 +326,31 @@ fn probability(model: &[f64], features: &[f64]) -> f64 {
     1.0 / (1.0 + (-sum).exp())
 }
 
-/// Logistic regression with a ridge on standardised features, by Newton's method (Hastie et al. 2009, section 4.4.1).
-/// Returns the bias and then the weights for the features as they are.
-fn fit(rows: &[(Vec<f64>, bool)]) -> Vec<f64> {
+/// Logistic regression with a ridge on standardised features whose weights are not negative: every feature says more for an answer the
+/// higher it is, and what two that go together in these questions say against each other holds of no other base. Returns the bias and then
+/// the weights for the features as they are.
+fn fit(rows: &[Row]) -> Vec<f64> {
     let width = rows.first().map_or(0, |(features, _)| features.len());
+    let mut used = vec![true; width];
+    loop {
+        let model = fit_used(rows, &used);
+        // The one that goes most against its meaning is left out; the others may be in order then.
+        let deviation = |j: usize| {
+            let mean = rows.iter().map(|(x, _)| x[j]).sum::<f64>() / rows.len() as f64;
+            (rows.iter().map(|(x, _)| (x[j] - mean).powi(2)).sum::<f64>() / rows.len() as f64).sqrt()
+        };
+        let against = (0..width).filter(|&j| model[j + 1] < 0.0);
+        let worst = against.min_by(|&a, &b| (model[a + 1] * deviation(a)).total_cmp(&(model[b + 1] * deviation(b))));
+        match worst {
+            Some(worst) => used[worst] = false,
+            None => return model,
+        }
+    }
+}
+
+/// Logistic regression over the features that are `used`, the others' weights 0, by Newton's method (Hastie et al. 2009, section 4.4.1).
+fn fit_used(rows: &[Row], used: &[bool]) -> Vec<f64> {
+    let width = used.len();
     let n = rows.len().max(1) as f64;
     let mean: Vec<f64> = (0..width)
         .map(|j| rows.iter().map(|(x, _)| x[j]).sum::<f64>() / n)
@@ -236,7 +364,7 @@ fn fit(rows: &[(Vec<f64>, bool)]) -> Vec<f64> {
         .collect();
     let standard = |x: &[f64]| -> Vec<f64> {
         std::iter::once(1.0)
-            .chain((0..width).map(|j| (x[j] - mean[j]) / deviation[j]))
+            .chain((0..width).map(|j| if used[j] { (x[j] - mean[j]) / deviation[j] } else { 0.0 }))
             .collect()
     };
     let mut model = vec![0.0; width + 1];
@@ -304,7 +432,7 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
     solution
 }
 
-fn labels(rows: &[(Vec<f64>, bool)]) -> Vec<bool> {
+fn labels(rows: &[Row]) -> Vec<bool> {
     rows.iter().map(|(_, label)| *label).collect()
 }
 

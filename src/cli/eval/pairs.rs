@@ -1,17 +1,18 @@
-//! `kefu eval pairs`: whether two questions are the same one, by the embedding that finds FAQs and, where asked for, by the
-//! language model.
+//! `kefu eval pairs`: whether two questions are the same one: by the embedding that finds FAQs, by the reader that compares them and,
+//! where asked for, by the language model.
 
 use super::retrieval::{lines, spread};
 use super::statistics::{auc, best_accuracy, spearman};
 use crate::app;
 use crate::cli::{Common, output};
-use crate::inference::{ChatMessage, ChatRole, Embedder, LanguageModel, Prompt, Score, ScoreRequest, TextKind};
+use crate::inference::{ChatMessage, ChatRole, Embedder, LanguageModel, Prompt, Reader, Score, ScoreRequest, TextKind};
 use anyhow::ensure;
 use clap::Args;
 use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Pairs that are embedded at once.
@@ -61,7 +62,9 @@ impl Pairs {
         let pairs: Vec<Pair> = spread(lines(&self.data)?, self.limit);
         ensure!(!pairs.is_empty(), "{}: no pairs", self.data.display());
         let labels: Vec<bool> = pairs.iter().map(Pair::same).collect::<Result<_, _>>()?;
-        let embedder = app::load_embedder(&common.settings(None)?, &common.models).await?;
+        let settings = common.settings(None)?;
+        let embedder = app::load_embedder(&settings, &common.models).await?;
+        let reader = app::load_reader(&settings, Arc::clone(&embedder)).await?;
         let bar = if common.json {
             ProgressBar::hidden()
         } else {
@@ -83,22 +86,22 @@ impl Pairs {
             bar.inc(if self.judge { 0 } else { batch.len() as u64 });
         }
         let mut ways: Vec<Scored> = vec![("cosine", scores), ("cosine_centred", centred(&all))];
+        ways.push(("reader", compared(reader.as_ref(), &pairs).await?));
         if self.judge {
-            let model = app::load_model(&common.settings(None)?, &common.models).await?;
+            let model = app::load_model(&settings, &common.models).await?;
             ways.extend(judged(model.as_ref(), &pairs, &bar).await?);
-            let standard: Vec<Vec<f64>> = ways.iter().map(|way| standardised(&way.1)).collect();
-            let together = |at: usize| standard.iter().map(|way| way[at]).sum();
-            ways.push(("together", (0..pairs.len()).map(together).collect()));
         }
+        let standard: Vec<Vec<f64>> = ways.iter().map(|way| standardised(&way.1)).collect();
+        let together = |at: usize| standard.iter().map(|way| way[at]).sum();
+        ways.push(("together", (0..pairs.len()).map(together).collect()));
         bar.finish_and_clear();
         let by = |(name, scores): &Scored| {
             let figures = json!({"auc": auc(scores, &labels), "spearman": spearman(scores, &labels), "accuracy": best_accuracy(scores, &labels).0});
             ((*name).to_owned(), figures)
         };
         let ways_told: serde_json::Map<String, Value> = ways.iter().map(by).collect();
-        // What the product goes by, or all ways together where the language model was asked.
-        let at = if self.judge { ways.len() - 1 } else { 0 };
-        let scores = ways.swap_remove(at).1;
+        // What the product goes by: it finds by the embedding, and decides by the reader with it.
+        let scores = ways.swap_remove(ways.len() - 1).1;
         let (accuracy, threshold) = best_accuracy(&scores, &labels);
         // How far each is on the wrong side.
         let mut wrong: Vec<(f64, usize)> = (scores.iter().zip(&labels).enumerate())
@@ -117,7 +120,8 @@ impl Pairs {
         let report = json!({
             "task": "pairs", "n": pairs.len(), "seconds": seconds, "ms_per_item": seconds * 1e3 / pairs.len() as f64,
             "auc": auc(&scores, &labels), "spearman": spearman(&scores, &labels), "accuracy": accuracy,
-            "threshold": threshold, "by": ways_told, "model": {"name": info.name, "sha256": info.sha256}, "heads": {},
+            "threshold": threshold, "by": ways_told, "model": {"name": info.name, "sha256": info.sha256},
+            "heads": {"reader": reader.version()},
             "machine": output::machine(), "errors": errors,
         });
         if common.json {
@@ -125,7 +129,7 @@ impl Pairs {
         } else {
             let figure = |name: &str| report[name].as_f64().unwrap_or(f64::NAN);
             println!(
-                "{} pairs: AUC {:.3}, Spearman {:.3}, accuracy {:.3} at a cosine of {:.3}",
+                "{} pairs: AUC {:.3}, Spearman {:.3}, accuracy {:.3} at {:.3}",
                 pairs.len(),
                 figure("auc"),
                 figure("spearman"),
@@ -167,6 +171,15 @@ fn centred(pairs: &[(Vec<f32>, Vec<f32>)]) -> Vec<f64> {
         rest.iter().map(|x| x / length).collect()
     };
     pairs.iter().map(|(a, b)| cosine(&less(a), &less(b))).collect()
+}
+
+/// The log-odds of the reader that both ask the same.
+async fn compared(reader: &dyn Reader, pairs: &[Pair]) -> anyhow::Result<Vec<f64>> {
+    let mut scores = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        scores.extend(reader.same(&pair.q1, &[&pair.q2]).await?.into_iter().map(f64::from));
+    }
+    Ok(scores)
 }
 
 /// With mean 0 and deviation 1.

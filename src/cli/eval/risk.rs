@@ -136,10 +136,7 @@ impl Risk {
         let (head, seconds) = if let Some(path) = &self.head {
             (load_head(path, "risk", &encoder)?, None)
         } else {
-            let all = sources
-                .iter()
-                .skip(1)
-                .fold(sources[0].clone(), |all, more| all.and(more));
+            let all = sources.iter().skip(1).fold(sources[0].clone(), Set::and);
             let (head, seconds) = self.trained(&all, &encoder).await?;
             (head, Some(seconds))
         };

@@ -21,6 +21,8 @@ pub struct Flow {
     pub description: String,
     /// Wordings that begin it.
     pub triggers: Vec<String>,
+    /// Intents that begin it, where a head for intents is trained.
+    pub intents: Vec<String>,
     /// After so long without a word it is over.
     pub expires_minutes: u32,
     /// Failures in a row at one slot after which a person is called.

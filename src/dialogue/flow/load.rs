@@ -191,6 +191,8 @@ struct Triggers {
     zh: Vec<String>,
     #[serde(default)]
     en: Vec<String>,
+    #[serde(default)]
+    intents: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -341,6 +343,7 @@ impl Reader<'_, '_> {
             title,
             description,
             triggers: triggers.zh.into_iter().chain(triggers.en).collect(),
+            intents: triggers.intents,
             expires_minutes,
             max_failures,
             slots: Vec::new(),

@@ -113,6 +113,17 @@ impl Triggers {
         best
     }
 
+    /// The flow that begins where a message wants `intent`, with the confidence of that; a question about a task is none.
+    #[must_use]
+    pub fn by_intent(flows: &[Flow], message: &str, intent: &str, confidence: f32) -> Option<Triggered> {
+        if ABOUT.is_match(message.trim().to_lowercase().as_str()) {
+            return None;
+        }
+        let named = |flow: &Flow| flow.intents.iter().any(|name| name == intent);
+        let flow = flows.iter().position(named)?;
+        Some(Triggered { flow, confidence })
+    }
+
     /// The flow that a message begins by its meaning, where a cosine reaches `threshold`.
     pub async fn by_meaning(&self, message: &str, similarity: &dyn Similarity, threshold: f32) -> Option<Triggered> {
         if ABOUT.is_match(message.trim().to_lowercase().as_str()) {

@@ -4,9 +4,9 @@ use crate::dialogue::{Ask, ReplyEvent};
 use crate::domain::{Channel, Role, Turn, Viewer};
 use crate::http::body::{JsonBody, RequestBody};
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::sse::{self, Events};
+use crate::http::sse::{self, Events, Reader};
 use crate::http::state::AppState;
-use crate::http::wire::{Citation, RelatedBody, TimingsMs, UsageBody};
+use crate::http::wire::{Citation, EmotionBody, IntentBody, RelatedBody, RiskBody, SensedBody, TimingsMs, UsageBody};
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -62,6 +62,13 @@ pub(crate) struct HistoryTurn {
     content: String,
 }
 
+impl HistoryTurn {
+    /// What was said.
+    pub(crate) fn words(&self) -> &str {
+        &self.content
+    }
+}
+
 /// Who said something.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -84,6 +91,12 @@ pub(crate) struct Answer {
     pub(crate) route: &'static str,
     /// How sure, 0 to 1.
     pub(crate) confidence: f32,
+    /// What the customer wants; null where no head for intents is trained, and where it was not needed.
+    pub(crate) intent: Option<IntentBody>,
+    /// How the customer feels; null where no heads are loaded, and where it was not needed.
+    pub(crate) emotion: Option<EmotionBody>,
+    /// What is dangerous or forbidden, where it is likely enough to be noted.
+    pub(crate) risk: Vec<RiskBody>,
     /// What the answer rests on.
     pub(crate) citations: Vec<Citation>,
     /// Milliseconds.
@@ -119,7 +132,7 @@ pub(crate) async fn ask(
     let replies = state.assistant()?.reply(ask)?;
     let events = sse::follow(&state, replies).await?;
     if wants_events(&headers) {
-        return Ok(sse::respond(events));
+        return Ok(sse::respond(events, Reader::Integrator));
     }
     Ok(Json(collect(events).await?).into_response())
 }
@@ -210,9 +223,15 @@ pub(crate) async fn collect(mut events: Events) -> Result<Answer, ApiError> {
     let mut answer = Answer::default();
     while let Some(event) = events.next().await {
         match event {
-            ReplyEvent::Route { route, confidence } => {
+            ReplyEvent::Route {
+                route,
+                confidence,
+                sensed,
+            } => {
                 answer.route = route.name();
                 answer.confidence = confidence;
+                let sensed = SensedBody::from(*sensed);
+                (answer.intent, answer.emotion, answer.risk) = (sensed.intent, sensed.emotion, sensed.risk);
             }
             ReplyEvent::Citation(citation) => answer.citations.push(Citation::from(&citation)),
             ReplyEvent::Token { text } => answer.words.push_str(&text),

@@ -6,7 +6,7 @@ use crate::http::auth::{require_key, set_cookie, visitor_token};
 use crate::http::body::{JsonBody, RequestBody};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::routes::desk::customers::AddressIn;
-use crate::http::sse;
+use crate::http::sse::{self, Reader};
 use crate::http::state::AppState;
 use crate::http::wire::Citation;
 use axum::extract::State;
@@ -249,7 +249,7 @@ pub(crate) async fn say(
     JsonBody(body): JsonBody<SayBody>,
 ) -> Result<Response, ApiError> {
     let replies = state.conversations()?.say(&conversation, &body.text).await?;
-    Ok(sse::respond(sse::follow(&state, replies).await?))
+    Ok(sse::respond(sse::follow(&state, replies).await?, Reader::Customer))
 }
 
 /// A rating.

@@ -15,3 +15,4 @@ pub(super) mod passages;
 pub(super) mod personal_data;
 pub(super) mod search;
 pub(super) mod suggestions;
+pub(super) mod understanding;

@@ -10,6 +10,7 @@ use crate::http::error::{ApiError, ErrorBody};
 use crate::http::paging::{List, PageParams, QueryParams};
 use crate::http::state::AppState;
 use crate::people::Person;
+use crate::retrieval::parse::{FaqRow, faq_row};
 use crate::storage::NewDraft;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -204,13 +205,15 @@ pub(crate) async fn create(
             })?
         }
         (None, Some(question), Some(answer)) => {
-            check(&question, &body.variants, &answer)?;
+            let row = written(&state, &question, &body.variants, &answer, "")?;
             let origin = if body.correction {
                 Origin::Correction
             } else {
                 Origin::Written
             };
-            learner.suggestion(question, body.variants, answer, origin).await?
+            learner
+                .suggestion(row.question, row.variants, row.answer, origin)
+                .await?
         }
         _ => {
             let message = "either conversation_id, or question and answer";
@@ -239,7 +242,7 @@ pub(crate) async fn accept(
     Path(id): Path<String>,
     JsonBody(body): JsonBody<AcceptBody>,
 ) -> Result<(StatusCode, Json<AcceptedBody>), ApiError> {
-    check(&body.question, &body.variants, &body.answer)?;
+    let row = written(&state, &body.question, &body.variants, &body.answer, &body.category)?;
     for (name, label) in [("category", Some(&body.category)), ("key", body.key.as_ref())] {
         if label.is_some_and(|label| label.chars().count() > MAX_LABEL_CHARS) {
             return Err(ApiError::parameter(
@@ -257,10 +260,10 @@ pub(crate) async fn accept(
         name: key,
         scope: present.map_or_else(Scope::default, |faq| faq.scope),
         content: Some(Content::Faq(FaqContent {
-            question: body.question,
-            variants: body.variants,
-            answer: body.answer,
-            category: body.category,
+            question: row.question,
+            variants: row.variants,
+            answer: row.answer,
+            category: row.category,
             source: String::new(),
             imported_at: state.now(),
         })),
@@ -317,6 +320,22 @@ async fn open_suggestion(state: &AppState, id: &str) -> Result<Suggestion, ApiEr
     found
         .filter(|suggestion| suggestion.state == SuggestionState::Open)
         .ok_or_else(missing)
+}
+
+/// A FAQ as somebody wrote it, with masks as in imported documents.
+fn written(
+    state: &AppState,
+    question: &str,
+    variants: &[String],
+    answer: &str,
+    category: &str,
+) -> Result<FaqRow, ApiError> {
+    check(question, variants, answer)?;
+    let variants = variants.iter().map(String::as_str);
+    let mut row = faq_row("", question, variants, answer, category)
+        .map_err(|fault| ApiError::bad_request("invalid_faq", fault))?;
+    row.mask(&state.assistant()?.masker().for_documents());
+    Ok(row)
 }
 
 fn check(question: &str, variants: &[String], answer: &str) -> Result<(), ApiError> {

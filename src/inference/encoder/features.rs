@@ -4,6 +4,7 @@
 //! the embedding alone (`benches/README.md`). Source of the layers' difference: Jawahar et al., ACL 2019.
 
 use super::embedder::E5Embedder;
+use super::model::unit;
 use super::queue::{Lane, Queue};
 use super::tokenizer::PieceTokenizer;
 use super::{all_finite, start};
@@ -34,6 +35,8 @@ pub struct LayerFeatures {
     /// The longest text that the encoder takes, in tokens.
     longest: usize,
     cache: VectorCache,
+    /// Where the embedder finds what was computed here.
+    seen: Arc<VectorCache>,
 }
 
 impl std::fmt::Debug for LayerFeatures {
@@ -72,20 +75,23 @@ impl LayerFeatures {
             queue,
             longest: known.max_tokens,
             cache: VectorCache::new(CACHED),
+            seen: Arc::clone(&embedder.seen),
         })
     }
 
-    fn encode(&self, text: &str) -> Result<Vec<u32>, InferenceError> {
+    /// A text's tokens, and whether these are all of them.
+    fn encode(&self, text: &str) -> Result<(Vec<u32>, bool), InferenceError> {
         let mut ids = self.tokenizer.encode(&format!("query: {}", ends(text)))?;
         let (first, last) = if self.longest < FIRST_TOKENS + LAST_TOKENS {
             (self.longest - self.longest / 3, self.longest / 3)
         } else {
             (FIRST_TOKENS, LAST_TOKENS)
         };
+        let whole = text.len() <= MAX_BYTES && ids.len() <= first + last;
         if ids.len() > first + last {
             ids.drain(first..ids.len() - last);
         }
-        Ok(ids)
+        Ok((ids, whole))
     }
 }
 
@@ -123,6 +129,7 @@ impl Features for LayerFeatures {
             Lane::Bulk => vec![None; texts.len()],
         };
         let mut encoded = Vec::with_capacity(texts.len());
+        let mut whole = Vec::with_capacity(texts.len());
         for (text, known) in texts.iter().zip(&known) {
             if known.is_some() {
                 continue;
@@ -131,7 +138,9 @@ impl Features for LayerFeatures {
                 // A long list must not keep the runtime's thread from its other tasks.
                 tokio::task::yield_now().await;
             }
-            encoded.push(self.encode(text)?);
+            let (ids, all) = self.encode(text)?;
+            encoded.push(ids);
+            whole.push(all);
         }
         let tokens = encoded.iter().map(Vec::len).sum();
         let mut data = Vec::new();
@@ -143,10 +152,15 @@ impl Features for LayerFeatures {
                 .map_err(|_| InferenceError::Stopped)??;
         }
         if lane == Lane::Express {
-            let mut computed = data.chunks_exact(dim.max(1));
+            let mut computed = data.chunks_exact(dim.max(1)).zip(whole);
             for (text, known) in texts.iter().zip(&mut known) {
                 if known.is_none() {
-                    let numbers: Arc<[f32]> = computed.next().unwrap_or_default().into();
+                    let (numbers, whole) = computed.next().unwrap_or_default();
+                    if whole {
+                        self.seen
+                            .put(text, unit(numbers[dim - self.info.width..].to_vec()).into());
+                    }
+                    let numbers: Arc<[f32]> = numbers.into();
                     self.cache.put(text, numbers.clone());
                     *known = Some(numbers);
                 }
@@ -166,6 +180,18 @@ mod tests {
     use super::*;
     use crate::inference::TextKind;
     use crate::inference::encoder::tests::{config, embedder};
+
+    #[tokio::test]
+    async fn what_was_sensed_is_embedded_already() {
+        let (embedder, other) = (embedder(), embedder());
+        let features = LayerFeatures::over(&embedder, &config()).unwrap();
+        let long = "card ".repeat(FIRST_TOKENS + LAST_TOKENS);
+        features.features(vec!["退货".to_owned(), long.clone()]).await.unwrap();
+        assert!(embedder.seen.get("退货").is_some() && embedder.seen.get(&long).is_none());
+        let [seen, computed] =
+            [&embedder, &other].map(|embedder| embedder.embed(TextKind::Query, vec!["退货".to_owned()]));
+        assert_eq!(seen.await.unwrap(), computed.await.unwrap(), "to the bit");
+    }
 
     #[tokio::test]
     async fn the_last_layer_s_mean_is_the_embedding_before_it_is_scaled() {

@@ -313,13 +313,17 @@ impl Encoded<'_> {
 
     /// The mean of the tokens, of norm 1 (Wang et al., arXiv:2402.05672: average pooling).
     fn pooled(&self) -> Vec<f32> {
-        let mut vector = self.mean();
-        let norm = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32;
-        for x in &mut vector {
-            *x /= norm;
-        }
-        vector
+        unit(self.mean())
     }
+}
+
+/// A vector with norm 1.
+pub(super) fn unit(mut vector: Vec<f32>) -> Vec<f32> {
+    let norm = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32;
+    for x in &mut vector {
+        *x /= norm;
+    }
+    vector
 }
 
 /// How a batch is cut.

@@ -1,8 +1,9 @@
-//! The reader: an encoder trained to say whether a passage answers a question, and where.
+//! The reader: an encoder trained to say whether a passage answers a question, and where; and whether two questions ask the same.
 //!
 //! It sees `<s> query: QUESTION </s></s> passage: TITLE TEXT </s>`. A linear head over the first token and the mean of all
 //! gives the log-odds that the passage answers (Rajpurkar et al., arXiv:1806.03822, who added the unanswerable); two more
-//! give every token's score as the beginning and the end of the answer (Devlin et al., arXiv:1810.04805, section 4.2).
+//! give every token's score as the beginning and the end of the answer (Devlin et al., arXiv:1810.04805, section 4.2). Of
+//! `<s> query: QUESTION </s></s> query: OTHER </s>` another linear head gives the log-odds that one answer serves both.
 
 use super::embedder::E5Embedder;
 use super::head::HeadFile;
@@ -45,13 +46,15 @@ struct Heads {
     answers_bias: f32,
     /// Two rows: beginning, end. Their biases change nothing in a comparison.
     span: Vec<f32>,
+    same: Vec<f32>,
+    same_bias: f32,
 }
 
-/// One input: a question and a part of a passage.
+/// One input: a question, and a part of a passage or another question.
 struct Input {
     ids: Vec<u32>,
-    /// Where the passage's text begins in `ids`; the mark at the end does not belong to it.
-    text: usize,
+    /// Where the passage's text begins in `ids`; the mark at the end does not belong to it. `None` for another question.
+    text: Option<usize>,
 }
 
 impl AsRef<[u32]> for Input {
@@ -133,6 +136,24 @@ impl CrossReader {
         })
     }
 
+    /// A question as the first half of an input.
+    fn asked(&self, question: &str) -> Result<Vec<u32>, InferenceError> {
+        let mut asked = vec![self.tokenizer.begin()];
+        let pieces = self.tokenizer.pieces(&format!("query: {question}"))?;
+        asked.extend(pieces.iter().take(MAX_QUESTION_TOKENS).map(|(id, _)| id));
+        asked.extend([self.tokenizer.end(); 2]);
+        Ok(asked)
+    }
+
+    /// What the network gives for each input: [`OUTPUTS`] numbers.
+    async fn outputs(&self, inputs: Vec<Input>) -> Result<Vec<f32>, InferenceError> {
+        if inputs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let reply = self.queue.push(Lane::Express, inputs)?;
+        reply.await.map_err(|_| InferenceError::Stopped)?
+    }
+
     /// The parts of one passage: one, or several that overlap where it is long.
     fn parts(&self, question: &[u32], passage: &ReadPassage) -> Result<Vec<Part>, InferenceError> {
         let mut head = question.to_vec();
@@ -149,7 +170,10 @@ impl CrossReader {
             ids.extend(part.iter().map(|(id, _)| id));
             ids.push(self.tokenizer.end());
             parts.push(Part {
-                input: Input { ids, text: head.len() },
+                input: Input {
+                    ids,
+                    text: Some(head.len()),
+                },
                 bytes: part.iter().map(|(_, bytes)| bytes.clone()).collect(),
             });
             if first + room >= pieces.len() {
@@ -173,10 +197,7 @@ impl Reader for CrossReader {
     }
 
     async fn read(&self, question: &str, passages: &[ReadPassage]) -> Result<Vec<Reading>, InferenceError> {
-        let mut asked = vec![self.tokenizer.begin()];
-        let pieces = self.tokenizer.pieces(&format!("query: {question}"))?;
-        asked.extend(pieces.iter().take(MAX_QUESTION_TOKENS).map(|(id, _)| id));
-        asked.extend([self.tokenizer.end(); 2]);
+        let asked = self.asked(question)?;
         let (mut inputs, mut places) = (Vec::new(), Vec::new());
         for (number, passage) in passages.iter().enumerate() {
             for part in self.parts(&asked, passage)? {
@@ -189,11 +210,7 @@ impl Reader for CrossReader {
             place: AnswerPlace::default(),
         };
         let mut readings = vec![none; passages.len()];
-        if inputs.is_empty() {
-            return Ok(readings);
-        }
-        let reply = self.queue.push(Lane::Express, inputs)?;
-        let outputs = reply.await.map_err(|_| InferenceError::Stopped)??;
+        let outputs = self.outputs(inputs).await?;
         for ((number, bytes), output) in places.iter().zip(outputs.as_chunks::<OUTPUTS>().0) {
             let reading = &mut readings[*number];
             // Of a long passage the part counts that answers best.
@@ -206,6 +223,31 @@ impl Reader for CrossReader {
         }
         Ok(readings)
     }
+
+    async fn same(&self, question: &str, others: &[&str]) -> Result<Vec<f32>, InferenceError> {
+        let asked = self.asked(question)?;
+        let input = |other: &&str| {
+            let mut ids = asked.clone();
+            let other = format!("query: {}", clipped(other, MAX_TITLE_BYTES));
+            ids.extend(
+                self.tokenizer
+                    .pieces(&other)?
+                    .iter()
+                    .take(MAX_QUESTION_TOKENS)
+                    .map(|(id, _)| id),
+            );
+            ids.push(self.tokenizer.end());
+            Ok(Input { ids, text: None })
+        };
+        let inputs = others.iter().map(input).collect::<Result<_, InferenceError>>()?;
+        let outputs = self.outputs(inputs).await?;
+        Ok(outputs
+            .as_chunks::<OUTPUTS>()
+            .0
+            .iter()
+            .map(|output| output[0])
+            .collect())
+    }
 }
 
 impl Heads {
@@ -214,18 +256,27 @@ impl Heads {
             answers: file.numbers("head.w", 2 * hidden)?,
             answers_bias: file.numbers("head.b", 1)?[0],
             span: file.numbers("span.w", 2 * hidden)?,
+            same: file.numbers("same.w", 2 * hidden)?,
+            same_bias: file.numbers("same.b", 1)?[0],
         })
     }
 
     fn of(&self, input: &Input, encoded: &Encoded<'_>) -> Vec<f32> {
-        let (first, mean) = self.answers.split_at(self.answers.len() / 2);
-        let log_odds = self.answers_bias + dot(encoded.token(0), first) + dot(&encoded.mean(), mean);
+        let mut out = vec![0.0; OUTPUTS];
+        let both = |bias: f32, weights: &[f32]| {
+            let (first, mean) = weights.split_at(weights.len() / 2);
+            bias + dot(encoded.token(0), first) + dot(&encoded.mean(), mean)
+        };
+        let Some(text) = input.text else {
+            out[0] = both(self.same_bias, &self.same);
+            return out;
+        };
+        let log_odds = both(self.answers_bias, &self.answers);
         let (begin, end) = self.span.split_at(self.span.len() / 2);
-        let tokens = input.text..encoded.tokens() - 1;
+        let tokens = text..encoded.tokens() - 1;
         let begins: Vec<f32> = tokens.clone().map(|t| dot(encoded.token(t), begin)).collect();
         let ends: Vec<f32> = tokens.map(|t| dot(encoded.token(t), end)).collect();
         let (from, to) = best_span(&begins, &ends);
-        let mut out = vec![0.0; OUTPUTS];
         out[..3].copy_from_slice(&[log_odds, from as f32, to as f32]);
         for (token, (begin, end)) in shares(&begins, &ends).into_iter().enumerate() {
             out[3 + 2 * token..5 + 2 * token].copy_from_slice(&[begin, end]);

@@ -99,8 +99,8 @@ impl ParsedDocument {
 }
 
 impl FaqRow {
-    /// Puts masks in place of what `masker` finds; how many.
-    pub(in crate::retrieval) fn mask(&mut self, masker: &Masker) -> usize {
+    /// Puts masks in place of what `masker`, one for documents, finds; how many.
+    pub fn mask(&mut self, masker: &Masker) -> usize {
         let mut count = 0;
         for text in [&mut self.question, &mut self.answer]
             .into_iter()

@@ -15,6 +15,7 @@ mod feed;
 mod flows;
 mod golden;
 mod handoffs;
+mod intents;
 mod keys;
 mod knowledge;
 mod learning;

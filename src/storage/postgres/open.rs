@@ -274,6 +274,7 @@ mod tests {
         let applied = [
             (1, Some(0x4e55_3a14_1b62_0e1c_e15d_4ec0_0cb2_eb83)),
             (2, Some(0x8014_de64_de2b_a092_e6ef_3b6d_fa72_0ee0)),
+            (3, Some(0xa493_e499_c820_c5bd_c82a_e6e7_ef2d_7410)),
         ];
         assert_eq!(checksums, applied);
     }

@@ -77,11 +77,16 @@ impl ConversationStore for SqliteStore {
                 .bind(text.to_owned())
                 .execute(&mut *transaction)
                 .await?;
-            // What was understood of it has the words from before.
-            sqlx::query("UPDATE reply_records SET understood = '' WHERE question_id = ?1")
-                .bind(id_bytes(message.0))
-                .execute(&mut *transaction)
-                .await?;
+            // What was understood and learnt of it has the words from before.
+            for sql in [
+                "UPDATE reply_records SET understood = '' WHERE question_id = ?1",
+                "DELETE FROM intent_examples WHERE message_id = ?1",
+            ] {
+                sqlx::query(sql)
+                    .bind(id_bytes(message.0))
+                    .execute(&mut *transaction)
+                    .await?;
+            }
             transaction.commit().await?;
             Ok(done.rows_affected() > 0)
         })

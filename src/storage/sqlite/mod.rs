@@ -12,6 +12,7 @@ mod faults;
 mod flows;
 mod golden;
 mod handoffs;
+mod intents;
 mod keys;
 mod knowledge;
 mod learning;

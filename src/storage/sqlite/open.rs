@@ -313,6 +313,7 @@ mod tests {
             (10, Some(0x7fb8_f240_9912_b516_db48_9c90_8c0a_df1f)),
             (11, Some(0x006e_6762_5b4f_b868_fa75_7711_90c0_0b22)),
             (12, Some(0x9fc9_7bd5_195f_fa73_7c82_88e8_2557_822c)),
+            (13, Some(0xc5cb_a2b8_22d5_668e_2c9f_8f02_9533_c5cf)),
         ];
         assert_eq!(checksums, applied);
     }

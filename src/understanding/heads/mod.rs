@@ -17,6 +17,7 @@ pub use train::{Sample, Training};
 
 use super::mood::Weights;
 use crate::kernels::level::Level;
+use crate::kernels::pool;
 use network::Network;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -234,6 +235,24 @@ impl Head {
         };
         // What is kept is what is computed with, so a head does after it is loaded what it did before.
         Ok(file::rounded(about, &network))
+    }
+
+    /// [`Self::train`] on a pool of so many threads of its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn train_with_threads(
+        threads: usize,
+        task: &str,
+        labels: Vec<String>,
+        samples: &[Sample<'_>],
+        base: Base,
+        training: Training,
+        done: &(dyn Fn(f32) + Sync),
+    ) -> Result<Self, HeadError> {
+        pool::with_threads(threads, || {
+            Self::train(task, labels, samples, base, training, &|share| done(share))
+        })
     }
 
     /// What it is.

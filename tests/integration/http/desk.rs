@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 const PASSWORD: &str = "correct horse battery";
 
 /// Somebody who is signed in.
-struct Staff<'s> {
+pub struct Staff<'s> {
     server: &'s Server,
     cookie: String,
 }
 
 impl<'s> Staff<'s> {
-    async fn of(server: &'s Server, role: StaffRole) -> Self {
+    pub async fn of(server: &'s Server, role: StaffRole) -> Self {
         let new = NewUser {
             name: role.name().to_owned(),
             display_name: None,
@@ -38,11 +38,15 @@ impl<'s> Staff<'s> {
     }
 
     async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        self.send(method, &format!("/api/v1/desk/{path}"), body).await
+    }
+
+    /// Status and body of the answer, whatever it is.
+    pub async fn send(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let origin = format!("http://{}", self.server.host());
         let headers = [("Cookie", self.cookie.as_str()), ("Origin", origin.as_str())];
         let body = body.map(|body| body.to_string());
-        let path = format!("/api/v1/desk/{path}");
-        let reply = self.server.request(method, &path, &headers, body.as_deref()).await;
+        let reply = self.server.request(method, path, &headers, body.as_deref()).await;
         let body = if reply.text().is_empty() {
             Value::Null
         } else {

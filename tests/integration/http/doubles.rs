@@ -252,4 +252,15 @@ impl kefu::inference::Reader for OverlapReader {
         };
         Ok(passages.iter().map(reading).collect())
     }
+
+    async fn same(&self, question: &str, others: &[&str]) -> Result<Vec<f32>, kefu::inference::InferenceError> {
+        let passages: Vec<_> = (others.iter())
+            .map(|other| kefu::inference::ReadPassage {
+                title: String::new(),
+                text: (*other).to_owned(),
+            })
+            .collect();
+        let readings = self.read(question, &passages).await?;
+        Ok(readings.into_iter().map(|reading| reading.log_odds).collect())
+    }
 }

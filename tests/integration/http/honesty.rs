@@ -88,7 +88,8 @@ async fn where_two_readers_see_the_answer_in_one_place_it_is_quoted() {
 async fn where_the_second_reader_sees_none_nothing_is_answered() {
     for pieces in [&["没有"] as &[&str], &["请以柜台公布的为准"], &[""]] {
         let body = told_by_two_readers(pieces).await;
-        assert_eq!(body["route"], "clarify", "{pieces:?}: {body}");
+        let route = body["route"].as_str().unwrap();
+        assert!(["clarify", "refuse"].contains(&route), "{pieces:?}: {body}");
     }
 }
 

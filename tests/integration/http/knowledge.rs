@@ -246,6 +246,20 @@ async fn a_faq_is_drafted_reviewed_and_published() {
         (&json!("loss"), &Value::Null)
     );
 
+    // A card that somebody pasted into an answer is nobody's to read, in drafts and in what is suggested.
+    let pasted = json!({"question": "卡丢了怎么办？", "answer": "如卡号6222021234567890128，请致电400-000-8600挂失。"});
+    let draft = office.ok(&office.agent, "PUT", &faq, Some(pasted.clone())).await;
+    let path = format!("/revisions/{}", draft["id"].as_str().unwrap());
+    let shown = office.ok(&office.supervisor, "GET", &path, None).await;
+    let suggested = office.ok(&office.agent, "POST", "/suggestions", Some(pasted)).await;
+    for answer in [&shown["content"]["answer"], &suggested["answer"]] {
+        let answer = answer.as_str().unwrap();
+        assert!(
+            !answer.contains("123456789") && answer.contains("400-000-8600"),
+            "{answer}"
+        );
+    }
+
     // Two drafts of one thing: the second was made of what is live no more.
     let change = |answer: &str| Some(json!({"question": "卡丢了怎么办？", "answer": answer}));
     let one = office.ok(&office.agent, "PUT", &faq, change("一")).await;

@@ -328,7 +328,7 @@ impl World {
                 // The embedded pages may not have been built.
                 None if route.path.starts_with("/assets") => assert_eq!(reply.status, 404, "{case}"),
                 // Who may do it is told what is wrong with it.
-                None if ["/api/v1/knowledge/", "/api/v1/desk/"]
+                None if ["/api/v1/knowledge/", "/api/v1/desk/", "/api/v1/understanding/"]
                     .iter()
                     .any(|noun| route.path.starts_with(noun))
                     || route.path.ends_with("/reveal") =>
@@ -358,7 +358,7 @@ fn body_for(path: &str) -> String {
         "/api/v1/auth/login" => json!({"name": LOGIN, "password": PASSWORD}),
         "/api/v1/auth/password" => json!({"old": PASSWORD, "new": "another long password"}),
         "/api/v1/search" => json!({"query": FAQ_QUESTION}),
-        "/api/v1/conversations/{id}/messages" => json!({"text": FAQ_QUESTION}),
+        "/api/v1/understand" | "/api/v1/conversations/{id}/messages" => json!({"text": FAQ_QUESTION}),
         "/api/v1/conversations/{id}/rating" => json!({"score": 5}),
         "/v1/chat/completions" => json!({"model": "kefu", "messages": [{"role": "user", "content": FAQ_QUESTION}]}),
         "/v1/completions" => json!({"model": MODEL, "prompt": "x"}),
@@ -433,6 +433,12 @@ async fn routes_have_the_policies_that_the_design_gives_them() {
             "/api/v1/audit" => Policy::Person(Roles::REVIEWERS),
             path if path.starts_with("/api/v1/desk/") => Policy::Person(desk(&route.method, path)),
             path if path.starts_with("/api/v1/knowledge/") => Policy::Person(knowledge(&route.method, path)),
+            path if path.starts_with("/api/v1/understanding/") => Policy::Person(if route.method == Method::GET {
+                Roles::ALL
+            } else {
+                Roles::EDITORS
+            }),
+            "/api/v1/understand" => Policy::ApiKey,
             path if path.starts_with("/api/v1/auth/") => Policy::SignedIn,
             "/" | "/healthz" | "/readyz" | "/api/v1/conversations" | "/assets/{*file}" => Policy::Public,
             "/api/v1/passages/{id}" => Policy::Reader,

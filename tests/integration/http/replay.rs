@@ -4,7 +4,7 @@ use super::inner::Inner;
 use super::support::{FAQ_ANSWER, FAQ_QUESTION, QUESTION, Server};
 use kefu::config::{Overrides, load};
 use kefu::dialogue::flow::tools::{tools_of, zone};
-use kefu::dialogue::{Assistant, Difference, FlowDriver, FlowParts, Replayed, Replayer, flow};
+use kefu::dialogue::{Assistant, Confidence, Difference, FlowDriver, FlowParts, Replayed, Replayer, flow};
 use kefu::domain::{Clock, MessageId, Route, SystemClock};
 use kefu::storage::Vault;
 use kefu::understanding::normalise;
@@ -117,7 +117,13 @@ async fn another_setting_is_named_and_so_is_what_was_masked_since() {
     settings.clarify_confidence = 0.0;
     let retriever = Arc::clone(server.state.assistant().unwrap().retriever());
     let reader = Arc::clone(&server.state.services().unwrap().reader);
-    let assistant = Arc::new(Assistant::new(retriever, reader, None, settings));
+    let assistant = Arc::new(Assistant::new(
+        retriever,
+        reader,
+        None,
+        Confidence::built_in().unwrap(),
+        settings,
+    ));
     let strict = Replayer::new(assistant, Arc::clone(&server.store), None);
     let replayed = strict.replay(reply).await.unwrap();
     assert!(

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use kefu::app::follow_knowledge;
 use kefu::config::{self, Config, Overrides};
 use kefu::desk::Customers;
-use kefu::dialogue::{Assistant, Conversations, FlowDriver, FlowParts, flow};
+use kefu::dialogue::{Assistant, Confidence, Conversations, FlowDriver, FlowParts, flow};
 use kefu::domain::{ApiKeyId, Document, DocumentFormat, DocumentId, Faq, FaqId, ManualClock, Passage, PassageId};
 use kefu::http::{AppState, Part, PartState, Services};
 use kefu::inference::{Embedder, LanguageModel};
-use kefu::jobs::{Eraser, Imports, Learner, Publisher};
+use kefu::jobs::{Eraser, Imports, Learner, Publisher, Trainer};
 use kefu::retrieval::{Ingester, Retriever, Vectors};
 use kefu::storage::{ApiKey, PostgresStore, SqliteStore, Store, Vault};
 use serde_json::Value;
@@ -170,6 +170,7 @@ impl Server {
             Arc::new(retriever),
             Arc::new(OverlapReader),
             Some(model),
+            Confidence::built_in().unwrap(),
             self.config.dialogue.clone(),
         );
         if !self.config.understanding.heads.is_empty() {
@@ -219,14 +220,13 @@ impl Server {
             Arc::clone(&self.store),
             clock,
         );
-        let retriever = Arc::clone(assistant.retriever());
         let clock: Arc<dyn kefu::domain::Clock> = Arc::new(kefu::domain::SystemClock);
         let publisher = Publisher::new(
             Arc::clone(&self.store),
             Arc::clone(&clock),
             self.config.knowledge.clone(),
         )
-        .with_trial(retriever, Arc::new(OverlapReader), self.config.dialogue.clone());
+        .with_trial(Arc::clone(&assistant));
         let publisher = Arc::new(publisher);
         let ingester = Ingester::new(
             Arc::clone(&self.store),
@@ -238,6 +238,10 @@ impl Server {
         let imports = Imports::new(ingester, Arc::clone(&publisher), uploads, self.tasks.clone());
         assert!(self.state.install(Services {
             publisher,
+            trainer: assistant.senses().map(|senses| {
+                let clock: Arc<dyn kefu::domain::Clock> = self.clock.clone();
+                Arc::new(Trainer::new(Arc::clone(senses), Arc::clone(&self.store), clock, 2))
+            }),
             imports: Arc::new(imports),
             assistant,
             conversations,

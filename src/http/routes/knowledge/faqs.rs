@@ -93,7 +93,7 @@ pub(crate) async fn show(State(state): State<AppState>, Path(faq): Path<String>)
     Ok(Json(found.into()))
 }
 
-/// Drafts a new FAQ.
+/// Drafts a new FAQ. Numbers that belong to one person are masked as in imported documents, by policy: the draft shows it.
 #[utoipa::path(
     post, path = "/api/v1/knowledge/faqs", tag = "knowledge", request_body = FaqForm,
     responses(
@@ -122,7 +122,7 @@ pub(crate) async fn create(
     draft(&state, person, form, faq, key, Scope::default()).await
 }
 
-/// Drafts a change of a FAQ that is live, or drafted.
+/// Drafts a change of a FAQ that is live, or drafted. What belongs to one person is masked, as in a new one.
 #[utoipa::path(
     put, path = "/api/v1/knowledge/faqs/{id}", tag = "knowledge", request_body = FaqForm,
     params(("id" = Uuid, Path, description = "As the list, or a draft's item, names it")),
@@ -163,8 +163,9 @@ async fn draft(
     scope: Scope,
 ) -> Result<(StatusCode, Json<RevisionBody>), ApiError> {
     let variants = form.variants.iter().map(String::as_str);
-    let row = faq_row(&key, &form.question, variants, &form.answer, &form.category)
+    let mut row = faq_row(&key, &form.question, variants, &form.answer, &form.category)
         .map_err(|fault| ApiError::bad_request("invalid_faq", fault))?;
+    row.mask(&state.assistant()?.masker().for_documents());
     if form.note.chars().nth(MAX_NOTE_CHARS).is_some() {
         let message = format!("note may have at most {MAX_NOTE_CHARS} characters");
         return Err(ApiError::parameter("note", message));

@@ -104,7 +104,7 @@ fn chunks(head: Head, mut events: Events) -> impl Stream<Item = Result<Event, ax
         let (mut citations, mut decided) = (Vec::new(), ("", 0.0));
         while let Some(event) = events.next().await {
             match event {
-                ReplyEvent::Route { route, confidence } => decided = (route.name(), confidence),
+                ReplyEvent::Route { route, confidence, .. } => decided = (route.name(), confidence),
                 ReplyEvent::Citation(citation) => citations.push(Citation::from(&citation)),
                 ReplyEvent::Token { text } => yield head.chunk(ChunkChoice::words(text, None), None),
                 ReplyEvent::Queue { .. } | ReplyEvent::Handoff { .. } => {}

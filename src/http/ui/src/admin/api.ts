@@ -150,6 +150,14 @@ export const gaps = (params: Params): Promise<Page<model.Gap>> => list(`${K}/gap
 export const closeGap = (id: string, reason: string): Promise<unknown> =>
   call("POST", at(`${K}/gaps`, id, "/close"), { body: { reason } });
 
+const U = "/understanding";
+
+export const intents = (): Promise<model.Intents> => value(call("GET", `${U}/intents`), read.intents);
+export const trainIntents = (): Promise<unknown> => call("POST", `${U}/intents/train`);
+/** How many were new or changed. */
+export const addExamples = (examples: readonly model.Example[]): Promise<number> =>
+  value(call("POST", `${U}/examples`, { body: { examples } }), read.changed);
+
 export const suggestions = (params: Params): Promise<Page<model.Suggestion>> =>
   list(`${K}/suggestions`, params, read.suggestion);
 export interface Accepted {

@@ -45,3 +45,18 @@ export function separated(text: string): readonly string[] {
 export function lines(text: string): readonly string[] {
   return [...new Set(text.split("\n").map((line) => line.trim()).filter((line) => line !== ""))];
 }
+
+/** Examples as people paste them, one a line: the words, then the intent, with a tab or the last comma between. The first line that
+ * has none of them is `wrong`, from 1. */
+export function examplesOf(pasted: string): { readonly examples: readonly { text: string; intent: string }[]; readonly wrong: number | null } {
+  const examples: { text: string; intent: string }[] = [];
+  for (const [at, line] of pasted.split(/\r?\n/u).entries()) {
+    if (line.trim() === "") continue;
+    const cut = line.includes("\t") ? line.lastIndexOf("\t") : Math.max(line.lastIndexOf(","), line.lastIndexOf("，"));
+    const text = line.slice(0, Math.max(cut, 0)).trim();
+    const intent = line.slice(cut + 1).trim();
+    if (cut < 0 || text === "" || intent === "") return { examples, wrong: at + 1 };
+    examples.push({ text, intent });
+  }
+  return { examples, wrong: null };
+}

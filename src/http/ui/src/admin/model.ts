@@ -248,3 +248,30 @@ export interface Suggestion {
   readonly state: string;
   readonly createdAt: string;
 }
+
+/** A text with what who says it wants. */
+export interface Example {
+  readonly text: string;
+  readonly intent: string;
+}
+
+export interface IntentCount {
+  readonly intent: string;
+  readonly given: number;
+  readonly corrected: number;
+}
+
+export interface IntentHead {
+  readonly version: number;
+  readonly labels: number;
+  readonly examples: number;
+  readonly accuracy: number;
+  readonly macroF1: number;
+}
+
+export interface Intents {
+  readonly items: readonly IntentCount[];
+  readonly head: IntentHead | null;
+  readonly training: { readonly by: string; readonly done: number } | null;
+  readonly failed: string;
+}

@@ -17,6 +17,8 @@ import {
   type GoldenReport,
   type ImportFile,
   type ImportJob,
+  type IntentCount,
+  type Intents,
   type Overview,
   type Passage,
   type Published,
@@ -397,4 +399,37 @@ export function suggestion(value: unknown): Suggestion | null {
     state: text(body["state"]),
     createdAt: text(body["created_at"]),
   };
+}
+
+function intentCount(value: unknown): IntentCount | null {
+  const row = fields(value);
+  const intent = text(row?.["intent"]);
+  if (row === null || intent === "") return null;
+  return { intent, given: number(row["given"]) ?? 0, corrected: number(row["corrected"]) ?? 0 };
+}
+
+export function intents(value: unknown): Intents | null {
+  const body = fields(value);
+  if (body === null || !Array.isArray(body["items"])) return null;
+  const head = fields(body["head"]);
+  const training = fields(body["training"]);
+  return {
+    items: array(body["items"], intentCount),
+    head:
+      head === null
+        ? null
+        : {
+            version: number(head["version"]) ?? 0,
+            labels: number(head["labels"]) ?? 0,
+            examples: number(head["examples"]) ?? 0,
+            accuracy: number(head["accuracy"]) ?? 0,
+            macroF1: number(head["macro_f1"]) ?? 0,
+          },
+    training: training === null ? null : { by: text(training["by"]), done: number(training["done"]) ?? 0 },
+    failed: text(body["failed"]),
+  };
+}
+
+export function changed(value: unknown): number | null {
+  return number(from(value)["changed"]);
 }

@@ -12,6 +12,7 @@ import { FaqEdit } from "../pages/FaqEdit";
 import { Faqs } from "../pages/Faqs";
 import { Gaps } from "../pages/Gaps";
 import { GoldenPage } from "../pages/Golden";
+import { Intents } from "../pages/Intents";
 import { Overview } from "../pages/Overview";
 import { Suggestions } from "../pages/Suggestions";
 import { Try } from "../pages/Try";
@@ -46,6 +47,8 @@ function page(where: Place, user: User): JSX.Element {
       return <Versions user={user} />;
     case "try":
       return <Try drafts={where.query.get("drafts") ?? ""} />;
+    case "intents":
+      return <Intents user={user} />;
     case "golden":
       return <GoldenPage user={user} />;
     case "gaps":

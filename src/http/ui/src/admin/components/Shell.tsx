@@ -23,7 +23,7 @@ function groups(words: AdminWords, user: User, learning: boolean): readonly Grou
   const all: readonly Group[] = [
     { title: words.navKnowledge, sections: ["", "documents", "faqs", "drafts", "versions"] },
     { title: words.navCheck, sections: ["try", "golden"] },
-    { title: words.navLearn, sections: ["gaps", "suggestions"] },
+    { title: words.navLearn, sections: ["gaps", "suggestions", "intents"] },
     { title: words.navSystem, sections: may(user, "audit") ? ["audit", "account"] : ["account"] },
   ];
   return learning ? all : all.filter((group) => group.title !== words.navLearn);
