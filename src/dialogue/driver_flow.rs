@@ -214,15 +214,17 @@ impl FlowDriver {
         let exact = self.assistant.retriever().exact_faq(text, &ask.viewer).is_some();
         let triggered = match triggered {
             Some(triggered) if triggered.confidence >= 1.0 || !exact => Some(triggered),
-            None if !exact => match self.by_intent(text).await {
-                Some(triggered) => Some(triggered),
-                None => match &self.parts.similarity {
-                    Some((similarity, threshold)) => {
-                        self.triggers.by_meaning(text, similarity.as_ref(), *threshold).await
+            None if !exact => {
+                // Slots are filled from the words themselves; what models see, and keep for a while, is masked.
+                let masked = self.assistant.masked(ask.clone()).0.question;
+                match (self.by_intent(&masked).await, &self.parts.similarity) {
+                    (Some(triggered), _) => Some(triggered),
+                    (None, Some((similarity, threshold))) => {
+                        (self.triggers.by_meaning(&masked, similarity.as_ref(), *threshold)).await
                     }
-                    None => None,
-                },
-            },
+                    (None, None) => None,
+                }
+            }
             _ => None,
         };
         Ok(triggered.map(|triggered| turn(session, Some(triggered))))

@@ -8,10 +8,13 @@ use crate::understanding::heads::{Base, Head, HeadError, Sample, Training, label
 use jiff::Timestamp;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What the trained head is for.
 const TASK: &str = "intent";
+/// Intents of a head that is trained beside the answers: with more, its weights would take memory that these need.
+const MOST_INTENTS: usize = 1000;
 /// With fewer examples than this a label's name is an example too.
 const FEW: usize = 20;
 /// Texts that the encoder gets at once; more than a customer's, so that customers' come first.
@@ -147,6 +150,11 @@ pub async fn fit(
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
+    /// There are more intents than a server learns beside its answers.
+    #[error(
+        "{0} intents are more than {MOST_INTENTS}: were texts and intents exchanged? A head for more is made with kefu train intent"
+    )]
+    Many(usize),
     /// One is being trained.
     #[error("a head is being trained; wait for its end")]
     Busy,
@@ -182,6 +190,8 @@ pub struct Trainer {
     clock: Arc<dyn Clock>,
     threads: usize,
     state: Arc<Mutex<TrainerState>>,
+    /// The newest version that was looked at, usable or not.
+    looked_at: AtomicU64,
 }
 
 /// The right to train, until it is dropped.
@@ -203,6 +213,7 @@ impl Trainer {
             clock,
             threads: (threads / 2).max(1),
             state: Arc::default(),
+            looked_at: AtomicU64::new(0),
         }
     }
 
@@ -238,6 +249,9 @@ impl Trainer {
                 examples: usize::try_from(examples).unwrap_or(usize::MAX),
                 labels: intents.len(),
             }));
+        }
+        if intents.len() > MOST_INTENTS {
+            return Err(TrainError::Many(intents.len()));
         }
         {
             let mut state = self.state();
@@ -290,10 +304,17 @@ impl Trainer {
     /// A head that cannot be used; what the database reports.
     pub async fn catch_up(&self) -> Result<Option<u64>, TrainError> {
         let present = self.senses.intent_head().map_or(0, |head| head.version);
-        let Some(newer) = self.store.newer_head(TASK, present).await? else {
+        // What cannot be used once will not be later.
+        let after = present.max(self.looked_at.load(Ordering::Relaxed));
+        let Some(newer) = self.store.newer_head(TASK, after).await? else {
             return Ok(None);
         };
-        self.senses.use_intents(newer.version, &newer.head)?;
+        self.looked_at.fetch_max(newer.version, Ordering::Relaxed);
+        let used = self.senses.use_intents(newer.version, &newer.head);
+        if let Err(error) = &used {
+            self.state().failed = Some(format!("the stored head cannot be used, train anew: {error}"));
+        }
+        used?;
         Ok(Some(newer.version))
     }
 }

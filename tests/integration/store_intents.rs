@@ -75,13 +75,19 @@ async fn examples(store: &dyn Store) {
         ]
         .map(|(text, intent)| (text.to_owned(), intent.to_owned())),
     );
+    // What is said of a message changes no example that was given.
+    let other = example("卡丢了", "card/fee", Some(kept));
+    assert_eq!(store.put_examples(&[other]).await.unwrap(), 0);
+    // Given with the same intent as a correction has: it stays when the message goes.
+    assert_eq!(store.put_examples(&[example("z", "y", Some(gone))]).await.unwrap(), 1);
+    assert_eq!(store.put_examples(&[example("z", "y", None)]).await.unwrap(), 1);
     // What turns out to be personal is not learnt from.
     assert!(store.remask_message(kept, "[masked]").await.unwrap());
-    assert_eq!(store.labelled_texts().await.unwrap().len(), 2);
+    assert_eq!(store.labelled_texts().await.unwrap().len(), 3);
     // A correction goes when its conversation goes.
     assert_eq!(store.put_examples(&[example("x", "y", Some(gone))]).await.unwrap(), 1);
     store.erase_conversations(&[talk]).await.unwrap();
-    assert_eq!(store.labelled_texts().await.unwrap().len(), 2);
+    assert_eq!(store.labelled_texts().await.unwrap().len(), 3);
 
     let many: Vec<_> = (0..=MAX_EXAMPLES)
         .map(|n| example(&format!("example {n}"), "many", None))
@@ -90,10 +96,13 @@ async fn examples(store: &dyn Store) {
         store.put_examples(&many).await,
         Err(StorageError::Invalid { .. })
     ));
-    assert_eq!(store.labelled_texts().await.unwrap().len(), 2, "all or none");
+    assert_eq!(store.labelled_texts().await.unwrap().len(), 3, "all or none");
     assert!(store.remove_example(both[0].id, "bob").await.unwrap());
     assert!(!store.remove_example(both[0].id, "bob").await.unwrap());
     assert!(store.remove_example(both[1].id, "bob").await.unwrap());
+    let last = store.examples(None, &PageRequest::first(9)).await.unwrap().items;
+    assert_eq!((last.len(), last[0].text.as_str()), (1, "z"));
+    assert!(store.remove_example(last[0].id, "bob").await.unwrap());
 }
 
 async fn said(store: &dyn Store, talk: ConversationId) -> MessageId {

@@ -7,11 +7,12 @@ use super::statistics::auc;
 use crate::app::{App, Need};
 use crate::cli::{Common, output};
 use crate::dialogue::{
-    Calibration, FAQ_FEATURES, FIRST_FEATURES, Features, FittedModel, JUDGED_FEATURES, PASSAGE_FEATURES, RiskPoint,
+    Calibration, Confidence, FAQ_FEATURES, FIRST_FEATURES, Features, FittedModel, JUDGED_FEATURES, PASSAGE_FEATURES,
+    RiskPoint,
 };
 use crate::retrieval::{Hit, Source};
 use crate::understanding::standalone;
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ pub struct Calibrate {
     out: Option<PathBuf>,
 }
 
+/// Questions that a model is fitted on at least; with fewer it stays as it is.
+const LEAST_ROWS: usize = 50;
 /// Steps of a curve of risk against coverage.
 const STEPS: usize = 40;
 /// Questions that are sent at least where a curve begins: of fewer the share of wrong ones says little.
@@ -100,7 +103,13 @@ impl Sample {
 impl Calibrate {
     pub async fn run(self, common: &Common) -> anyhow::Result<()> {
         let need = if self.judge { Need::Answers } else { Need::Search };
-        let app = App::open(common.settings(None)?, &common.data, &common.models, need).await?;
+        let mut config = common.settings(None)?;
+        let named = std::fs::read_to_string(&config.dialogue.calibration);
+        if named.is_ok_and(|json| Confidence::parse(&json).is_err()) {
+            // One that does not fit this version any more is what this is run for.
+            config.dialogue.calibration.clear();
+        }
+        let app = App::open(config, &common.data, &common.models, need).await?;
         let documents = Documents::of(app.store.as_ref()).await?;
         let mut samples = Vec::new();
         for question in read(&self.questions)? {
@@ -150,10 +159,15 @@ impl Calibrate {
         let (reader, embedder) = (app.reader.version().to_owned(), app.embedder.info().sha256.clone());
         let present = app.assistant.confidence().calibration().clone();
         app.close().await;
-        ensure!(samples.len() >= 50, "at least 50 questions are needed to fit anything");
+        ensure!(
+            samples.len() >= LEAST_ROWS,
+            "at least {LEAST_ROWS} questions are needed to fit anything"
+        );
         if let Some(path) = &self.out {
             let calibration = Self::fitted(&samples, reader, embedder, present);
-            std::fs::write(path, format!("{}\n", serde_json::to_string_pretty(&calibration)?))?;
+            Confidence::new(calibration.clone())?;
+            std::fs::write(path, format!("{}\n", serde_json::to_string_pretty(&calibration)?))
+                .with_context(|| format!("writing {}", path.display()))?;
         }
         if let Some(path) = &self.features {
             let lines: Vec<String> = samples.iter().map(|s| line(s).to_string()).collect();
@@ -171,7 +185,12 @@ impl Calibrate {
             reader,
             embedder,
             questions: samples.len(),
-            faq: fitted_model(&FAQ_FEATURES, &rows.faq),
+            // A base may have no FAQs, or few questions that come near one.
+            faq: if rows.faq.len() < LEAST_ROWS {
+                present.faq
+            } else {
+                fitted_model(&FAQ_FEATURES, &rows.faq)
+            },
             passages: FittedModel {
                 // That the base can answer is not sent.
                 curve: Vec::new(),
@@ -193,7 +212,11 @@ impl Calibrate {
             first: first_rows,
             judged: judged_rows,
         } = Rows::of(samples);
-        let faq = fit(&faq_rows);
+        let faq = if faq_rows.is_empty() {
+            vec![0.0; FAQ_FEATURES.len() + 1]
+        } else {
+            fit(&faq_rows)
+        };
         let passage = fit(&passage_rows);
         let faq_scores = cross_validate(&faq_rows);
         let passage_scores = cross_validate(&passage_rows);

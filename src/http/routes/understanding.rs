@@ -2,7 +2,7 @@
 
 use super::ask::{HistoryTurn, check_history, viewer};
 use crate::dialogue::Ask;
-use crate::domain::{ConversationId, ExampleId, ExampleOrigin, IntentExample, MessageId, Role, Turn};
+use crate::domain::{ConversationId, ExampleId, ExampleOrigin, IntentExample, Message, MessageId, Role, Turn};
 use crate::http::body::{JsonBody, RequestBody};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::paging::{List, PageParams, QueryParams};
@@ -276,7 +276,7 @@ pub(crate) async fn examples(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExamplesForm {
-    /// At most 5000.
+    /// At most 5000, and 1 MiB in all unless the settings allow more.
     examples: Vec<ExampleForm>,
 }
 
@@ -297,7 +297,7 @@ impl RequestBody for ExamplesForm {}
 /// How many examples were taken.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TakenBody {
-    /// Examples that are new or have another intent than before.
+    /// Examples that are new or have another intent than before. What is said of a message changes none that was given with the same words.
     changed: usize,
 }
 
@@ -408,7 +408,9 @@ pub(crate) async fn correct(
     let id: MessageId = message.parse().map_err(|_| none())?;
     let intent = intent_name(&form.intent)?;
     let messages = state.store().messages(conversation, MAX_MESSAGES).await?;
-    let said = (messages.into_iter()).find(|message| message.id == id && message.role == Role::Visitor);
+    let learnable =
+        |message: &Message| message.id == id && message.role == Role::Visitor && !message.text.trim().is_empty();
+    let said = messages.into_iter().find(learnable);
     let said = said.ok_or_else(none)?;
     let example = IntentExample {
         id: ExampleId::new(),

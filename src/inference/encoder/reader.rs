@@ -256,7 +256,12 @@ impl Heads {
             answers: file.numbers("head.w", 2 * hidden)?,
             answers_bias: file.numbers("head.b", 1)?[0],
             span: file.numbers("span.w", 2 * hidden)?,
-            same: file.numbers("same.w", 2 * hidden)?,
+            same: file.numbers("same.w", 2 * hidden).map_err(|fault| {
+                format!(
+                    "{fault}; a reader of an earlier version cannot compare questions: train it on with scripts/train-reader.py --init, \
+                     or take [inference] reader out of the settings"
+                )
+            })?,
             same_bias: file.numbers("same.b", 1)?[0],
         })
     }

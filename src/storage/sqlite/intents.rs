@@ -15,12 +15,14 @@ const TABLE: &str = "intent_examples";
 impl IntentStore for SqliteStore {
     async fn put_examples(&self, examples: &[IntentExample]) -> Result<usize, StorageError> {
         self.explained(async {
-            // What was given by itself stays when the message goes that says the same.
+            // What was given by itself stays when the message goes that says the same, and stays what it was whatever is said of a
+            // message: who may say that is not who decides what is learnt.
             let sql = "INSERT INTO intent_examples (id, text, intent, origin, message_id, author, created_at) \
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (text) DO UPDATE SET intent = excluded.intent, \
                        origin = excluded.origin, author = excluded.author, created_at = excluded.created_at, \
                        message_id = CASE WHEN excluded.message_id IS NULL THEN NULL ELSE intent_examples.message_id END \
-                       WHERE intent_examples.intent <> excluded.intent";
+                       WHERE CASE WHEN excluded.message_id IS NULL THEN intent_examples.intent <> excluded.intent OR intent_examples.message_id IS NOT NULL \
+                       ELSE intent_examples.intent <> excluded.intent AND intent_examples.message_id IS NOT NULL END";
             let mut transaction = self.change().await?;
             let mut changed = 0;
             for example in examples {
