@@ -76,10 +76,23 @@ pub(super) fn calibrate(
     }
 }
 
-/// The temperature under which the answers are likeliest (Guo et al., arXiv:1706.04599).
+/// The temperature under which the answers are likeliest (Guo et al., arXiv:1706.04599), if of two more one were right and one wrong (Platt
+/// 1999): where all of fifteen examples are right nothing else would bound how sure the head is, also of what it has never seen.
 fn temperature(tried: &[(Vec<f32>, usize)]) -> f32 {
+    let right = (tried.len() + 1) as f64 / (tried.len() + 2) as f64;
     let loss = |log: f32| -> f64 {
-        let one = |(scores, label): &(Vec<f32>, usize)| -f64::from(softmax(scores, log.exp())[*label].max(1e-12)).ln();
+        let one = |(scores, label): &(Vec<f32>, usize)| {
+            let others = (scores.len().max(2) - 1) as f64;
+            let lost = |(place, p): (usize, f32)| {
+                let share = if place == *label { right } else { (1.0 - right) / others };
+                -share * f64::from(p.max(1e-12)).ln()
+            };
+            softmax(scores, log.exp())
+                .into_iter()
+                .enumerate()
+                .map(lost)
+                .sum::<f64>()
+        };
         tried.iter().map(one).sum()
     };
     // By thirds: the loss has one valley in the inverse temperature.
@@ -115,9 +128,16 @@ mod tests {
     #[test]
     fn too_sure_scores_are_cooled() {
         // Right in three of four cases with a margin of 5: the margin should be ln 3.
-        let tried: Vec<_> = (0..40).map(|n| (vec![5.0, 0.0], usize::from(n % 4 == 0))).collect();
+        let tried: Vec<_> = (0..4000).map(|n| (vec![5.0, 0.0], usize::from(n % 4 == 0))).collect();
         let expected = 5.0 / 3.0_f32.ln();
         assert!((temperature(&tried) - expected).abs() < 0.05, "{}", temperature(&tried));
+    }
+
+    #[test]
+    fn a_few_right_answers_make_no_certainty() {
+        let tried = vec![(vec![0.0, 3.0, 0.0], 1); 18];
+        let sure = softmax(&tried[0].0, temperature(&tried))[1];
+        assert!((sure - 0.95).abs() < 0.01, "{sure}");
     }
 
     #[test]

@@ -99,6 +99,8 @@ async fn intents_are_learnt_from_examples_and_corrections() {
     );
     assert!(!known["masked_text"].as_str().unwrap().contains("13912345678"));
 
+    let strange = understood(&server, "今天天气怎么样").await;
+    assert!(strange["intent"]["confidence"].as_f64().unwrap() < 0.8, "{strange}");
     let answer = server
         .post("/api/v1/ask", &json!({"question": "卡片丢在车上了，怎么办"}))
         .await
