@@ -120,7 +120,9 @@ pub fn decide_sensed(reason: Option<&'static str>, past_routes: &[Route]) -> Opt
 #[must_use]
 pub fn decide_faq(features: &Features, confidence: &Confidence, at: Thresholds) -> Option<Decision> {
     let faq = confidence.faq(features);
-    (features.exact || faq >= at.faq).then_some(Decision::Faq { confidence: faq })
+    // Where there is none, none is sent, however low the settings put the threshold.
+    let likely = features.faq.is_some() && faq >= at.faq;
+    (features.exact || likely).then_some(Decision::Faq { confidence: faq })
 }
 
 /// Whether a language model's judgement of what was read could change anything: the base may have an answer, and the first hit
@@ -292,6 +294,13 @@ mod tests {
             decide(&features, &[], &Confidence::built_in().unwrap(), AT, None),
             Decision::Faq { confidence: 1.0 }
         );
+    }
+
+    #[test]
+    fn no_faq_is_sent_where_there_is_none() {
+        let anything = Thresholds { faq: 0.0, ..AT };
+        let confidence = Confidence::built_in().unwrap();
+        assert_eq!(super::decide_faq(&nothing_found(), &confidence, anything), None);
     }
 
     #[test]
