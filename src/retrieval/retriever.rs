@@ -23,6 +23,8 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Instant;
 use tokio::sync::{Mutex, Semaphore};
 
+use widen::widened;
+
 pub use next::Answered;
 pub use sources::SourceDate;
 
@@ -438,29 +440,34 @@ impl Inner {
     }
 
     /// The best rows with what they stand for. Passages that were removed from the store since the index was made are
-    /// passed over: they must not be quoted any more.
+    /// passed over: they must not be quoted any more. Where a paragraph was cut, a passage comes with what is beside it.
     async fn hits(&self, state: &State, searched: &Searched, top_k: usize) -> Result<Vec<Hit>, RetrievalError> {
-        let ids: Vec<PassageId> = searched
+        let mut ids: Vec<PassageId> = searched
             .rows
             .iter()
             .filter_map(|(row, _)| match state.row(*row) {
-                Some(FoundRow::Passage(id)) if !self.draft.contains_key(&id) => Some(id),
+                Some(FoundRow::Passage(id)) => Some((*row, id)),
                 _ => None,
             })
             .take(top_k * 2)
+            .flat_map(|(row, id)| state.neighbours(row).chain([id]))
+            .filter(|id| !self.draft.contains_key(id))
             .collect();
+        ids.sort_unstable();
+        ids.dedup();
         let passages = self.shared.vectors.store.passages(&ids).await?;
-        let mut passages: HashMap<PassageId, Passage> = passages.into_iter().map(|p| (p.id, p)).collect();
+        let passages: HashMap<PassageId, Passage> = passages.into_iter().map(|p| (p.id, p)).collect();
+        let known = |id: &PassageId| self.draft.get(id).or_else(|| passages.get(id));
         let mut hits = Vec::with_capacity(top_k);
         for (row, scores) in &searched.rows {
             if hits.len() == top_k {
                 break;
             }
             let (source, text) = match state.row(*row) {
-                Some(FoundRow::Passage(id)) => match self.draft.get(&id).cloned().or_else(|| passages.remove(&id)) {
+                Some(FoundRow::Passage(id)) => match known(&id) {
                     Some(passage) => {
-                        let text = passage.search_text();
-                        (Source::Passage(passage), text)
+                        let beside: Vec<&Passage> = state.neighbours(*row).filter_map(|id| known(&id)).collect();
+                        (Source::Passage(widened(passage, &beside)), passage.search_text())
                     }
                     None => continue,
                 },
@@ -530,3 +537,4 @@ mod scope_tests;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod widen;

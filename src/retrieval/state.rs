@@ -349,6 +349,25 @@ impl State {
             Row::Faq(faq) => Found::Faq(&rows.faqs[faq as usize]),
         })
     }
+
+    /// The passages that stand before and after a row's passage in its document, as far as the index knows: whether they adjoin
+    /// is for who reads them to see.
+    pub(super) fn neighbours(&self, row: u32) -> impl Iterator<Item = PassageId> {
+        let located = self
+            .locate(row)
+            .map(|(place, local)| (&self.layers[place].layer, local));
+        located.into_iter().flat_map(|(layer, local)| {
+            let rows = layer.rows_beside(local);
+            let at = rows.iter().position(|row| *row == local).unwrap_or(rows.len());
+            let near = [at.checked_sub(1), at.checked_add(1)];
+            near.into_iter()
+                .flatten()
+                .filter_map(|at| match layer.rows.rows[*rows.get(at)? as usize] {
+                    Row::Passage(id, _) => Some(id),
+                    Row::Faq(_) => None,
+                })
+        })
+    }
 }
 
 /// Merges small layers, and removes what is all dead. The base stays.
