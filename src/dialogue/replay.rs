@@ -7,6 +7,7 @@ use crate::domain::{
     Basis, Citation, ConversationId, Environment, FaqId, KbVersion, Message, MessageId, PassageId, ReplyRecord, Role,
     Route, Turn, Viewer,
 };
+use crate::retrieval::cited_passage;
 use crate::storage::{Store, VaultError};
 use futures::StreamExt;
 use serde::Serialize;
@@ -336,8 +337,8 @@ impl Replayer {
                 let mut found = self.store.faqs(&[FaqId(id)]).await?;
                 found.pop().map(|faq| faq.answer)
             } else {
-                let mut found = self.store.passages(&[PassageId(id)]).await?;
-                found.pop().map(|passage| passage.text)
+                let found = cited_passage(self.store.as_ref(), PassageId(id)).await?;
+                found.map(|passage| passage.text)
             };
             let change = match text {
                 None => Some("gone"),

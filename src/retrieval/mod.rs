@@ -28,6 +28,7 @@ mod terms;
 mod testing;
 mod vectors;
 mod walk;
+mod widen;
 mod words;
 
 use crate::domain::{Faq, KbVersion, Passage};
@@ -46,6 +47,7 @@ pub use retriever::{Answered, IndexStatus, IndexWork, Query, Retriever, SourceDa
 pub use searchable::{searchable_faq, searchable_passage};
 pub use segment::segments;
 pub use vectors::{Embedded, Vectors, embedding_key};
+pub use widen::cited_passage;
 
 /// Which stages a search uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

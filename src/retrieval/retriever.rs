@@ -10,6 +10,7 @@ use super::search::{Expansion, Question, Searched};
 use super::snapshot::Snapshots;
 use super::state::{Found as FoundRow, State, Wear, internal};
 use super::vectors::{Vectors, readable};
+use super::widen::widened;
 use super::{FaqHit, Found, Hit, RetrievalError, SearchMode, Source};
 use crate::config::RetrievalConfig;
 use crate::domain::{DocumentId, KbItem, KbVersion, Passage, PassageId, Scope, Viewer};
@@ -22,8 +23,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Instant;
 use tokio::sync::{Mutex, Semaphore};
-
-use widen::widened;
 
 pub use next::Answered;
 pub use sources::SourceDate;
@@ -537,4 +536,3 @@ mod scope_tests;
 mod sources;
 #[cfg(test)]
 mod tests;
-mod widen;

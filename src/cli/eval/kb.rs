@@ -5,6 +5,7 @@ use crate::app::{App, Need};
 use crate::cli::{Common, output};
 use crate::dialogue::unsupported;
 use crate::domain::{DocumentId, FaqId, PassageId};
+use crate::retrieval::cited_passage;
 use crate::storage::Store;
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -190,7 +191,7 @@ async fn judge(
         if let Some(faq) = store.faqs(&[FaqId(cited.document_id)]).await?.pop() {
             cited_right |= question.names_faq(&faq.key);
             sources.push(faq.search_text());
-        } else if let Some(passage) = store.passages(&[PassageId(cited.passage_id)]).await?.pop() {
+        } else if let Some(passage) = cited_passage(store, PassageId(cited.passage_id)).await? {
             let document = store.document(DocumentId(cited.document_id)).await?;
             let path = document.map(|d| d.source).unwrap_or_default();
             cited_right |= question.names_document(&path);

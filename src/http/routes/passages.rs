@@ -3,6 +3,7 @@
 use crate::domain::{Conversation, Faq, FaqId, KbVersion, Passage, PassageId, Scope, Viewer};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::state::AppState;
+use crate::retrieval::cited_passage;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use serde::Serialize;
@@ -34,8 +35,8 @@ pub(crate) struct PassageBody {
     source_uri: String,
 }
 
-/// Shows a passage, or an approved answer. To a visitor, what may not be told on the conversation's channel at present does
-/// not exist.
+/// Shows a passage as answers cite it, or an approved answer. Where a paragraph was cut, the passage goes on to the end of the sentences
+/// beside it. To a visitor, what may not be told on the conversation's channel at present does not exist.
 #[utoipa::path(
     get, path = "/api/v1/passages/{id}", tag = "questions",
     params(("id" = Uuid, Path, description = "As a citation names it")),
@@ -57,7 +58,7 @@ pub(crate) async fn passage(
     let id: Uuid = id.parse().map_err(|_| ApiError::not_found("passage"))?;
     let store = state.store();
     let kb_version = store.kb_version().await?;
-    if let Some(passage) = store.passages(&[PassageId(id)]).await?.pop() {
+    if let Some(passage) = cited_passage(store, PassageId(id)).await? {
         let document = store.document_summary(passage.document_id).await?;
         let Some(document) = document.filter(|document| may_read(&document.scope)) else {
             return Err(ApiError::not_found("passage"));

@@ -1,7 +1,7 @@
 //! Every route does what it says.
 
 use super::support::{FAQ_ANSWER, FAQ_QUESTION, PASSAGE, QUESTION, SENTENCE, Server};
-use kefu::domain::{Faq, FaqId};
+use kefu::domain::{Document, DocumentFormat, DocumentId, Faq, FaqId, Passage, PassageId, Scope};
 use kefu::http::{Part, PartState};
 use serde_json::{Value, json};
 
@@ -171,6 +171,59 @@ async fn a_citation_leads_to_its_source() {
             "{unknown}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_passage_that_was_cut_within_a_paragraph_is_shown_as_it_is_cited() {
+    let server = Server::start().await;
+    let halves = ["黄蝉是夹竹桃科的植物。", "它的花是鲜黄色的，像漏斗。"];
+    let text = halves.concat();
+    let document = Document {
+        id: DocumentId::new(),
+        source: "kb/flowers.md".to_owned(),
+        title: "黄蝉".to_owned(),
+        format: DocumentFormat::Markdown,
+        sha256: "00".repeat(32),
+        text: text.clone(),
+        imported_at: server.state.now(),
+        scope: Scope::default(),
+    };
+    let cut = halves[0].len();
+    let passages: Vec<Passage> = (0..)
+        .zip([0..cut, cut..text.len()])
+        .map(|(ordinal, range)| Passage {
+            id: PassageId::new(),
+            document_id: document.id,
+            ordinal,
+            title_path: vec!["黄蝉".to_owned()],
+            page: None,
+            text: text[range.clone()].to_owned(),
+            start: range.start,
+            end: range.end,
+        })
+        .collect();
+    server.store.put_document(&document, &passages).await.unwrap();
+    server.finish_loading().await;
+    for passage in &passages {
+        let shown = server.get(&format!("/api/v1/passages/{}", passage.id.0)).await.json();
+        assert_eq!(
+            (&shown["text"], &shown["start"], &shown["end"]),
+            (&json!(text), &json!(0), &json!(text.len()))
+        );
+    }
+    let reply = server
+        .post("/api/v1/search", &json!({"query": "黄蝉的花是什么颜色"}))
+        .await
+        .json();
+    let found = reply["passages"].as_array().unwrap();
+    let ours: Vec<&Value> = found
+        .iter()
+        .filter(|hit| hit["document_id"] == json!(document.id.0))
+        .collect();
+    assert!(
+        !ours.is_empty() && ours.iter().all(|hit| hit["text"] == json!(text)),
+        "{reply}"
+    );
 }
 
 #[tokio::test]

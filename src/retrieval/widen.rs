@@ -1,13 +1,26 @@
 //! A passage with the sentences beside it. Where a paragraph is longer than a passage it is cut between two sentences, and an answer
 //! may stand on both sides: what is read and quoted goes on to the end of the thought.
 
-use crate::domain::Passage;
-use crate::retrieval::split::{Grain, split};
+use super::split::{Grain, split};
+use crate::domain::{Passage, PassageId};
+use crate::storage::{StorageError, Store};
 
 /// Characters that are taken from the end of the passage before, and from the beginning of the one after: whole sentences. With them
 /// a passage of the usual length (`passage_tokens`) still fits what the reader reads at once.
 const BEFORE_CHARS: usize = 60;
 const AFTER_CHARS: usize = 120;
+
+/// A stored passage as it is found and cited; `None` if it is gone. Reads the whole document.
+///
+/// # Errors
+/// What the store says.
+pub async fn cited_passage(store: &dyn Store, id: PassageId) -> Result<Option<Passage>, StorageError> {
+    let Some(passage) = store.passages(&[id]).await?.pop() else {
+        return Ok(None);
+    };
+    let document = store.document_passages(passage.document_id).await?;
+    Ok(Some(widened(&passage, &document.iter().collect::<Vec<_>>())))
+}
 
 /// `passage` with the nearest sentences of those of `beside` that go on in the same paragraph. It stays exactly a stretch of its
 /// document, but for a line break between two sentences, which becomes a space.
