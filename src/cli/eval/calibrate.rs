@@ -14,6 +14,7 @@ use crate::retrieval::{Hit, Source};
 use crate::understanding::standalone;
 use anyhow::{Context, ensure};
 use clap::Args;
+use indicatif::ProgressBar;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -112,7 +113,13 @@ impl Calibrate {
         let app = App::open(config, &common.data, &common.models, need).await?;
         let documents = Documents::of(app.store.as_ref()).await?;
         let mut samples = Vec::new();
-        for question in read(&self.questions)? {
+        let questions = read(&self.questions)?;
+        let bar = if common.json {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new(questions.len() as u64)
+        };
+        for question in questions {
             let ask = question.ask(app.viewer());
             let (mut found, features) = app.assistant.find(&ask).await?;
             let right =
@@ -155,7 +162,9 @@ impl Calibrate {
                 question,
                 features,
             });
+            bar.inc(1);
         }
+        bar.finish_and_clear();
         let (reader, embedder) = (app.reader.version().to_owned(), app.embedder.info().sha256.clone());
         let present = app.assistant.confidence().calibration().clone();
         app.close().await;

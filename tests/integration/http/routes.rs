@@ -175,7 +175,7 @@ async fn a_citation_leads_to_its_source() {
 
 #[tokio::test]
 async fn a_passage_that_was_cut_within_a_paragraph_is_shown_as_it_is_cited() {
-    let server = Server::start().await;
+    let server = Server::start_loading(|_| {}).await;
     let halves = ["黄蝉是夹竹桃科的植物。", "它的花是鲜黄色的，像漏斗。"];
     let text = halves.concat();
     let document = Document {
