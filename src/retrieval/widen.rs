@@ -10,7 +10,7 @@ use crate::storage::{StorageError, Store};
 const BEFORE_CHARS: usize = 60;
 const AFTER_CHARS: usize = 120;
 
-/// A stored passage as it is found and cited; `None` if it is gone. Reads the whole document.
+/// A stored passage as it is found and cited; `None` if it is gone.
 ///
 /// # Errors
 /// What the store says.
@@ -18,8 +18,8 @@ pub async fn cited_passage(store: &dyn Store, id: PassageId) -> Result<Option<Pa
     let Some(passage) = store.passages(&[id]).await?.pop() else {
         return Ok(None);
     };
-    let document = store.document_passages(passage.document_id).await?;
-    Ok(Some(widened(&passage, &document.iter().collect::<Vec<_>>())))
+    let beside = store.passages_beside(&passage).await?;
+    Ok(Some(widened(&passage, &beside.iter().collect::<Vec<_>>())))
 }
 
 /// `passage` with the nearest sentences of those of `beside` that go on in the same paragraph. It stays exactly a stretch of its

@@ -259,6 +259,8 @@ pub trait KnowledgeStore: Send + Sync {
     async fn remove_document(&self, id: DocumentId) -> Result<bool, StorageError>;
     /// The passages of a document in order.
     async fn document_passages(&self, id: DocumentId) -> Result<Vec<Passage>, StorageError>;
+    /// The passages that stand directly before and after `passage` in its document, in order; as many of them as there are.
+    async fn passages_beside(&self, passage: &Passage) -> Result<Vec<Passage>, StorageError>;
     /// The passages with these ids, in the order asked for; those that are gone are left out.
     async fn passages(&self, ids: &[PassageId]) -> Result<Vec<Passage>, StorageError>;
     /// The next `limit` passages after `after` in order of id: to walk through all of them.

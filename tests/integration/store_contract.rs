@@ -118,6 +118,13 @@ async fn documents(store: &dyn Store) {
     assert_eq!(store.put_document(&fees, &passages).await.unwrap(), KbVersion(1));
     assert_eq!(store.document(fees.id).await.unwrap().as_ref(), Some(&fees));
     assert_eq!(store.document_passages(fees.id).await.unwrap(), passages);
+    for (place, beside) in [
+        (0, &passages[1..2]),
+        (1, &[passages[0].clone(), passages[2].clone()]),
+        (2, &passages[1..2]),
+    ] {
+        assert_eq!(store.passages_beside(&passages[place]).await.unwrap(), beside);
+    }
     let summary = store.document_by_source("kb/fees.md").await.unwrap().unwrap();
     assert_eq!(
         (summary.id, summary.passages, summary.bytes),

@@ -162,6 +162,22 @@ pub(super) async fn passages_of(connection: &mut PgConnection, id: DocumentId) -
     rows.iter().map(read_passage).collect()
 }
 
+pub(super) async fn passages_beside(
+    connection: &mut PgConnection,
+    passage: &Passage,
+) -> Result<Vec<Passage>, StorageError> {
+    let at = i64::from(passage.ordinal);
+    let rows = sqlx::query(passage!(
+        "WHERE document_id = $1 AND ordinal IN ($2, $3) ORDER BY ordinal"
+    ))
+    .bind(passage.document_id.0)
+    .bind(at - 1)
+    .bind(at + 1)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(read_passage).collect()
+}
+
 pub(super) async fn passages(connection: &mut PgConnection, ids: &[PassageId]) -> Result<Vec<Passage>, StorageError> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     in_order(connection, passage!("WHERE id = ANY($1)"), &ids, |row| {

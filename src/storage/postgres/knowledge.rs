@@ -95,6 +95,11 @@ impl KnowledgeStore for PostgresStore {
             .await
     }
 
+    async fn passages_beside(&self, passage: &Passage) -> Result<Vec<Passage>, StorageError> {
+        self.explained(async { documents::passages_beside(&mut *self.reader().await?, passage).await })
+            .await
+    }
+
     async fn passages(&self, ids: &[PassageId]) -> Result<Vec<Passage>, StorageError> {
         self.explained(async { documents::passages(&mut *self.reader().await?, ids).await })
             .await

@@ -152,6 +152,22 @@ pub(super) async fn passages_of(
     rows.iter().map(read_passage).collect()
 }
 
+pub(super) async fn passages_beside(
+    connection: &mut SqliteConnection,
+    passage: &Passage,
+) -> Result<Vec<Passage>, StorageError> {
+    let at = i64::from(passage.ordinal);
+    let rows = sqlx::query(passage!(
+        "WHERE document_id = ?1 AND ordinal IN (?2, ?3) ORDER BY ordinal"
+    ))
+    .bind(id_bytes(passage.document_id.0))
+    .bind(at - 1)
+    .bind(at + 1)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(read_passage).collect()
+}
+
 pub(super) async fn passages(
     connection: &mut SqliteConnection,
     ids: &[PassageId],

@@ -96,6 +96,11 @@ impl KnowledgeStore for SqliteStore {
             .await
     }
 
+    async fn passages_beside(&self, passage: &Passage) -> Result<Vec<Passage>, StorageError> {
+        self.explained(async { documents::passages_beside(&mut *self.reader().await?, passage).await })
+            .await
+    }
+
     async fn passages(&self, ids: &[PassageId]) -> Result<Vec<Passage>, StorageError> {
         self.explained(async { documents::passages(&mut *self.snapshot().await?, ids).await })
             .await
